@@ -1,0 +1,58 @@
+"""Every exception turbo_orm raises of its own.
+
+TurboError
+├── BridgeError                a bridged connection or greenlet used where it can't be
+│   ├── ConnectionReleasedError    a cursor or connection kept after its operation ended
+│   └── BlockDeadlockError         a block waits for a task which waits for the block
+├── PoolError                  no usable pool or connection
+│   └── LoopMismatchError          an object of one event loop used in another
+├── UnsupportedDatabaseError   the alias is not PostgreSQL through psycopg 3
+└── CodegenError               `turbo_generate` can't describe the models it was given
+
+Errors of the database itself keep Django's classes (``django.db.utils.Error`` and below).
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "BlockDeadlockError",
+    "BridgeError",
+    "CodegenError",
+    "ConnectionReleasedError",
+    "LoopMismatchError",
+    "PoolError",
+    "TurboError",
+    "UnsupportedDatabaseError",
+]
+
+
+class TurboError(Exception):
+    """Base of all errors raised by turbo_orm itself."""
+
+
+class BridgeError(TurboError, RuntimeError):
+    """Database I/O on a bridged connection outside the operation that owns it."""
+
+
+class ConnectionReleasedError(BridgeError):
+    """A cursor or connection was used after its operation gave the connection back."""
+
+
+class BlockDeadlockError(BridgeError):
+    """An `atomic` block waits for a task which itself waits for that block's connection."""
+
+
+class PoolError(TurboError, RuntimeError):
+    """The connection pool can't serve this call."""
+
+
+class LoopMismatchError(PoolError):
+    """An object bound to one event loop was used in another."""
+
+
+class UnsupportedDatabaseError(TurboError, RuntimeError):
+    """The database alias can't be used asynchronously: not PostgreSQL through psycopg 3."""
+
+
+class CodegenError(TurboError):
+    """`turbo_generate` can't produce correct code for these models or options."""
