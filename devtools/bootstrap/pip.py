@@ -1,0 +1,124 @@
+"""Every way to a pip on a machine which seems to have none."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Iterator, List, NamedTuple
+
+from devtools.bootstrap.pythons import Python
+
+__all__ = ["Pip", "debian_pip", "installed_pips"]
+
+_BUNDLED = "import ensurepip, glob, os; print(*glob.glob(os.path.dirname(ensurepip.__file__) + '/_bundled/pip-*.whl'))"
+_DEBIAN_WHEELS = "/usr/share/python-wheels/pip-*.whl"
+_DEBIAN_PACKAGES = ("python3-pip-whl", "ca-certificates")
+
+
+class Pip(NamedTuple):
+    """A Python, the wheel it imports pip from (if it is not installed there), and certificates to trust."""
+
+    python: str
+    wheel: str | None = None
+    certificates: str | None = None
+
+    def install(self, requirement: str, target: Path) -> str | None:
+        """Install into a folder; return the reason if that failed."""
+        command = [self.python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        command += ["--no-input", "--target", str(target), requirement]
+        if self.certificates:
+            command += ["--cert", self.certificates]
+        # --target passes PEP 668 ("externally managed environment"), but not these two settings of the user's.
+        environment = dict(os.environ, PIP_USER="0", PIP_REQUIRE_VIRTUALENV="0")
+        environment.pop("PYTHONHOME", None)
+        environment.pop("PYTHONPATH", None)
+        if self.wheel:
+            environment["PYTHONPATH"] = self.wheel
+        result = subprocess.run(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=environment
+        )
+        if result.returncode == 0:
+            return None
+        lines = result.stdout.decode(errors="replace").strip().splitlines()
+        return lines[-1] if lines else "pip failed and said nothing"
+
+
+def installed_pips(pythons: List[Python]) -> Iterator[Pip]:
+    """Yield the pips which are there: installed, inside ensurepip, or beside Debian's python3-venv."""
+    for python in pythons:
+        if _output([python.path, "-m", "pip", "--version"]):
+            yield Pip(python.path)
+    for python in pythons:
+        for wheel in (_output([python.path, "-c", _BUNDLED]) or "").split():
+            yield Pip(python.path, wheel)
+    for wheel in sorted(glob.glob(_DEBIAN_WHEELS), reverse=True):
+        yield Pip(pythons[0].path, wheel)
+
+
+@contextlib.contextmanager
+def debian_pip(python: Python) -> Iterator[Pip | None]:
+    """Fetch pip as a Debian package, without installing it and without being root.
+
+    apt gets folders of its own, and uses the package sources and keys of the system.
+    """
+    if not all(shutil.which(tool) for tool in ("apt-get", "dpkg-deb")):
+        yield None
+        return
+    with tempfile.TemporaryDirectory(prefix="turbo-apt-") as folder:
+        yield _fetch_debian_pip(python, Path(folder))
+
+
+def _fetch_debian_pip(python: Python, folder: Path) -> Pip | None:
+    for name in ("state/lists/partial", "cache/archives/partial", "packages", "unpacked"):
+        (folder / name).mkdir(parents=True)
+    (folder / "state/status").touch()
+    options = {
+        "Dir::State": str(folder / "state"),
+        "Dir::State::lists": str(folder / "state/lists"),
+        "Dir::State::status": str(folder / "state/status"),
+        "Dir::Cache": str(folder / "cache"),
+        "Debug::NoLocking": "1",
+        "APT::Sandbox::User": "",  # as root, apt would drop to a user who may not enter our folder
+        "Acquire::Languages": "none",
+        "Acquire::Retries": "2",
+    }
+    apt = ["apt-get", "--quiet"]
+    for name, value in options.items():
+        apt += ["-o", "{}={}".format(name, value)]
+    if _output(apt + ["update"]) is None:
+        return None
+    if _output(apt + ["download", *_DEBIAN_PACKAGES], folder / "packages") is None:
+        return None
+    for package in sorted((folder / "packages").glob("*.deb")):
+        _output(["dpkg-deb", "-x", str(package), str(folder / "unpacked")])
+    wheels = sorted(glob.glob(str(folder / "unpacked") + _DEBIAN_WHEELS), reverse=True)
+    return Pip(python.path, wheels[0], _bundle(folder)) if wheels else None
+
+
+def _bundle(folder: Path) -> str | None:
+    """Write the certificates of Debian's package as the single file that pip wants."""
+    parts = sorted((folder / "unpacked/usr/share/ca-certificates").glob("**/*.crt"))
+    bundle = folder / "certificates.pem"
+    bundle.write_text("\n".join(part.read_text() for part in parts))
+    return str(bundle) if parts else None
+
+
+def _output(command: List[str], folder: Path | None = None) -> str | None:
+    """Run a command; its standard output, or None if it failed."""
+    try:
+        result = subprocess.run(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL,
+            cwd=None if folder is None else str(folder),
+            timeout=300,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return result.stdout.decode(errors="replace") if result.returncode == 0 else None
