@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Iterator, List, NamedTuple
 
+from devtools.bootstrap import index
 from devtools.bootstrap.pythons import Python
 
 __all__ = ["Pip", "debian_pip", "installed_pips"]
@@ -18,10 +19,18 @@ __all__ = ["Pip", "debian_pip", "installed_pips"]
 _BUNDLED = "import ensurepip, glob, os; print(*glob.glob(os.path.dirname(ensurepip.__file__) + '/_bundled/pip-*.whl'))"
 _DEBIAN_WHEELS = "/usr/share/python-wheels/pip-*.whl"
 _DEBIAN_PACKAGES = ("python3-pip-whl", "ca-certificates")
+# Debian's pip reads the system's certificates while it is imported, and fails where there are none.
+_RUN_WITH_CERTIFICATES = """
+import runpy, sys
+import pip._vendor.certifi as certifi
+authorities = sys.argv.pop(1)
+certifi.where = lambda: authorities
+runpy.run_module("pip", run_name="__main__")
+"""
 
 
 class Pip(NamedTuple):
-    """A Python, the wheel it imports pip from (if it is not installed there), and certificates to trust."""
+    """A Python, the wheel it imports pip from (if it is not installed there), and certificates (if there are none)."""
 
     python: str
     wheel: str | None = None
@@ -29,12 +38,16 @@ class Pip(NamedTuple):
 
     def install(self, requirement: str, target: Path) -> str | None:
         """Install into a folder; return the reason if that failed."""
-        command = [self.python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        command += ["--no-input", "--target", str(target), requirement]
+        command = [self.python, "-m", "pip"]
         if self.certificates:
-            command += ["--cert", self.certificates]
+            command = [self.python, "-c", _RUN_WITH_CERTIFICATES, self.certificates]
+        command += ["install", "--quiet", "--disable-pip-version-check", "--no-input", "--target", str(target)]
+        command.append(requirement)
         # --target passes PEP 668 ("externally managed environment"), but not these two settings of the user's.
         environment = dict(os.environ, PIP_USER="0", PIP_REQUIRE_VIRTUALENV="0")
+        authorities = index.certificates()
+        if authorities:
+            environment.setdefault("PIP_CERT", authorities)
         environment.pop("PYTHONHOME", None)
         environment.pop("PYTHONPATH", None)
         if self.wheel:
@@ -101,7 +114,9 @@ def _fetch_debian_pip(python: Python, folder: Path) -> Pip | None:
 
 
 def _bundle(folder: Path) -> str | None:
-    """Write the certificates of Debian's package as the single file that pip wants."""
+    """Write the certificates of Debian's package as one file, for a system which has none."""
+    if index.certificates():
+        return None
     parts = sorted((folder / "unpacked/usr/share/ca-certificates").glob("**/*.crt"))
     bundle = folder / "certificates.pem"
     bundle.write_text("\n".join(part.read_text() for part in parts))

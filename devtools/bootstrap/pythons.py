@@ -88,8 +88,7 @@ def _candidates() -> Iterator[str]:
             found = shutil.which(name, path=folder)
             if found:
                 yield found
-    for folder in pyenv_folders():
-        yield str(folder / "python3")
+    yield from (str(scripts / "python3") for scripts in pyenv_folders())
     yield from sorted(glob.glob(str(Path.home() / ".local/share/uv/python/cpython-3.*/bin/python3")))
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Iterator
 
 from devtools.bootstrap import index
-from devtools.bootstrap.pip import Pip, debian_pip, installed_pips
+from devtools.bootstrap.pip import debian_pip, installed_pips
 from devtools.bootstrap.pythons import Python, find_pythons
 from devtools.errors import SetupError
 
@@ -62,18 +62,13 @@ def _ways(folder: Path) -> Iterator[str | None]:
     """Try one way after the other; yield None for success, else the reason."""
     pythons = list(find_pythons()) or [Python(sys.version_info[:2], sys.executable)]
     for pip in installed_pips(pythons):
-        yield _by_pip(pip, folder)
+        yield pip.install(_REQUIREMENT, folder)
     address = index.configured()
     if address:
         yield _from_index(address, folder)
     with debian_pip(pythons[0]) as fetched:
         if fetched is not None:
-            yield _by_pip(fetched, folder)
-
-
-def _by_pip(pip: Pip, folder: Path) -> str | None:
-    authorities = index.certificates()
-    return (pip._replace(certificates=authorities) if authorities else pip).install(_REQUIREMENT, folder)
+            yield fetched.install(_REQUIREMENT, folder)
 
 
 def _from_index(address: str, folder: Path) -> str | None:
