@@ -1,0 +1,41 @@
+"""A PostgreSQL server, a Django project with its test databases, and what every test leaves."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from devtools.postgres import server_from_environment
+
+_server = None
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    global _server
+    _server = server_from_environment()
+    os.environ["DATABASE_URL"] = _server.url("postgres")
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.project.settings")
+
+    import django
+
+    django.setup()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if _server is not None:
+        _server.stop()
+
+
+@pytest.fixture(scope="session")
+def django_databases() -> Iterator[None]:
+    """Create the test databases with the tables of all installed apps, once."""
+    from django.db import connections
+    from django.test.utils import setup_databases, teardown_databases
+
+    old = setup_databases(verbosity=0, interactive=False, aliases={"default", "other"})
+    connections.close_all()
+    yield
+    teardown_databases(old, verbosity=0)
+    connections.close_all()

@@ -1,0 +1,26 @@
+"""Real async database access for Django on PostgreSQL.
+
+A model declares ``objects = AsyncManager()``; its a-methods then run on a pooled psycopg
+connection in the event loop's own thread, inside `atomic()` on that block's connection.
+"""
+
+from turbo_orm import hooks as _hooks
+from turbo_orm.errors import TurboError
+from turbo_orm.execution import close_pools, open_pools, run_sync
+from turbo_orm.manager import AsyncManager
+from turbo_orm.queryset import AsyncQuerySet
+from turbo_orm.transaction import atomic, on_commit
+
+__all__ = [
+    "AsyncManager",
+    "AsyncQuerySet",
+    "TurboError",
+    "atomic",
+    "close_pools",
+    "on_commit",
+    "open_pools",
+    "run_sync",
+]
+__version__ = "0.1.0"
+
+_hooks.install()

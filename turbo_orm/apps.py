@@ -1,0 +1,23 @@
+"""The Django app: the `turbo_generate` command and the system checks."""
+
+from __future__ import annotations
+
+from django.apps import AppConfig
+from django.core import checks
+
+__all__ = ["TurboOrmConfig"]
+
+
+class TurboOrmConfig(AppConfig):
+    """Add ``"turbo_orm"`` to ``INSTALLED_APPS`` to get it."""
+
+    name = "turbo_orm"
+    verbose_name = "django-turbo-orm"
+
+    def ready(self) -> None:
+        from turbo_orm import related
+        from turbo_orm.checks import check_databases, check_settings
+
+        related.install()  # again: contenttypes can be patched now
+        checks.register(check_settings)
+        checks.register(check_databases, checks.Tags.models)

@@ -1,0 +1,169 @@
+"""A sync psycopg connection on top of an async one: everything but the waiting is shared."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import lru_cache
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+from weakref import WeakSet, ref
+
+import psycopg
+from psycopg import pq
+from psycopg.rows import tuple_row
+
+from turbo_orm.bridge.greenlets import await_only, current_bridge
+from turbo_orm.db.leases import give_back
+from turbo_orm.db.pools import Pool
+from turbo_orm.errors import ConnectionReleasedError
+
+if TYPE_CHECKING:
+    from turbo_orm.bridge.scopes import Scope
+    from turbo_orm.bridge.wrapper import BridgedWrapper
+
+__all__ = ["BridgedConnection"]
+
+#: References to connections whose return to the pool has been started and not awaited.
+_returning: set[asyncio.Task[None]] = set()
+
+
+class BridgedConnection(psycopg.Connection[Any]):
+    """A sync `psycopg.Connection` which shares the whole state of an `AsyncConnection`.
+
+    Both have one ``__dict__`` (pgconn, autocommit, adapters, prepared statements...), so all
+    of psycopg's and Django's sync cursor code runs on it unmodified; only where it waits does
+    the greenlet switch out. It dies with its lease: afterwards it refuses every statement,
+    because the async connection may serve somebody else by then.
+    """
+
+    __slots__ = ("_aconn", "_cursor_factory", "_gate", "_named", "_pool_", "_scope", "_wrapper")
+
+    # Data descriptors, so that they win over the shared __dict__.
+    cursor_factory = property(lambda self: self._cursor_factory)  # type: ignore[assignment]
+    lock = property(lambda self: self._gate)  # type: ignore[assignment]
+    server_cursor_factory = property(lambda self: psycopg.ServerCursor)  # type: ignore[assignment]
+    row_factory = property(lambda self: tuple_row)  # type: ignore[assignment]
+
+    def __init__(
+        self,
+        aconn: psycopg.AsyncConnection[Any],
+        *,
+        cursor_factory: type[psycopg.Cursor[Any]],
+        scope: Scope,
+        pool: Pool | None,
+        wrapper: BridgedWrapper,
+    ) -> None:
+        self.__dict__ = aconn.__dict__
+        self._aconn: psycopg.AsyncConnection[Any] | None = aconn
+        self._cursor_factory = cursor_factory
+        self._gate = _Gate(aconn.lock)
+        self._named: WeakSet[Any] | None = None
+        self._pool_ = pool
+        self._scope = scope
+        self._wrapper = ref(wrapper)
+
+    def __del__(self) -> None:
+        # psycopg warns of connections deleted while open; this one does not own its socket.
+        self._aconn = None
+
+    def wait(self, gen: Any, *args: Any, **kwargs: Any) -> Any:
+        aconn = self._aconn
+        if aconn is None:
+            raise ConnectionReleasedError(
+                "This cursor or connection belongs to an operation that has ended, and its "
+                "connection has gone back to the pool. Fetch what you need inside the "
+                "operation, or keep the connection with `async with turbo_orm.atomic()`."
+            )
+        try:
+            return await_only(aconn.wait(gen, *args, **kwargs))
+        except asyncio.CancelledError as exc:
+            # asyncio.timeout() may turn this into a TimeoutError that is caught inside the
+            # block. The statement's fate is unknown: that block must never commit.
+            wrapper = self._wrapper()
+            if wrapper is not None and wrapper.in_atomic_block:
+                wrapper.needs_rollback = True
+                wrapper.rollback_exc = exc
+            raise
+
+    def cancel_safe(self, *, timeout: float = 30.0) -> None:
+        assert self._aconn is not None
+        await_only(self._aconn.cancel_safe(timeout=timeout))
+
+    def close(self) -> None:
+        if self not in self._scope.leases:
+            return
+        self._scope.leases.remove(self)
+        bridge = current_bridge()
+        if bridge is not None and not bridge.closing:
+            await_only(self.release())
+        else:
+            self.pgconn.finish()
+
+    def note_server_cursor(self, cursor: Any) -> None:
+        """Remember a named cursor: left open, it would outlive the operation on the server."""
+        if self._named is None:
+            self._named = WeakSet()
+        self._named.add(cursor)
+
+    async def release(self) -> None:
+        """Give the async connection back, and refuse to serve from now on."""
+        aconn = self._aconn
+        if aconn is None:
+            return
+        soiled = self._named is not None and any(not cursor.closed for cursor in self._named)
+        self.die()
+        await give_back(aconn, self._pool_, soiled=soiled)
+
+    def abandon(self) -> None:
+        """Close the connection without awaiting; the pool is told when the loop has time."""
+        aconn = self._aconn
+        if aconn is None:
+            return
+        self.die()
+        aconn.pgconn.finish()
+        loop = self._scope.loop
+        if self._pool_ is not None and loop.is_running():
+            task = loop.create_task(self._pool_.putconn(aconn))
+            _returning.add(task)
+            task.add_done_callback(_returning.discard)
+
+    def die(self) -> None:
+        """Stop sharing the async connection's state: whoever holds this object holds nothing."""
+        self.__dict__ = {**self.__dict__, "pgconn": _dead_pgconn(), "_pool": None}
+        self._aconn = None
+
+
+class _Gate:
+    """The async connection's `asyncio.Lock` as the lock of sync cursors."""
+
+    __slots__ = ("_lock",)
+
+    def __init__(self, lock: asyncio.Lock) -> None:
+        self._lock = lock
+
+    def __enter__(self) -> None:
+        lock = self._lock
+        if lock.locked() or lock._waiters:  # type: ignore[attr-defined]
+            await_only(lock.acquire())
+            return
+        # Free, so that acquire() does not suspend: no need to go through the event loop.
+        try:
+            lock.acquire().send(None)
+        except StopIteration:
+            return
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._lock.release()
+
+
+@lru_cache(maxsize=1)
+def _dead_pgconn() -> pq.abc.PGconn:
+    """A libpq connection that was never made: every use of it fails as of a closed one."""
+    pgconn = pq.PGconn.connect_start(b"host=/nonexistent")
+    pgconn.finish()
+    return pgconn

@@ -1,0 +1,69 @@
+"""From an alias's settings to its pool."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import psycopg
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.utils import load_backend
+from psycopg.client_cursor import ClientCursorMixin
+from psycopg_pool import AsyncConnectionPool
+
+from turbo_orm.bridge import async_backend
+from turbo_orm.conf import get_config
+from turbo_orm.db.pools import Pool, PoolKey, PoolSpec, find_pool
+
+__all__ = ["async_connect_params", "pool_key", "pool_of"]
+
+
+def async_connect_params(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn the parameters Django gives `psycopg.connect()` into those of `AsyncConnection`.
+
+    The cursor class only matters to code that takes cursors from the async connection itself:
+    bridged cursors are of the sync class Django asked for.
+    """
+    client_side = issubclass(params["cursor_factory"], ClientCursorMixin)
+    return {
+        **params,
+        "cursor_factory": psycopg.AsyncClientCursor if client_side else psycopg.AsyncCursor,
+    }
+
+
+def pool_of(loop: asyncio.AbstractEventLoop, wrapper: BaseDatabaseWrapper) -> Pool:
+    """Return the pool on *loop* of the database behind *wrapper*.
+
+    Its options are those of ``TURBO_ORM["POOL"]`` overlaid with the alias's own
+    ``OPTIONS["pool"]``, which are psycopg_pool's.
+    """
+    key = pool_key(wrapper.alias)
+    return find_pool(loop, key, partial(_pool_spec, key, wrapper))
+
+
+def pool_key(alias: str) -> PoolKey:
+    """Return what identifies *alias*'s database, as it is configured now."""
+    given = connections.settings[alias]
+    return PoolKey(alias, tuple(given[part] for part in ("ENGINE", "NAME", "HOST", "PORT", "USER")))
+
+
+def _pool_spec(key: PoolKey, wrapper: BaseDatabaseWrapper) -> PoolSpec:
+    given = connections.settings[key.alias]
+    own = given["OPTIONS"].get("pool")
+    options = {**get_config().pool, **(own if isinstance(own, Mapping) else {})}
+    if given["CONN_HEALTH_CHECKS"]:
+        options.setdefault("check", AsyncConnectionPool.check_connection)
+    async_class = async_backend.async_wrapper_class(load_backend(given["ENGINE"]))
+    if async_class is None:
+        return PoolSpec(key, async_connect_params(wrapper.get_connection_params()), options)
+    # django-async-backend's connections, so that either library can use them.
+    async_wrapper = async_class(given, key.alias)
+    return PoolSpec(
+        key,
+        async_wrapper.get_connection_params(),
+        options,
+        configure=async_wrapper._configure_connection,
+    )

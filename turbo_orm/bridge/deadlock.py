@@ -1,0 +1,63 @@
+"""Notice a block that waits for a task which waits for that block."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from turbo_orm.errors import BlockDeadlockError
+
+if TYPE_CHECKING:
+    from turbo_orm.bridge.scopes import Scope
+
+__all__ = ["find_deadlock"]
+
+
+def find_deadlock(parent: Scope, task: asyncio.Task[Any] | None) -> BlockDeadlockError | None:
+    """Return the error for *task*, which waits for its turn in *parent*, or None.
+
+    The turn only comes when the block active in *parent* ends; that never happens if the
+    block's own task waits for *task*.
+    """
+    holder = parent.active_child
+    if task is None or holder is None or holder.closed or holder.task in (None, task):
+        return None
+    if any(waiter is holder.task for waiter in _waiters(task)):
+        return BlockDeadlockError(
+            f"{task.get_name()!r} was started in an `async with atomic()` block and needs its "
+            "connection, but a nested block, which has the connection until it ends, is "
+            f"waiting for {task.get_name()!r}. Start the task inside the nested block, or "
+            "await it after that block has ended."
+        )
+    return None
+
+
+def _waiters(task: asyncio.Task[Any]) -> Iterator[asyncio.Task[Any]]:
+    """Every task that can't go on before *task* is done, as far as callbacks tell."""
+    seen: set[int] = set()
+    found: list[asyncio.Future[Any]] = [task]
+    while found:
+        future = found.pop()
+        if id(future) in seen:
+            continue
+        seen.add(id(future))
+        if isinstance(future, asyncio.Task) and future is not task:
+            yield future
+        for callback in getattr(future, "_callbacks", None) or ():
+            found.extend(_futures_behind(callback))
+
+
+def _futures_behind(callback: Any, depth: int = 4) -> Iterator[asyncio.Future[Any]]:
+    """The futures a done-callback will wake: bound in it, in its closure, its partial."""
+    for referent in gc.get_referents(callback):
+        if isinstance(referent, asyncio.Future):
+            yield referent
+        elif isinstance(referent, asyncio.AbstractEventLoop | type) or depth == 0:
+            continue
+        elif hasattr(referent, "_parent_task"):  # asyncio.TaskGroup, asyncio.Timeout
+            if isinstance(referent._parent_task, asyncio.Task):
+                yield referent._parent_task
+        elif callable(referent) or isinstance(referent, tuple) or type(referent).__name__ == "cell":
+            yield from _futures_behind(referent, depth - 1)

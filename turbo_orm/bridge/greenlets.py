@@ -1,0 +1,191 @@
+"""Run a sync function in a greenlet which awaits through the task that drives it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from asyncio import CancelledError, _get_running_loop, _set_running_loop
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import psycopg
+from django.db.utils import Error as DjangoDatabaseError
+from greenlet import getcurrent, greenlet
+
+from turbo_orm.errors import BridgeError
+
+if TYPE_CHECKING:
+    from turbo_orm.bridge.scopes import Scope
+
+__all__ = ["BridgeGreenlet", "await_only", "current_bridge", "drive", "loop_visible"]
+
+T = TypeVar("T")
+
+
+class BridgeGreenlet(greenlet):
+    """A reusable greenlet that runs one sync function at a time for one scope."""
+
+    scope: Scope | None = None
+    result: Any = None
+    error: BaseException | None = None
+    #: A function is running (or suspended) in it.
+    busy = False
+    #: The driving coroutine is being destroyed: nothing can be awaited any more.
+    closing = False
+
+
+def current_bridge() -> BridgeGreenlet | None:
+    """Return the running bridge greenlet, or None outside the bridge."""
+    current = getcurrent()
+    return current if type(current) is BridgeGreenlet else None
+
+
+def await_only(awaitable: Awaitable[T]) -> T:
+    """Suspend the running bridge greenlet until *awaitable* is done; return its result.
+
+    Raises `BridgeError` outside the bridge.
+    """
+    bridge = current_bridge()
+    if bridge is None or bridge.closing:
+        if asyncio.iscoroutine(awaitable):
+            awaitable.close()
+        raise BridgeError(
+            "This would wait for the database, but nothing can await it here: "
+            + (
+                "the code does not run inside run_sync() or one of the a-methods. "
+                "Call it through `await turbo_orm.run_sync(...)`."
+                if bridge is None
+                else "the coroutine that ran this operation is being destroyed. "
+                "Await it to its end, or cancel its task."
+            )
+        )
+    return cast(T, bridge.parent.switch(awaitable))
+
+
+@contextmanager
+def loop_visible(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
+    """Show *loop* as running for a moment, as it is outside of the greenlet."""
+    _set_running_loop(loop)
+    try:
+        yield
+    finally:
+        _set_running_loop(None)
+
+
+class _IdleGreenlets(threading.local):
+    """Parked greenlets of this thread: starting one again costs a tenth of a new one."""
+
+    limit = 64
+
+    def __init__(self) -> None:
+        self.parked: list[BridgeGreenlet] = []
+
+
+_idle = _IdleGreenlets()
+
+
+def _worker() -> None:
+    bridge = cast(BridgeGreenlet, getcurrent())
+    while True:
+        fn, args, kwargs = bridge.parent.switch(None)
+        try:
+            bridge.result = fn(*args, **kwargs)
+        except BaseException as exc:
+            bridge.error = exc
+        bridge.busy = False
+        fn = args = kwargs = None
+
+
+def _take_greenlet(parent: greenlet) -> BridgeGreenlet:
+    if _idle.parked:
+        bridge = _idle.parked.pop()
+        if bridge.parent is not parent:
+            bridge.parent = parent
+    else:
+        bridge = BridgeGreenlet(_worker, parent)
+        bridge.switch()
+    return bridge
+
+
+def _park(bridge: BridgeGreenlet) -> None:
+    bridge.error = bridge.result = bridge.scope = None
+    bridge.gr_context = None
+    if len(_idle.parked) < _idle.limit:
+        _idle.parked.append(bridge)
+
+
+async def drive(scope: Scope, fn: Callable[..., T], args: Any = (), kwargs: Any = None) -> T:
+    """Call ``fn(*args, **kwargs)`` in a bridge greenlet for *scope*, awaiting its waits.
+
+    While the greenlet runs, the event loop is hidden, so that Django's guard against sync
+    database calls in async code (`async_unsafe`) lets it pass.
+    """
+    loop = scope.loop
+    parent = getcurrent()
+    bridge = _take_greenlet(parent)
+    bridge.scope = scope
+    bridge.busy = True
+    # The driver's own context, not a copy: context variables flow both ways.
+    bridge.gr_context = parent.gr_context
+    cancelled: CancelledError | None = None
+    awaited = _step(loop, bridge.switch, (fn, args, kwargs or {}))
+    while bridge.busy:
+        try:
+            value = await awaited
+        except GeneratorExit as exc:
+            _destroy(bridge, exc)
+            raise
+        except BaseException as exc:
+            if isinstance(exc, CancelledError):
+                cancelled = exc
+            awaited = _step(loop, bridge.throw, exc)
+        else:
+            awaited = _step(loop, bridge.switch, value)
+    error, result = bridge.error, bridge.result
+    _park(bridge)
+    if error is None:
+        return cast(T, result)
+    try:
+        if cancelled is not None and _hides(error, cancelled):
+            raise cancelled from error
+        raise error
+    finally:
+        error = cancelled = None  # or the traceback would keep this frame alive in a cycle
+
+
+def _step(loop: asyncio.AbstractEventLoop, step: Callable[[Any], Any], value: Any) -> Any:
+    _set_running_loop(None)
+    try:
+        return step(value)
+    finally:
+        _set_running_loop(loop)
+
+
+def _destroy(bridge: BridgeGreenlet, exc: GeneratorExit) -> None:
+    """The driving coroutine was closed: let the function's ``finally`` blocks run, unawaited."""
+    bridge.closing = True
+    if bridge.scope is not None:
+        bridge.scope.abort()
+    loop = _get_running_loop()
+    _set_running_loop(None)
+    try:
+        bridge.throw(exc)
+    finally:
+        _set_running_loop(loop)
+    if bridge.error is not None and not isinstance(bridge.error, GeneratorExit | Exception):
+        raise bridge.error
+
+
+def _hides(error: BaseException, cancelled: CancelledError) -> bool:
+    """Whether *error* came from clean-up code and would replace the cancellation."""
+    if not isinstance(error, Exception):
+        return False
+    if isinstance(error, DjangoDatabaseError | psycopg.Error):
+        return True
+    context = error.__context__
+    while context is not None:
+        if context is cancelled:
+            return True
+        context = context.__context__
+    return False

@@ -1,0 +1,72 @@
+"""`django.db.connections` inside the bridge: the wrappers of the running operation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import connections
+
+from turbo_orm.bridge.greenlets import current_bridge, loop_visible
+from turbo_orm.bridge.scopes import Scope
+from turbo_orm.bridge.wrapper import new_wrapper
+
+__all__ = ["install"]
+
+
+class _BridgeAwareLocal:
+    """Replaces the asgiref ``Local`` in which Django keeps its connections.
+
+    Inside a bridge greenlet it answers with the wrapper of the greenlet's scope; everywhere
+    else it is the original. (``Local`` can't be subclassed: asgiref forbids it.)
+    """
+
+    def __init__(self, original: Any) -> None:
+        object.__setattr__(self, "_original", original)
+
+    def __getattr__(self, alias: str) -> Any:
+        scope = _scope()
+        if scope is None:
+            return getattr(self._original, alias)
+        try:
+            return scope.wrappers[alias]
+        except KeyError:
+            pass
+        if alias not in connections.settings:
+            raise AttributeError(alias)
+        wrapper = scope.wrappers[alias] = new_wrapper(scope, alias)
+        self._share_instrumentation(scope, wrapper)
+        return wrapper
+
+    def __setattr__(self, alias: str, value: Any) -> None:
+        scope = _scope()
+        if scope is None:
+            setattr(self._original, alias, value)
+        else:
+            scope.wrappers[alias] = value
+
+    def __delattr__(self, alias: str) -> None:
+        scope = _scope()
+        if scope is None:
+            delattr(self._original, alias)
+        elif scope.wrappers.pop(alias, None) is None:
+            raise AttributeError(alias)
+
+    def _share_instrumentation(self, scope: Scope, wrapper: Any) -> None:
+        # The query log and the execute wrappers are those of the connection the surrounding
+        # async code sees, if it has touched it: connection.queries and execute_wrapper() work.
+        with loop_visible(scope.loop):
+            ambient = getattr(self._original, wrapper.alias, None)
+        if ambient is not None:
+            wrapper.queries_log = ambient.queries_log
+            wrapper.execute_wrappers = ambient.execute_wrappers
+            wrapper.force_debug_cursor = ambient.force_debug_cursor
+
+
+def _scope() -> Scope | None:
+    bridge = current_bridge()
+    return None if bridge is None else bridge.scope
+
+
+def install() -> None:
+    """Hook the bridge into `django.db.connections`."""
+    connections._connections = _BridgeAwareLocal(connections._connections)

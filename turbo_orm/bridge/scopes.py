@@ -1,0 +1,202 @@
+"""Who shares which connection: operations and `atomic` blocks as nested scopes."""
+
+from __future__ import annotations
+
+import asyncio
+from contextvars import Context, ContextVar
+from functools import partial
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from greenlet import getcurrent
+
+from turbo_orm.bridge.deadlock import find_deadlock
+from turbo_orm.bridge.turns import NoMoreTurns, Turns
+from turbo_orm.db._uncancellable import uncancellable
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from django.db.backends.base.base import BaseDatabaseWrapper
+
+    from turbo_orm.bridge.connection import BridgedConnection
+
+__all__ = ["Entered", "Scope", "active_scope", "open_scope"]
+
+
+class Scope:
+    """One operation, or one block: the database wrappers its code sees.
+
+    A root scope owns its wrappers and what they leased. A child shares those of its root, and
+    has its parent's turn while it is active: children of one block run one after another,
+    whatever tasks they are in, and nest strictly.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "active_child",
+        "closed",
+        "context",
+        "leases",
+        "loop",
+        "parent",
+        "root",
+        "task",
+        "turns",
+        "wrappers",
+    )
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, parent: Scope | None = None) -> None:
+        self.loop = loop
+        self.parent = parent
+        self.closed = False
+        self.turns: Turns | None = None
+        #: The child whose turn it is, or was last.
+        self.active_child: Scope | None = None
+        #: The task and context that entered this scope, once something has (see `Entered`).
+        self.task: asyncio.Task[Any] | None = None
+        self.context: Context | None = None
+        self.root: Scope = self if parent is None else parent.root
+        self.wrappers: dict[str, BaseDatabaseWrapper] = {} if parent is None else parent.wrappers
+        self.leases: list[BridgedConnection] = [] if parent is None else parent.leases
+
+    def __repr__(self) -> str:
+        depth, scope = 0, self.parent
+        while scope is not None:
+            depth, scope = depth + 1, scope.parent
+        state = "closed" if self.closed else "open"
+        return f"<Scope {state} depth={depth} leases={len(self.leases)}>"
+
+    async def open(self) -> None:
+        """Wait for this scope's turn in its parent.
+
+        Raises `BlockDeadlockError` when the turn could never come, and `NoMoreTurns` when
+        the parent ends first.
+        """
+        parent = self.parent
+        if parent is None:
+            return
+        if parent.closed:
+            raise NoMoreTurns
+        if parent.turns is None:
+            parent.turns = Turns(parent.loop)
+        await parent.turns.acquire(partial(find_deadlock, parent, asyncio.current_task()))
+        parent.active_child = self
+
+    async def close(self) -> None:
+        """End the scope: pass the turn on, or give every connection back if this is a root."""
+        self.closed = True
+        if self.turns is not None:
+            self.turns.end()
+        if self.parent is not None:
+            assert self.parent.turns is not None
+            self.parent.turns.release()
+            return
+        self._detach()
+        if self.leases:
+            await uncancellable(self._release())
+
+    async def wait_for_children(self) -> BaseException | None:
+        """Wait until no child is active, and let no other begin.
+
+        Returns the cancellation that arrived meanwhile, if one did: a block must end its
+        transaction before it may be interrupted.
+        """
+        cancelled: BaseException | None = None
+        while self.turns is not None and self.turns.taken:
+            try:
+                await self.turns.acquire()
+                break
+            except asyncio.CancelledError as exc:
+                cancelled = exc
+        return cancelled
+
+    def abort(self) -> None:
+        """Give everything up without awaiting: the coroutine in charge is being destroyed."""
+        self._detach()
+        while self.leases:
+            self.leases.pop().abandon()
+
+    def _detach(self) -> None:
+        for wrapper in self.wrappers.values():
+            # Django's tests, for one, put wrappers of their own here.
+            if (detach := getattr(wrapper, "detach", None)) is not None:
+                detach()
+
+    async def _release(self) -> None:
+        while self.leases:
+            await self.leases.pop().release()
+
+
+_current: ContextVar[Scope | None] = ContextVar("turbo_orm_scope", default=None)
+
+#: The innermost scope each task has entered. The context variable alone is not enough:
+#: Django 6.1 runs async signal receivers in tasks that share one `Context` object.
+_entered_by: WeakKeyDictionary[asyncio.Task[Any], Scope] = WeakKeyDictionary()
+
+
+def active_scope(loop: asyncio.AbstractEventLoop) -> Scope | None:
+    """Return the scope the current task is in: entered by itself, or inherited."""
+    scope = _current.get()
+    if scope is None:
+        return None
+    task = asyncio.current_task(loop)
+    own = _entered_by.get(task) if task is not None else None
+    if own is not None:
+        scope = own
+    context = getcurrent().gr_context
+    while scope is not None and (
+        scope.closed
+        or scope.loop is not loop
+        # Entered by another task which happens to share this task's Context.
+        or (scope.context is context and scope.task is not task)
+    ):
+        scope = scope.parent
+    return scope
+
+
+async def open_scope(loop: asyncio.AbstractEventLoop) -> Scope:
+    """Open a scope inside the active one, or a root scope where there is none."""
+    while True:
+        scope = Scope(loop, active_scope(loop))
+        try:
+            await scope.open()
+        except NoMoreTurns:
+            continue
+        return scope
+
+
+class Entered:
+    """Make *scope* the active one for coroutines running in this context."""
+
+    __slots__ = ("_previous", "_previous_of_task", "_scope")
+
+    def __init__(self, scope: Scope) -> None:
+        self._scope = scope
+
+    def __enter__(self) -> Scope:
+        scope = self._scope
+        scope.task = asyncio.current_task(scope.loop)
+        scope.context = getcurrent().gr_context
+        self._previous = _current.get()
+        _current.set(scope)
+        if scope.task is not None:
+            self._previous_of_task = _entered_by.get(scope.task)
+            _entered_by[scope.task] = scope
+        return scope
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        scope = self._scope
+        if _current.get() is scope:
+            _current.set(self._previous)
+        if scope.task is None:
+            return
+        if self._previous_of_task is None:
+            _entered_by.pop(scope.task, None)
+        else:
+            _entered_by[scope.task] = self._previous_of_task

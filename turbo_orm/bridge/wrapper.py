@@ -1,0 +1,192 @@
+"""Django's `DatabaseWrapper` of an alias, connecting through the bridge."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+from weakref import ref
+
+import psycopg
+from django.db import connections
+from django.db.backends.base.base import NO_DB_ALIAS, BaseDatabaseWrapper
+from django.db.utils import load_backend
+
+from turbo_orm.bridge.connection import BridgedConnection
+from turbo_orm.bridge import async_backend
+from turbo_orm.bridge.databases import async_connect_params, pool_key, pool_of
+from turbo_orm.bridge.greenlets import await_only, current_bridge
+from turbo_orm.bridge.user_code import await_user_code
+from turbo_orm.db.leases import lease
+from turbo_orm.db.pools import Pool, forget_pool
+from turbo_orm.errors import BridgeError, UnsupportedDatabaseError
+
+if TYPE_CHECKING:
+    from turbo_orm.bridge.scopes import Scope
+
+    class _Base(BaseDatabaseWrapper):
+        """For type checkers: what a `BridgedWrapper` is mixed into."""
+
+else:
+    _Base = object
+
+__all__ = ["BridgedWrapper", "new_wrapper"]
+
+
+class BridgedWrapper(_Base):
+    """Mixed into an alias's own ``DatabaseWrapper``: the same, but for how it connects.
+
+    Django's `connect()` always runs, so that time zone, role, isolation level, health checks
+    and `connection_created` receivers are as they are everywhere else.
+    """
+
+    #: Django 5.1 and later: never its own sync pool.
+    pool = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.Database = _Driver(self)
+        self._root: Scope | None = None
+
+    def attach(self, scope: Scope) -> None:
+        """Serve *scope*'s root and its descendants, nobody else."""
+        self._root = scope.root
+
+    def detach(self) -> None:
+        """The operation is over; its lease is given back by the scope."""
+        self.connection = None
+
+    def get_connection_params(self) -> dict[str, Any]:
+        with self._pool_options_hidden():
+            return dict(super().get_connection_params())
+
+    @contextmanager
+    def _pool_options_hidden(self) -> Iterator[None]:
+        # They are ours to read. Django before 5.1 would hand them to libpq, and
+        # django-async-backend warns that its pool is unsafe in sync code.
+        given = self.settings_dict
+        options = {key: value for key, value in given["OPTIONS"].items() if key != "pool"}
+        self.settings_dict = {**given, "OPTIONS": options}
+        try:
+            yield
+        finally:
+            self.settings_dict = given
+
+    def create_cursor(self, name: str | None = None) -> Any:
+        cursor = super().create_cursor(name)
+        if name and isinstance(self.connection, BridgedConnection):
+            self.connection.note_server_cursor(cursor)
+        return cursor
+
+    def on_commit(self, func: Callable[[], object], robust: bool = False) -> None:
+        in_block = self.in_atomic_block
+        super().on_commit(func if in_block else _awaiting(func), robust)
+
+    def run_and_clear_commit_hooks(self) -> None:
+        self.run_on_commit = [
+            (sids, _awaiting(func), *rest) for sids, func, *rest in self.run_on_commit
+        ]
+        super().run_and_clear_commit_hooks()
+
+    def _lease(self, scope: Scope, params: dict[str, Any]) -> BridgedConnection:
+        if self._root is not None and self._root is not scope.root:
+            raise BridgeError(
+                f"This connection to {self.alias!r} belongs to another operation. Use "
+                "django.db.connections inside the function given to run_sync()."
+            )
+        pooled = self.alias != NO_DB_ALIAS and self.settings_dict is connections.settings.get(
+            self.alias
+        )
+        pool = pool_of(scope.loop, self) if pooled else None
+        if pool is not None:
+            aconn = await_only(lease(pool))
+        else:
+            aconn = await_only(psycopg.AsyncConnection.connect(**async_connect_params(params)))
+        conn = BridgedConnection(
+            aconn, cursor_factory=params["cursor_factory"], scope=scope, pool=pool, wrapper=self
+        )
+        scope.leases.append(conn)
+        return conn
+
+
+class _Driver:
+    """Stands for the psycopg module as ``DatabaseWrapper.Database``."""
+
+    def __init__(self, wrapper: BridgedWrapper) -> None:
+        self._wrapper = ref(wrapper)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(psycopg, name)
+
+    def connect(self, **params: Any) -> BridgedConnection:
+        bridge, wrapper = current_bridge(), self._wrapper()
+        if bridge is None or bridge.scope is None or wrapper is None:
+            raise BridgeError(
+                "A connection of an a-method or run_sync() can't be opened outside of it. "
+                "Use django.db.connections where you are."
+            )
+        return wrapper._lease(bridge.scope, params)
+
+
+def _awaiting(func: Callable[[], object]) -> Callable[[], object]:
+    """Make *func* a sync function: if it returns an awaitable, the awaitable is awaited."""
+
+    def call() -> object:
+        result = func()
+        bridge = current_bridge()
+        if inspect.isawaitable(result) and bridge is not None and bridge.scope is not None:
+            return await_only(await_user_code(bridge.scope, result))
+        return result
+
+    # Django logs the qualified name of a robust function that fails.
+    call.__qualname__ = getattr(func, "__qualname__", repr(func))
+    return call
+
+
+class _Refusing(_Base):
+    """Mixed into the ``DatabaseWrapper`` of a database the bridge can't reach."""
+
+    def get_new_connection(self, conn_params: Any) -> Any:
+        raise UnsupportedDatabaseError(
+            f"Database {self.alias!r} uses {self.vendor}, which can't be queried asynchronously: "
+            "turbo_orm drives PostgreSQL through psycopg 3. Query it in sync code, for example "
+            "through asgiref's sync_to_async()."
+        )
+
+
+@lru_cache(maxsize=None)
+def _class_for(engine: type[BaseDatabaseWrapper]) -> type[BaseDatabaseWrapper]:
+    mixin = BridgedWrapper if engine.vendor == "postgresql" else _Refusing
+    return type(
+        engine.__name__, (mixin, engine), {"__module__": __name__, "__doc__": engine.__doc__}
+    )
+
+
+def new_wrapper(scope: Scope, alias: str) -> BaseDatabaseWrapper:
+    """Return a new wrapper of *alias* for the operations of *scope*'s root.
+
+    A database other than PostgreSQL gets a wrapper which compiles queries, and raises
+    `UnsupportedDatabaseError` where it would connect.
+    """
+    settings_dict = connections.settings[alias]
+    backend = load_backend(settings_dict["ENGINE"])
+    async_class = async_backend.async_wrapper_class(backend)
+    if async_class is not None:
+        async_backend.share_pools(async_class, _find_pool, _forget_pool)
+    wrapper = _class_for(backend.DatabaseWrapper)(settings_dict, alias)
+    if isinstance(wrapper, BridgedWrapper):
+        wrapper.attach(scope)
+    return wrapper
+
+
+def _find_pool(loop: asyncio.AbstractEventLoop, alias: str) -> Pool:
+    settings_dict = connections.settings[alias]
+    engine = load_backend(settings_dict["ENGINE"]).DatabaseWrapper
+    return pool_of(loop, _class_for(engine)(settings_dict, alias))
+
+
+def _forget_pool(loop: asyncio.AbstractEventLoop, alias: str) -> None:
+    forget_pool(loop, pool_key(alias))

@@ -1,0 +1,64 @@
+"""The ``TURBO_ORM`` setting, read into one frozen object."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.core.signals import setting_changed
+
+__all__ = ["Config", "get_config"]
+
+
+@dataclass(frozen=True)
+class Config:
+    """What ``settings.TURBO_ORM`` says, with the defaults filled in.
+
+    Keys are the upper-case names of the attributes: ``TURBO_ORM = {"POOL": {"max_size": 40}}``.
+    """
+
+    #: Keyword arguments of `psycopg_pool.AsyncConnectionPool` for aliases whose own
+    #: ``OPTIONS["pool"]`` does not say otherwise (it is read first, and wins key by key).
+    pool: Mapping[str, Any]
+
+
+#: Sizes a project gets without configuring any: psycopg_pool's own default is a fixed 4.
+_POOL_DEFAULTS: Mapping[str, Any] = {"min_size": 0, "max_size": 20, "timeout": 30.0}
+
+
+@lru_cache(maxsize=1)
+def get_config() -> Config:
+    """Return the project's configuration.
+
+    Raises `ImproperlyConfigured` for a setting that is not a dictionary or has unknown keys.
+    """
+    given = getattr(settings, "TURBO_ORM", {})
+    if not isinstance(given, Mapping):
+        raise ImproperlyConfigured(
+            f"TURBO_ORM must be a dictionary, not {type(given).__name__}: "
+            'for example TURBO_ORM = {"POOL": {"max_size": 20}}.'
+        )
+    runtime = {field.name.upper() for field in fields(Config)}
+    unknown = set(given) - runtime - _CODEGEN_KEYS
+    if unknown:
+        raise ImproperlyConfigured(
+            f"TURBO_ORM has unknown keys: {', '.join(sorted(unknown))}. "
+            f"Known are: {', '.join(sorted(runtime | _CODEGEN_KEYS))}."
+        )
+    return Config(pool={**_POOL_DEFAULTS, **given.get("POOL", {})})
+
+
+#: Keys which belong to the generator; it reads and checks them itself.
+_CODEGEN_KEYS = frozenset({"CODEGEN", "FIELD_TYPES"})
+
+
+def _forget(*, setting: str, **_: Any) -> None:
+    if setting == "TURBO_ORM":
+        get_config.cache_clear()
+
+
+setting_changed.connect(_forget, dispatch_uid="turbo_orm.conf")

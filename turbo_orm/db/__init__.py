@@ -1,0 +1,1 @@
+"""Connections below the ORM: pools, leases, nothing that knows a queryset."""

@@ -1,0 +1,207 @@
+"""One psycopg_pool pool per event loop and database, opened lazily, closed with its loop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+from weakref import WeakSet
+
+from psycopg import AsyncConnection
+from psycopg_pool import AsyncConnectionPool
+
+__all__ = ["Pool", "PoolKey", "PoolSpec", "close_pools", "find_pool", "forget_pool"]
+
+Configure = Callable[[AsyncConnection[Any]], Awaitable[None]]
+
+
+class PoolKey(NamedTuple):
+    """One database: its alias, and what tells it from another under the same alias."""
+
+    alias: str
+    #: Engine, name, host, port and user: tests rename databases.
+    identity: tuple[object, ...]
+
+
+@dataclass(frozen=True)
+class PoolSpec:
+    """Everything needed to build the pool of one database on any loop."""
+
+    key: PoolKey
+    #: Keyword arguments of `AsyncConnection.connect()`.
+    connect: Mapping[str, Any]
+    #: Keyword arguments of `AsyncConnectionPool`.
+    options: Mapping[str, Any]
+    #: Called with every new connection.
+    configure: Configure | None = None
+
+
+class Pool(AsyncConnectionPool[AsyncConnection[Any]]):
+    """An `AsyncConnectionPool` which reports a server that can't be reached at once.
+
+    psycopg_pool keeps reconnecting in the background and lets its clients run into their
+    timeout. As long as there is no live connection at all to wait for, ours get the server's
+    own error, as they would from `connect()`.
+    """
+
+    def __init__(self, spec: PoolSpec) -> None:
+        options = dict(spec.options)
+        #: Connections to hold ready once `warm()` is called. A pool that was opened by its
+        #: first query starts empty, so that a short-lived loop opens only what it uses.
+        self.warm_size: int = options.pop("min_size", 0)
+        options.setdefault("name", f"turbo-{spec.key.alias}")
+        options["max_size"] = max(options.get("max_size") or self.warm_size, 1)
+        self._live: WeakSet[AsyncConnection[Any]] = WeakSet()
+        super().__init__(
+            kwargs={**spec.connect, "autocommit": True},
+            min_size=0,
+            open=False,
+            configure=spec.configure,
+            **options,
+        )
+
+    async def open(self, wait: bool = False, timeout: float = 30.0) -> None:
+        """Open the pool on the running loop, and have it closed when the loop ends."""
+        await super().open(wait, timeout)
+        await _pools_of(asyncio.get_running_loop()).watch_shutdown()
+
+    async def warm(self) -> None:
+        """Open the pool and connect up to its ``min_size``; wait until they are ready.
+
+        Raises the server's error when it can't be reached.
+        """
+        await self.open()
+        if self.warm_size:
+            await self.putconn(await self.getconn())
+            await self.resize(self.warm_size, self.max_size)
+
+    async def close(self, timeout: float = 5.0) -> None:
+        """Close the pool and its idle connections; those in use are closed when returned."""
+        # asyncio.run() cancels every task, the pool's workers too, before it lets us close.
+        # psycopg_pool would wait for them, be told they were cancelled, and stop there.
+        self._workers = [worker for worker in self._workers if not worker.done()]
+        if self._sched_runner is not None and self._sched_runner.done():
+            self._sched_runner = None
+        await super().close(timeout)
+
+    async def _add_connection(self, attempt: Any, growing: bool = False) -> None:
+        await super()._add_connection(_OneAttempt(), growing=growing)
+
+    async def _connect(self, timeout: float | None = None) -> AsyncConnection[Any]:
+        try:
+            conn = await super()._connect(timeout)
+        except Exception as exc:
+            if not any(not conn.closed for conn in self._live):
+                while self._waiting:
+                    await self._waiting.popleft().fail(exc)
+            raise
+        self._live.add(conn)
+        return conn
+
+
+class _OneAttempt:
+    """A back-off policy for psycopg_pool: never retry behind the back of the clients.
+
+    The next query makes the next attempt, so a server that comes back is used at once.
+    """
+
+    delay = 0.0
+
+    def time_to_give_up(self, now: float) -> bool:
+        return True
+
+    def update_delay(self, now: float) -> None:
+        raise AssertionError("psycopg_pool retries a connection it was told to give up")
+
+
+class _LoopPools:
+    """The pools of one event loop, and the hook that closes them when it ends."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.pools: dict[PoolKey, Pool] = {}
+        self._closer: AsyncGenerator[None, None] | None = None
+
+    async def watch_shutdown(self) -> None:
+        if self._closer is None:
+            # An asynchronous generator that is never exhausted is finalised by
+            # loop.shutdown_asyncgens(), which asyncio.run() and async_to_sync() call.
+            self._closer = self._close_at_shutdown()
+            await self._closer.__anext__()
+
+    async def _close_at_shutdown(self) -> AsyncGenerator[None, None]:
+        try:
+            yield
+        finally:
+            self._closer = None
+            await self.close()
+
+    async def close(self) -> None:
+        _loops.pop(self.loop, None)
+        pools, self.pools = list(self.pools.values()), {}
+        for pool in pools:
+            await pool.close()
+        closer, self._closer = self._closer, None
+        if closer is not None:
+            await closer.aclose()
+
+    def abandon(self) -> None:
+        """Close the sockets of a loop that was closed without finalising its generators."""
+        pools, self.pools = list(self.pools.values()), {}
+        for pool in pools:
+            pool._closed = True
+            for conn in list(pool._live):
+                conn.pgconn.finish()
+
+
+_loops: dict[asyncio.AbstractEventLoop, _LoopPools] = {}
+_lock = threading.Lock()
+
+
+def _forget_after_fork() -> None:
+    # The sockets belong to the parent process. psycopg never closes a connection in a
+    # process that did not open it, so dropping the objects is safe.
+    _loops.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_after_fork)
+
+
+def _pools_of(loop: asyncio.AbstractEventLoop) -> _LoopPools:
+    found = _loops.get(loop)
+    if found is None:
+        with _lock:
+            for other in [known for known in _loops if known.is_closed()]:
+                _loops.pop(other).abandon()
+            found = _loops.setdefault(loop, _LoopPools(loop))
+    return found
+
+
+def find_pool(
+    loop: asyncio.AbstractEventLoop, key: PoolKey, build: Callable[[], PoolSpec]
+) -> Pool:
+    """Return *loop*'s pool of the database *key*, made (not opened) from ``build()`` at need."""
+    pools = _pools_of(loop).pools
+    pool = pools.get(key)
+    if pool is None:
+        pool = pools[key] = Pool(build())
+    return pool
+
+
+def forget_pool(loop: asyncio.AbstractEventLoop, key: PoolKey) -> None:
+    """Let the next query on *loop* build the pool of the database *key* anew."""
+    _pools_of(loop).pools.pop(key, None)
+
+
+async def close_pools() -> None:
+    """Close every pool of the running loop, waiting for its connections to come back.
+
+    psycopg_pool's own time-outs apply. The next query opens a new pool.
+    """
+    pools = _loops.get(asyncio.get_running_loop())
+    if pools is not None:
+        await pools.close()

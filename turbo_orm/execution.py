@@ -1,0 +1,117 @@
+"""The one place where a queryset meets a connection: leases one, executes, gives it back.
+
+Every a-method comes through here. Today each runs Django's own sync method in the bridge.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Iterator
+from itertools import islice
+from typing import Any, TypeVar
+
+from django.db import connections
+from django.db.models import QuerySet
+
+from turbo_orm.bridge.databases import pool_of
+from turbo_orm.bridge.greenlets import drive
+from turbo_orm.bridge.run import run_sync
+from turbo_orm.bridge.scopes import Scope, active_scope
+from turbo_orm.bridge.turns import NoMoreTurns
+from turbo_orm.bridge.wrapper import BridgedWrapper
+from turbo_orm.db.pools import Pool, close_pools
+from turbo_orm.errors import ConnectionReleasedError, LoopMismatchError
+
+__all__ = ["call", "close_pools", "fetch", "open_pools", "run_sync", "stream"]
+
+T = TypeVar("T")
+
+async def call(owner: Any, name: str, /, *args: Any, **kwargs: Any) -> Any:
+    """Run the sync method *name* of *owner* (a queryset, manager or instance) as one operation.
+
+    The method is looked up on *owner*, so what a subclass overrides is honoured.
+    """
+    return await run_sync(getattr(owner, name), *args, **kwargs)
+
+
+async def fetch(queryset: QuerySet[Any, Any]) -> list[Any]:
+    """Return the rows of *queryset*, filling its result cache as ``list()`` does."""
+    if queryset._result_cache is None:
+        await run_sync(queryset._fetch_all)
+    elif queryset._prefetch_related_lookups and not queryset._prefetch_done:
+        await run_sync(queryset._fetch_all)
+    assert queryset._result_cache is not None
+    return queryset._result_cache
+
+
+async def stream(queryset: QuerySet[Any, Any], chunk_size: int) -> AsyncGenerator[Any, None]:
+    """Yield the rows of *queryset* in chunks from a server-side cursor.
+
+    Outside a block the iterator holds a connection of its own until it ends or is closed;
+    inside one it uses the block's connection whenever it fetches.
+    """
+    loop = asyncio.get_running_loop()
+    block = active_scope(loop)
+    own = Scope(loop) if block is None else None
+    rows: Iterator[Any] | None = None
+
+    async def step(fn: Callable[..., T], *args: Any) -> T:
+        if asyncio.get_running_loop() is not loop:
+            raise LoopMismatchError(
+                "This aiterator() was started in another event loop, which has its "
+                "connection. Start a new one in this loop."
+            )
+        if own is not None:
+            return await drive(own, fn, args)
+        scope = Scope(loop, block)
+        try:
+            await scope.open()
+        except NoMoreTurns:
+            raise ConnectionReleasedError(
+                "The atomic() block in which this aiterator() was started has ended, and the "
+                "cursor with it. Consume the iterator inside the block."
+            ) from None
+        try:
+            return await drive(scope, fn, args)
+        finally:
+            await scope.close()
+
+    try:
+        rows = await step(lambda: iter(queryset.iterator(chunk_size=chunk_size)))
+        while chunk := await step(_take, rows, chunk_size):
+            for row in chunk:
+                yield row
+    finally:
+        try:
+            if rows is not None and (block is None or not block.closed):
+                await step(_close, rows)
+        finally:
+            if own is not None:
+                await own.close()
+
+
+def _take(rows: Iterator[T], size: int) -> list[T]:
+    return list(islice(rows, size))
+
+
+def _close(rows: Iterator[Any]) -> None:
+    close = getattr(rows, "close", None)
+    if close is not None:
+        close()
+
+
+async def open_pools(*aliases: str) -> None:
+    """Open the pools of *aliases* (default: all PostgreSQL ones) and fill them to ``min_size``.
+
+    Optional: a pool opens by itself, empty, when it is first used on its event loop. Servers
+    call this when they start, so that their first requests find connections ready.
+    """
+
+    loop = asyncio.get_running_loop()
+
+    def find() -> list[Pool]:
+        wrappers = [connections[alias] for alias in aliases or connections]
+        return [pool_of(loop, wrapper) for wrapper in wrappers if isinstance(wrapper, BridgedWrapper)]
+
+    for pool in await run_sync(find):
+        await pool.warm()

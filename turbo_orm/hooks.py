@@ -1,0 +1,44 @@
+"""Everything turbo_orm changes in Django and asgiref, installed when it is imported."""
+
+from __future__ import annotations
+
+import sys
+
+from django.core.exceptions import ImproperlyConfigured
+
+from turbo_orm import instance, related
+from turbo_orm.bridge import handler, user_code
+
+__all__ = ["install"]
+
+_installed = False
+
+
+def install() -> None:
+    """Hook in, once per process.
+
+    Raises `ImproperlyConfigured` in a process patched by gevent or eventlet.
+    """
+    global _installed
+    if _installed:
+        return
+    _refuse_green_threads()
+    handler.install()
+    user_code.install()
+    instance.install()
+    related.install()
+    _installed = True
+
+
+def _refuse_green_threads() -> None:
+    for library, module, function in (
+        ("gevent", "gevent.monkey", "is_module_patched"),
+        ("eventlet", "eventlet.patcher", "is_monkey_patched"),
+    ):
+        patcher = sys.modules.get(module)
+        if patcher is not None and getattr(patcher, function)("socket"):
+            raise ImproperlyConfigured(
+                f"turbo_orm can't run in a process patched by {library}: both switch greenlets "
+                "under the same code. Use an ASGI server's asyncio workers, or do not patch "
+                "the socket module."
+            )

@@ -1,0 +1,64 @@
+"""The async methods of model instances, on the async connection."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from functools import wraps
+from typing import Any
+
+from django.db.models import Model
+
+from turbo_orm import execution
+
+__all__ = ["adopt", "install", "is_managed"]
+
+
+def is_managed(model: type[Model]) -> bool:
+    """Whether *model* has an `AsyncManager`."""
+    return any(getattr(manager, "is_turbo_manager", False) for manager in model._meta.managers)
+
+
+def adopt(model: type[Model]) -> None:
+    """Give *model* the async methods Django's `Model` has no twin of in a thread."""
+    if "afull_clean" not in vars(model):
+        model.afull_clean = _afull_clean  # type: ignore[attr-defined]
+
+
+async def _afull_clean(
+    self: Model,
+    exclude: Collection[str] | None = None,
+    validate_unique: bool = True,
+    validate_constraints: bool = True,
+) -> None:
+    """Run `full_clean()`, whose uniqueness checks query the database.
+
+    Raises `ValidationError`.
+    """
+    await execution.call(
+        self,
+        "full_clean",
+        exclude=exclude,
+        validate_unique=validate_unique,
+        validate_constraints=validate_constraints,
+    )
+
+
+def _dispatch(name: str, threaded: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(threaded)
+    async def method(self: Model, *args: Any, **kwargs: Any) -> Any:
+        if is_managed(type(self)):
+            return await execution.call(self, name, *args, **kwargs)
+        return await threaded(self, *args, **kwargs)
+
+    return method
+
+
+def install() -> None:
+    """Make the async methods of `Model` look for an `AsyncManager` before they take a thread.
+
+    On `Model` itself, not on the models that declare a manager: `await super().asave()` in a
+    model's own `asave()` must not end in a thread either.
+    """
+    for name in ("save", "delete", "refresh_from_db"):
+        threaded = getattr(Model, f"a{name}")
+        setattr(Model, f"a{name}", _dispatch(name, threaded))

@@ -1,0 +1,68 @@
+"""`objects = AsyncManager()`: the one line a model needs."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from django.db.models import Manager, Model, QuerySet
+
+from turbo_orm import instance
+from turbo_orm.queryset import AsyncQuerySet, async_verb
+
+__all__ = ["AsyncManager"]
+
+#: Modules whose related managers run their a-methods in a thread.
+_RELATED_MANAGERS = (
+    "django.db.models.fields.related_descriptors",
+    "django.contrib.contenttypes.fields",
+)
+
+
+class AsyncManager(Manager.from_queryset(AsyncQuerySet)):  # type: ignore[misc]
+    """A model manager that returns `AsyncQuerySet` objects.
+
+    Declaring one on a model also makes the async methods of its instances (`asave()`,
+    `adelete()`, `arefresh_from_db()`, `afull_clean()`) and of its related managers
+    (`aadd()`, `aset()`...) run on the async connection.
+    https://docs.djangoproject.com/en/stable/topics/db/managers/
+    """
+
+    is_turbo_manager = True
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        # Django derives a model's related managers from its default manager's class and
+        # gives each its own a-methods.
+        for name, attribute in list(vars(cls).items()):
+            if (
+                inspect.iscoroutinefunction(attribute)
+                and attribute.__module__ in _RELATED_MANAGERS
+            ):
+                setattr(cls, name, async_verb(name[1:], attribute))
+
+    @classmethod
+    def from_queryset(
+        cls, queryset_class: type[QuerySet[Any, Any]], class_name: str | None = None
+    ) -> Any:
+        """Return a subclass of this manager with *queryset_class*'s methods.
+
+        Raises `TypeError` if *queryset_class* is not an `AsyncQuerySet`.
+        """
+        if not issubclass(queryset_class, AsyncQuerySet):
+            raise TypeError(
+                f"{cls.__name__}.from_queryset() needs a subclass of turbo_orm.AsyncQuerySet, "
+                f"and {queryset_class.__name__} is not one: its a-methods would run in threads. "
+                f"Declare it as `class {queryset_class.__name__}(AsyncQuerySet)`."
+            )
+        return super().from_queryset(queryset_class, class_name)
+
+    def contribute_to_class(self, cls: type[Model], name: str) -> None:
+        super().contribute_to_class(cls, name)
+        instance.adopt(cls)
+
+    async def adelete(self) -> tuple[int, dict[str, int]]:
+        """Delete all rows the manager would return: ``objects.all().adelete()``."""
+        return await self.get_queryset().adelete()  # type: ignore[no-any-return]
+
+    adelete.alters_data = True  # type: ignore[attr-defined]

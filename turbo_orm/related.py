@@ -1,0 +1,83 @@
+"""Related managers whose other end has no `AsyncManager` of its own."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import lru_cache, wraps
+from typing import Any
+
+from django.db.models import Manager, QuerySet
+from django.db.models.fields import related_descriptors
+
+from turbo_orm.instance import is_managed
+from turbo_orm.manager import AsyncManager
+from turbo_orm.queryset import AsyncQuerySet
+
+__all__ = ["install"]
+
+
+@lru_cache(maxsize=None)
+def _async_manager_class(manager_class: type[Manager[Any]]) -> type[Manager[Any]]:
+    """Return *manager_class* with `AsyncManager`'s methods beneath its own."""
+    if issubclass(manager_class, AsyncManager):
+        return manager_class
+    bases = (AsyncManager,) if manager_class is Manager else (manager_class, AsyncManager)
+    return type(
+        f"Async{manager_class.__name__}",
+        bases,
+        {"_queryset_class": _async_queryset_class(manager_class._queryset_class)},
+    )
+
+
+@lru_cache(maxsize=None)
+def _async_queryset_class(queryset_class: type[QuerySet[Any, Any]]) -> type[QuerySet[Any, Any]]:
+    if issubclass(queryset_class, AsyncQuerySet):
+        return queryset_class
+    if queryset_class is QuerySet:
+        return AsyncQuerySet
+
+    def reduce(self: QuerySet[Any, Any], protocol: int) -> Any:
+        return _empty_queryset, (queryset_class,), self.__getstate__()
+
+    return type(
+        f"Async{queryset_class.__name__}",
+        (queryset_class, AsyncQuerySet),
+        {"__reduce_ex__": reduce},  # pickle can't find a class made on the fly by its name
+    )
+
+
+def _empty_queryset(queryset_class: type[QuerySet[Any, Any]]) -> QuerySet[Any, Any]:
+    return _async_queryset_class(queryset_class)()
+
+
+def _async_if_managed(create: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(create)
+    def create_manager(superclass: type[Manager[Any]], rel: Any, *args: Any, **kwargs: Any) -> Any:
+        if any(is_managed(model) for model in (rel.model, rel.related_model)):
+            superclass = _async_manager_class(superclass)
+        return create(superclass, rel, *args, **kwargs)
+
+    create_manager._turbo = True  # type: ignore[attr-defined]
+    return create_manager
+
+
+def install() -> None:
+    """Have Django's related managers of models with an `AsyncManager` derive from it.
+
+    ``user.groups.aadd(group)`` belongs to the model ``User``, although the manager's class
+    comes from ``Group``, which may be a model nobody here can edit.
+    """
+    _patch(related_descriptors, "create_reverse_many_to_one_manager")
+    _patch(related_descriptors, "create_forward_many_to_many_manager")
+    # Can't be imported before the apps are loaded; apps.py calls again when they are.
+    contenttypes = sys.modules.get("django.contrib.contenttypes.fields")
+    if contenttypes is not None:
+        _patch(contenttypes, "create_generic_related_manager")
+
+
+def _patch(module: Any, name: str) -> None:
+    create = getattr(module, name)
+    if not hasattr(create, "_turbo"):
+        setattr(module, name, _async_if_managed(create))
+
