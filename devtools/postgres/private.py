@@ -53,7 +53,7 @@ class Postgres:
         return f"<Postgres {f'on port {self._port}' if self._process else 'stopped'}>"
 
     def __enter__(self) -> Postgres:
-        return self.start()
+        return self if self._process is not None else self.start()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
