@@ -56,4 +56,5 @@ def get_asgi_application() -> Lifespan:
 
     Use it in ``asgi.py`` in place of `django.core.asgi.get_asgi_application`.
     """
-    return Lifespan(asgi.get_asgi_application())
+    application: Any = asgi.get_asgi_application()
+    return Lifespan(application)

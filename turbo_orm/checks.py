@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.apps import AppConfig, apps
-from django.core.checks import CheckMessage, Error, Warning
+from django.core import checks
+from django.core.checks import CheckMessage
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, router
 from django.db.utils import load_backend
@@ -25,7 +26,7 @@ def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> li
     try:
         get_config()
     except ImproperlyConfigured as exc:
-        return [Error(str(exc), id="turbo_orm.E001")]
+        return [checks.Error(str(exc), id="turbo_orm.E001")]
     return []
 
 
@@ -41,7 +42,7 @@ def check_databases(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> l
         engine = load_backend(connections.settings[alias]["ENGINE"]).DatabaseWrapper
         if engine.vendor != "postgresql":
             found.append(
-                Warning(
+                checks.Warning(
                     f"{model._meta.label} has an AsyncManager, and is read from database "
                     f"{alias!r}, which is {engine.vendor}: its a-methods will raise "
                     "UnsupportedDatabaseError.",

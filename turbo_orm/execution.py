@@ -26,6 +26,7 @@ __all__ = ["call", "close_pools", "fetch", "open_pools", "run_sync", "stream"]
 
 T = TypeVar("T")
 
+
 async def call(owner: Any, name: str, /, *args: Any, **kwargs: Any) -> Any:
     """Run the sync method *name* of *owner* (a queryset, manager or instance) as one operation.
 
@@ -36,12 +37,15 @@ async def call(owner: Any, name: str, /, *args: Any, **kwargs: Any) -> Any:
 
 async def fetch(queryset: QuerySet[Any, Any]) -> list[Any]:
     """Return the rows of *queryset*, filling its result cache as ``list()`` does."""
-    if queryset._result_cache is None:
+    if queryset._result_cache is None or _prefetches_pending(queryset):
         await run_sync(queryset._fetch_all)
-    elif queryset._prefetch_related_lookups and not queryset._prefetch_done:
-        await run_sync(queryset._fetch_all)
-    assert queryset._result_cache is not None
-    return queryset._result_cache
+    rows: list[Any] | None = queryset._result_cache
+    assert rows is not None
+    return rows
+
+
+def _prefetches_pending(queryset: Any) -> bool:
+    return bool(queryset._prefetch_related_lookups) and not queryset._prefetch_done
 
 
 async def stream(queryset: QuerySet[Any, Any], chunk_size: int) -> AsyncGenerator[Any, None]:
@@ -106,7 +110,6 @@ async def open_pools(*aliases: str) -> None:
     Optional: a pool opens by itself, empty, when it is first used on its event loop. Servers
     call this when they start, so that their first requests find connections ready.
     """
-
     loop = asyncio.get_running_loop()
 
     def find() -> list[Pool]:

@@ -35,16 +35,11 @@ class AsyncManager(Manager.from_queryset(AsyncQuerySet)):  # type: ignore[misc]
         # Django derives a model's related managers from its default manager's class and
         # gives each its own a-methods.
         for name, attribute in list(vars(cls).items()):
-            if (
-                inspect.iscoroutinefunction(attribute)
-                and attribute.__module__ in _RELATED_MANAGERS
-            ):
+            if inspect.iscoroutinefunction(attribute) and attribute.__module__ in _RELATED_MANAGERS:
                 setattr(cls, name, async_verb(name[1:], attribute))
 
     @classmethod
-    def from_queryset(
-        cls, queryset_class: type[QuerySet[Any, Any]], class_name: str | None = None
-    ) -> Any:
+    def from_queryset(cls, queryset_class: type[QuerySet[Any, Any]], class_name: str | None = None) -> Any:
         """Return a subclass of this manager with *queryset_class*'s methods.
 
         Raises `TypeError` if *queryset_class* is not an `AsyncQuerySet`.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from functools import lru_cache, wraps
+from functools import cache, wraps
 from typing import Any
 
 from django.db.models import Manager, QuerySet
@@ -17,27 +17,24 @@ from turbo_orm.queryset import AsyncQuerySet
 __all__ = ["install"]
 
 
-@lru_cache(maxsize=None)
-def _async_manager_class(manager_class: type[Manager[Any]]) -> type[Manager[Any]]:
+@cache
+def _async_manager_class(manager_class: Any) -> Any:
     """Return *manager_class* with `AsyncManager`'s methods beneath its own."""
     if issubclass(manager_class, AsyncManager):
         return manager_class
+    namespace = {"_queryset_class": _async_queryset_class(manager_class._queryset_class)}
     bases = (AsyncManager,) if manager_class is Manager else (manager_class, AsyncManager)
-    return type(
-        f"Async{manager_class.__name__}",
-        bases,
-        {"_queryset_class": _async_queryset_class(manager_class._queryset_class)},
-    )
+    return type(f"Async{manager_class.__name__}", bases, namespace)
 
 
-@lru_cache(maxsize=None)
-def _async_queryset_class(queryset_class: type[QuerySet[Any, Any]]) -> type[QuerySet[Any, Any]]:
+@cache
+def _async_queryset_class(queryset_class: Any) -> Any:
     if issubclass(queryset_class, AsyncQuerySet):
         return queryset_class
     if queryset_class is QuerySet:
         return AsyncQuerySet
 
-    def reduce(self: QuerySet[Any, Any], protocol: int) -> Any:
+    def reduce(self: Any, protocol: int) -> Any:
         return _empty_queryset, (queryset_class,), self.__getstate__()
 
     return type(
@@ -47,13 +44,13 @@ def _async_queryset_class(queryset_class: type[QuerySet[Any, Any]]) -> type[Quer
     )
 
 
-def _empty_queryset(queryset_class: type[QuerySet[Any, Any]]) -> QuerySet[Any, Any]:
+def _empty_queryset(queryset_class: Any) -> Any:
     return _async_queryset_class(queryset_class)()
 
 
 def _async_if_managed(create: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(create)
-    def create_manager(superclass: type[Manager[Any]], rel: Any, *args: Any, **kwargs: Any) -> Any:
+    def create_manager(superclass: Any, rel: Any, *args: Any, **kwargs: Any) -> Any:
         if any(is_managed(model) for model in (rel.model, rel.related_model)):
             superclass = _async_manager_class(superclass)
         return create(superclass, rel, *args, **kwargs)
@@ -80,4 +77,3 @@ def _patch(module: Any, name: str) -> None:
     create = getattr(module, name)
     if not hasattr(create, "_turbo"):
         setattr(module, name, _async_if_managed(create))
-

@@ -36,9 +36,7 @@ class Atomic:
         self._entries: list[_Entry] = []
 
     def __repr__(self) -> str:
-        return (
-            f"atomic(using={self._using!r}, savepoint={self._savepoint}, durable={self._durable})"
-        )
+        return f"atomic(using={self._using!r}, savepoint={self._savepoint}, durable={self._durable})"
 
     async def __aenter__(self) -> None:
         scope = await open_scope(asyncio.get_running_loop())
@@ -94,7 +92,7 @@ class Atomic:
         @wraps(fn)
         async def inner(*args: P.args, **kwargs: P.kwargs) -> T:
             async with Atomic(self._using, self._savepoint, self._durable):
-                return await fn(*args, **kwargs)  # type: ignore[no-any-return]
+                return await fn(*args, **kwargs)
 
         return inner
 
@@ -109,9 +107,7 @@ class _Entry(NamedTuple):
 @overload
 def atomic(using: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]: ...
 @overload
-def atomic(
-    using: str | None = None, savepoint: bool = True, durable: bool = False
-) -> Atomic: ...
+def atomic(using: str | None = None, savepoint: bool = True, durable: bool = False) -> Atomic: ...
 def atomic(using: Any = None, savepoint: bool = True, durable: bool = False) -> Any:
     """Guarantee the atomic execution of an async block or function.
 
@@ -124,13 +120,12 @@ def atomic(using: Any = None, savepoint: bool = True, durable: bool = False) -> 
     `TransactionManagementError` for queries in a broken block.
     """
     if callable(using):
-        return Atomic(None, savepoint, durable)(using)
+        decorated: Any = using
+        return Atomic(None, savepoint, durable)(decorated)
     return Atomic(using, savepoint, durable)
 
 
-async def on_commit(
-    func: Callable[[], object], using: str | None = None, robust: bool = False
-) -> None:
+async def on_commit(func: Callable[[], object], using: str | None = None, robust: bool = False) -> None:
     """Call *func* when the current transaction commits, or now if there is none.
 
     *func* takes no arguments and may be an async function: it is awaited then, and its

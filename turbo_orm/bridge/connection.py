@@ -39,10 +39,11 @@ class BridgedConnection(psycopg.Connection[Any]):
     __slots__ = ("_aconn", "_cursor_factory", "_gate", "_named", "_pool_", "_scope", "_wrapper")
 
     # Data descriptors, so that they win over the shared __dict__.
-    cursor_factory = property(lambda self: self._cursor_factory)  # type: ignore[assignment]
-    lock = property(lambda self: self._gate)  # type: ignore[assignment]
-    server_cursor_factory = property(lambda self: psycopg.ServerCursor)  # type: ignore[assignment]
-    row_factory = property(lambda self: tuple_row)  # type: ignore[assignment]
+    if not TYPE_CHECKING:
+        cursor_factory = property(lambda self: self._cursor_factory)
+        lock = property(lambda self: self._gate)
+        server_cursor_factory = property(lambda self: psycopg.ServerCursor)
+        row_factory = property(lambda self: tuple_row)
 
     def __init__(
         self,
@@ -62,7 +63,7 @@ class BridgedConnection(psycopg.Connection[Any]):
         self._scope = scope
         self._wrapper = ref(wrapper)
 
-    def __del__(self) -> None:
+    def __del__(self, _warn: Any = None) -> None:
         # psycopg warns of connections deleted while open; this one does not own its socket.
         self._aconn = None
 
@@ -80,9 +81,8 @@ class BridgedConnection(psycopg.Connection[Any]):
             # asyncio.timeout() may turn this into a TimeoutError that is caught inside the
             # block. The statement's fate is unknown: that block must never commit.
             wrapper = self._wrapper()
-            if wrapper is not None and wrapper.in_atomic_block:
-                wrapper.needs_rollback = True
-                wrapper.rollback_exc = exc
+            if wrapper is not None:
+                wrapper.break_block(exc)
             raise
 
     def cancel_safe(self, *, timeout: float = 30.0) -> None:
@@ -143,7 +143,7 @@ class _Gate:
 
     def __enter__(self) -> None:
         lock = self._lock
-        if lock.locked() or lock._waiters:  # type: ignore[attr-defined]
+        if lock.locked() or lock._waiters:
             await_only(lock.acquire())
             return
         # Free, so that acquire() does not suspend: no need to go through the event loop.

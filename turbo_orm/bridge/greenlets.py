@@ -28,7 +28,8 @@ class BridgeGreenlet(greenlet):
 
     scope: Scope | None = None
     result: Any = None
-    error: BaseException | None = None
+    parent: Any
+    failure: BaseException | None = None
     #: A function is running (or suspended) in it.
     busy = False
     #: The driving coroutine is being destroyed: nothing can be awaited any more.
@@ -92,7 +93,7 @@ def _worker() -> None:
         try:
             bridge.result = fn(*args, **kwargs)
         except BaseException as exc:
-            bridge.error = exc
+            bridge.failure = exc
         bridge.busy = False
         fn = args = kwargs = None
 
@@ -109,7 +110,7 @@ def _take_greenlet(parent: greenlet) -> BridgeGreenlet:
 
 
 def _park(bridge: BridgeGreenlet) -> None:
-    bridge.error = bridge.result = bridge.scope = None
+    bridge.failure = bridge.result = bridge.scope = None
     bridge.gr_context = None
     if len(_idle.parked) < _idle.limit:
         _idle.parked.append(bridge)
@@ -142,7 +143,7 @@ async def drive(scope: Scope, fn: Callable[..., T], args: Any = (), kwargs: Any 
             awaited = _step(loop, bridge.throw, exc)
         else:
             awaited = _step(loop, bridge.switch, value)
-    error, result = bridge.error, bridge.result
+    error, result = bridge.failure, bridge.result
     _park(bridge)
     if error is None:
         return cast(T, result)
@@ -173,8 +174,8 @@ def _destroy(bridge: BridgeGreenlet, exc: GeneratorExit) -> None:
         bridge.throw(exc)
     finally:
         _set_running_loop(loop)
-    if bridge.error is not None and not isinstance(bridge.error, GeneratorExit | Exception):
-        raise bridge.error
+    if bridge.failure is not None and not isinstance(bridge.failure, GeneratorExit | Exception):
+        raise bridge.failure
 
 
 def _hides(error: BaseException, cancelled: CancelledError) -> bool:

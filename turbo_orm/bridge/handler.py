@@ -69,4 +69,5 @@ def _scope() -> Scope | None:
 
 def install() -> None:
     """Hook the bridge into `django.db.connections`."""
-    connections._connections = _BridgeAwareLocal(connections._connections)
+    handler: Any = connections
+    handler._connections = _BridgeAwareLocal(handler._connections)

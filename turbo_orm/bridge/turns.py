@@ -73,14 +73,15 @@ class Turns:
     def _watch(
         self, turn: asyncio.Future[None], hopeless: Callable[[], BaseException | None]
     ) -> Callable[[], None]:
+        timers: list[asyncio.TimerHandle] = []
+
         def look() -> None:
-            nonlocal timer
             if turn.done():
                 return
             if (reason := hopeless()) is not None:
                 turn.set_exception(reason)
             else:
-                timer = self._loop.call_later(RECHECK_AFTER, look)
+                timers[:] = [self._loop.call_later(RECHECK_AFTER, look)]
 
-        timer = self._loop.call_later(RECHECK_AFTER, look)
-        return lambda: timer.cancel()
+        timers.append(self._loop.call_later(RECHECK_AFTER, look))
+        return lambda: timers[0].cancel()  # noqa: PLW0108 - the timer is replaced

@@ -6,7 +6,7 @@ import asyncio
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import cache
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
@@ -15,8 +15,8 @@ from django.db import connections
 from django.db.backends.base.base import NO_DB_ALIAS, BaseDatabaseWrapper
 from django.db.utils import load_backend
 
-from turbo_orm.bridge.connection import BridgedConnection
 from turbo_orm.bridge import async_backend
+from turbo_orm.bridge.connection import BridgedConnection
 from turbo_orm.bridge.databases import async_connect_params, pool_key, pool_of
 from turbo_orm.bridge.greenlets import await_only, current_bridge
 from turbo_orm.bridge.user_code import await_user_code
@@ -59,6 +59,12 @@ class BridgedWrapper(_Base):
         """The operation is over; its lease is given back by the scope."""
         self.connection = None
 
+    def break_block(self, exc: BaseException) -> None:
+        """Let the current `atomic` block, if any, only roll back: *exc* cut a statement short."""
+        if self.in_atomic_block:
+            self.needs_rollback = True
+            self.rollback_exc: BaseException | None = exc
+
     def get_connection_params(self) -> dict[str, Any]:
         with self._pool_options_hidden():
             return dict(super().get_connection_params())
@@ -86,9 +92,8 @@ class BridgedWrapper(_Base):
         super().on_commit(func if in_block else _awaiting(func), robust)
 
     def run_and_clear_commit_hooks(self) -> None:
-        self.run_on_commit = [
-            (sids, _awaiting(func), *rest) for sids, func, *rest in self.run_on_commit
-        ]
+        hooks: Any = self.run_on_commit
+        hooks[:] = [(sids, _awaiting(func), *rest) for sids, func, *rest in hooks]
         super().run_and_clear_commit_hooks()
 
     def _lease(self, scope: Scope, params: dict[str, Any]) -> BridgedConnection:
@@ -97,9 +102,7 @@ class BridgedWrapper(_Base):
                 f"This connection to {self.alias!r} belongs to another operation. Use "
                 "django.db.connections inside the function given to run_sync()."
             )
-        pooled = self.alias != NO_DB_ALIAS and self.settings_dict is connections.settings.get(
-            self.alias
-        )
+        pooled = self.alias != NO_DB_ALIAS and self.settings_dict is connections.settings.get(self.alias)
         pool = pool_of(scope.loop, self) if pooled else None
         if pool is not None:
             aconn = await_only(lease(pool))
@@ -157,12 +160,10 @@ class _Refusing(_Base):
         )
 
 
-@lru_cache(maxsize=None)
+@cache
 def _class_for(engine: type[BaseDatabaseWrapper]) -> type[BaseDatabaseWrapper]:
     mixin = BridgedWrapper if engine.vendor == "postgresql" else _Refusing
-    return type(
-        engine.__name__, (mixin, engine), {"__module__": __name__, "__doc__": engine.__doc__}
-    )
+    return type(engine.__name__, (mixin, engine), {"__module__": __name__, "__doc__": engine.__doc__})
 
 
 def new_wrapper(scope: Scope, alias: str) -> BaseDatabaseWrapper:

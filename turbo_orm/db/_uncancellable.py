@@ -41,14 +41,14 @@ async def uncancellable(coro: Coroutine[Any, Any, T]) -> T:
 @types.coroutine
 def _continue(coro: Coroutine[Any, Any, T], pending: Any) -> Generator[Any, Any, T]:
     while True:
+        raised: BaseException | None = None
+        value = None
         try:
             value = yield pending
         except BaseException as exc:
-            step = coro.throw, exc
-        else:
-            step = coro.send, value
+            raised = exc
         try:
-            pending = step[0](step[1])
+            pending = coro.send(value) if raised is None else coro.throw(raised)
         except StopIteration as stop:
             result: T = stop.value
             return result

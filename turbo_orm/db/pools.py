@@ -88,7 +88,8 @@ class Pool(AsyncConnectionPool[AsyncConnection[Any]]):
         await super().close(timeout)
 
     async def _add_connection(self, attempt: Any, growing: bool = False) -> None:
-        await super()._add_connection(_OneAttempt(), growing=growing)
+        once: Any = _OneAttempt()
+        await super()._add_connection(once, growing=growing)
 
     async def _connect(self, timeout: float | None = None) -> AsyncConnection[Any]:
         try:
@@ -181,9 +182,7 @@ def _pools_of(loop: asyncio.AbstractEventLoop) -> _LoopPools:
     return found
 
 
-def find_pool(
-    loop: asyncio.AbstractEventLoop, key: PoolKey, build: Callable[[], PoolSpec]
-) -> Pool:
+def find_pool(loop: asyncio.AbstractEventLoop, key: PoolKey, build: Callable[[], PoolSpec]) -> Pool:
     """Return *loop*'s pool of the database *key*, made (not opened) from ``build()`` at need."""
     pools = _pools_of(loop).pools
     pool = pools.get(key)

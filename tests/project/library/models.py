@@ -51,13 +51,9 @@ class BookQuerySet(AsyncQuerySet):
 class Book(models.Model):
     title = models.CharField(max_length=200)
     author = models.ForeignKey(Author, models.CASCADE, related_name="books")
-    editor = models.ForeignKey(
-        Author, models.SET_NULL, related_name="edited", null=True, blank=True
-    )
+    editor = models.ForeignKey(Author, models.SET_NULL, related_name="edited", null=True, blank=True)
     tags = models.ManyToManyField(Tag, related_name="books")
-    contributors = models.ManyToManyField(
-        Author, through="Contribution", related_name="contributed"
-    )
+    contributors = models.ManyToManyField(Author, through="Contribution", related_name="contributed")
     price = models.DecimalField(max_digits=8, decimal_places=2, default=0)
     published = models.DateField(null=True)
     meta = models.JSONField(default=dict)
