@@ -1,0 +1,12 @@
+"""The public names, as type checkers see them."""
+
+from turbo_orm.errors import TurboError as TurboError
+from turbo_orm.execution import close_pools as close_pools
+from turbo_orm.execution import open_pools as open_pools
+from turbo_orm.execution import run_sync as run_sync
+from turbo_orm.transaction import atomic as atomic
+from turbo_orm.transaction import on_commit as on_commit
+from turbo_orm.typing import AsyncManager as AsyncManager
+from turbo_orm.typing import AsyncQuerySet as AsyncQuerySet
+
+__version__: str

@@ -1,0 +1,1 @@
+"""The generator behind ``manage.py turbo_generate``: introspect, validate, render, write."""

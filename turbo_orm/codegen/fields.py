@@ -1,0 +1,154 @@
+"""Introspects the columns of a model."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from dataclasses import replace
+from typing import Any
+
+from django.db.models import NOT_PROVIDED, Field, Model
+
+from turbo_orm.codegen import ir
+from turbo_orm.codegen.annotations import AnnotationReader, UnreadableAnnotation, is_importable
+from turbo_orm.codegen.expressions import EXPR, builtin, generic, name, optional, union, without_none
+from turbo_orm.codegen.lookups import field_lookups
+from turbo_orm.codegen.options import Breadth, Options
+from turbo_orm.codegen.types import KNOWN_FIELDS, UNKNOWN, ValueType, array_of, inline
+from turbo_orm.errors import CodegenError
+
+__all__ = ["FieldReader"]
+
+
+class FieldReader:
+    """Turns Django's fields into `ir.Field`, and collects what stayed unknown."""
+
+    def __init__(self, options: Options, annotations: AnnotationReader) -> None:
+        self._options = options
+        self._annotations = annotations
+        #: Fields whose type is Any, as ``blog.Book.cover (some.module.CoverField)``.
+        self.unknown: list[str] = []
+
+    def columns(self, model: type[Model]) -> tuple[ir.Field, ...]:
+        breadth = self._options.breadth_of(model._meta.label)
+        return tuple(self._column(model, field, breadth) for field in model._meta.concrete_fields)
+
+    def value_type(self, field: Any) -> ValueType:
+        """Return the value type of ``field``; of the key it holds, where it is a relation."""
+        if field.is_relation:
+            return self.value_type(field.target_field)
+        if type(field).__name__ == "CompositePrimaryKey":
+            return inline(generic(builtin("tuple"), *(self.value_type(part).read for part in field.fields)))
+        return self._of_model_annotation(field) or self._of_class(field)
+
+    def _column(self, model: type[Model], field: Field[Any, Any], breadth: Breadth) -> ir.Field:
+        kind = self.value_type(field)
+        if kind is UNKNOWN:
+            self.unknown.append(f"{model._meta.label}.{field.name} ({_path(type(field))})")
+        nullable = optional if field.null else union
+        return ir.Field(
+            name=field.name,
+            attname=field.attname,
+            read=nullable(kind.read) if not kind.row else kind.read,
+            row=nullable(kind.row or kind.read),
+            accept=nullable(kind.accept),
+            update=nullable(kind.value if not field.is_relation else union(kind.accept, EXPR)),
+            descriptor=bool(kind.row),
+            null=field.null,
+            required=_is_required(field),
+            generated=bool(getattr(field, "generated", False)),
+            has_choices=bool(field.choices),
+            has_steps=field.get_internal_type() in ("DateField", "DateTimeField") and not field.null,
+            help=str(field.help_text),
+            lookups=field_lookups(field, kind, breadth, self.value_type),
+        )
+
+    def _of_class(self, field: Any) -> ValueType:
+        for base in type(field).__mro__:
+            path = _path(base)
+            if path in self._options.field_types:
+                return inline(_configured(path, self._options.field_types[path]))
+            if path in KNOWN_FIELDS:
+                return KNOWN_FIELDS[path]
+            if path == "django.contrib.postgres.fields.array.ArrayField":
+                return array_of(self.value_type(field.base_field))
+            if path == "django.db.models.fields.generated.GeneratedField":
+                return self.value_type(field.output_field)
+            if "from_db_value" in vars(base):
+                return self._of_converter(base, vars(base)["from_db_value"])
+        return UNKNOWN
+
+    def _of_converter(self, field_class: type[Any], converter: Any) -> ValueType:
+        """Read the return annotation of a custom field's ``from_db_value``."""
+        function = inspect.unwrap(getattr(converter, "__func__", converter))
+        annotation = getattr(function, "__annotations__", {}).get("return")
+        if annotation is None:
+            return UNKNOWN
+        try:
+            read = without_none(self._annotations.read(annotation, getattr(function, "__globals__", {})))
+        except UnreadableAnnotation:
+            return UNKNOWN
+        known = next(
+            (KNOWN_FIELDS[path] for path in map(_path, field_class.__mro__) if path in KNOWN_FIELDS), None
+        )
+        if known is None:
+            return inline(read)
+        return replace(inline(read, union(read, known.accept), family=known.family), row="")
+
+    def _of_model_annotation(self, field: Any) -> ValueType | None:
+        """Read ``price: Money = MoneyField()`` in a model's body, where the field's class is custom."""
+        model = getattr(field, "model", None)
+        if model is None or _path(type(field)) in KNOWN_FIELDS:
+            return None
+        for base in model.__mro__:
+            annotation = vars(base).get("__annotations__", {}).get(field.name)
+            if annotation is None:
+                continue
+            try:
+                namespace = vars(importlib.import_module(base.__module__))
+                value = self._annotations.evaluate(annotation, namespace)
+                if isinstance(value, type) and issubclass(value, Field):
+                    return None
+                return inline(without_none(self._annotations.read(value, namespace)))
+            except UnreadableAnnotation:
+                return None
+        return None
+
+
+def _path(cls: type[Any]) -> str:
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def _configured(field_path: str, type_path: str) -> str:
+    """Return the expression of a dotted path in ``TURBO_ORM["FIELD_TYPES"]``."""
+    module_path, _, qualname = type_path.rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module_path or "builtins"), qualname)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise CodegenError(
+            f'TURBO_ORM["FIELD_TYPES"][{field_path!r}] is {type_path!r}, which cannot be imported ({error}). '
+            'Give the dotted path of a class, for example "shop.money.Money".'
+        ) from error
+    if isinstance(found, type) and is_importable(found):
+        return name(found.__module__, found.__qualname__)
+    return name(module_path, qualname)
+
+
+def _is_required(field: Any) -> bool:
+    """Whether ``create()`` needs the field, because nothing else gives it a value."""
+    supplied = (
+        field.null
+        or field.blank
+        or field.has_default()
+        or getattr(field, "db_default", NOT_PROVIDED) is not NOT_PROVIDED
+        or getattr(field, "generated", False)
+        or getattr(field, "auto_now", False)
+        or getattr(field, "auto_now_add", False)
+        or getattr(getattr(field, "remote_field", None), "parent_link", False)
+    )
+    return not supplied and not field.is_relation and _is_djangos(type(field).pre_save)
+
+
+def _is_djangos(function: Any) -> bool:
+    """A `pre_save` of somebody else's may make the value (a slug, an identifier)."""
+    return str(function.__module__).startswith("django.")

@@ -1,0 +1,193 @@
+"""Builds the IR from the app registry: which apps have facades, and what their models look like."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+from django.apps import AppConfig, apps
+from django.db.models import Model
+from django.utils import translation
+
+from turbo_orm.codegen import ir
+from turbo_orm.codegen.annotations import AnnotationReader, is_importable
+from turbo_orm.codegen.expressions import name
+from turbo_orm.codegen.fields import FieldReader
+from turbo_orm.codegen.lookups import key_lookups
+from turbo_orm.codegen.managers import has_async_manager, model_managers
+from turbo_orm.codegen.naming import choose_prefixes
+from turbo_orm.codegen.options import Options
+from turbo_orm.codegen.relations import model_relations
+from turbo_orm.errors import CodegenError
+
+__all__ = ["Introspection", "eligible_apps", "facade_folder", "facade_module"]
+
+
+def eligible_apps() -> dict[str, AppConfig]:
+    """Return the apps which get a facade, by label: those of the project with an async manager."""
+    return {
+        config.label: config
+        for config in sorted(apps.get_app_configs(), key=lambda config: config.label)
+        if _is_projects(config) and any(map(has_async_manager, config.get_models()))
+    }
+
+
+def facade_module(config: AppConfig) -> str:
+    return f"{config.name}.turbo"
+
+
+def facade_folder(config: AppConfig) -> Path:
+    return Path(config.path)
+
+
+class Introspection:
+    """One look at the models of a project."""
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._apps = eligible_apps()
+        self._facades = {
+            model._meta.label: facade_module(config)
+            for config in self._apps.values()
+            for model in config.get_models()
+            if has_async_manager(model)
+        }
+        self._prefixes = _prefixes(self._facades)
+        self._annotations = AnnotationReader(self._result_type, _model_names())
+        self._models: dict[str, ir.Model] = {}
+        self._notes: dict[str, tuple[str, ...]] = {}
+
+    def labels(self, wanted: Sequence[str]) -> list[str]:
+        """Return the labels of the apps to generate for, all if none is given.
+
+        Raises `CodegenError` for one which has nothing to generate.
+        """
+        for label in wanted:
+            if label not in self._apps:
+                raise CodegenError(self._why_not(label))
+        return sorted(set(wanted)) or list(self._apps)
+
+    def read(self, labels: Iterable[str], progress: Callable[[str], None] = lambda label: None) -> ir.Schema:
+        """Describe the apps called ``labels``; ``progress`` is called with each model's label."""
+        with translation.override(None):  # help texts in the language of the source, whoever runs the command
+            return ir.Schema(tuple(self._app(self._apps[label], progress) for label in labels))
+
+    def _app(self, config: AppConfig, progress: Callable[[str], None]) -> ir.App:
+        models = []
+        for model in sorted(config.get_models(), key=lambda model: model.__name__):
+            if model._meta.label in self._facades:
+                progress(model._meta.label)
+                models.append(self._model(model))
+        context = self._reachable(models)
+        return ir.App(
+            label=config.label,
+            facade=facade_module(config),
+            models=tuple(models),
+            context=context,
+            notes=tuple(note for model in models for note in self._notes[model.label]),
+        )
+
+    def _reachable(self, models: list[ir.Model]) -> tuple[ir.Model, ...]:
+        """Return the models which the paths of ``models`` lead to, and those they are made of."""
+        found = {model.label: model for model in models}
+        frontier = list(models)
+        for _ in range(1 + max((self._options.depth_of(model.label) for model in models), default=0)):
+            targets = sorted(
+                {relation.target for model in frontier for relation in model.relations} - {"", *found}
+            )
+            frontier = [self._model(apps.get_model(target)) for target in targets]
+            found.update((model.label, model) for model in frontier)
+        for model in models:
+            found.update((parent, self._model(apps.get_model(parent))) for parent in model.parents)
+            found.pop(model.label)
+        return tuple(found[label] for label in sorted(found))
+
+    def _model(self, model: type[Model]) -> ir.Model:
+        label = model._meta.label
+        if label not in self._models:
+            self._models[label] = self._describe(model)
+        return self._models[label]
+
+    def _describe(self, model: type[Model]) -> ir.Model:
+        fields = FieldReader(self._options, self._annotations)
+        key = fields.value_type(model._meta.pk)
+        described = ir.Model(
+            label=model._meta.label,
+            name=model.__name__,
+            module=model.__module__,
+            qualname=model.__qualname__,
+            doc=_docstring(model),
+            facade=self._facades.get(model._meta.label, ""),
+            prefix=self._prefixes.get(model._meta.label, model.__name__),
+            is_importable=is_importable(model),
+            key_read=key.read,
+            key_accept=key.accept,
+            key_lookups=key_lookups(key, null=False),
+            parents=tuple(
+                parent._meta.label
+                for parent in model.__mro__[1:]
+                if issubclass(parent, Model)
+                and getattr(parent, "_meta", None)
+                and parent._meta.label in self._facades
+            ),
+            fields=fields.columns(model),
+            relations=model_relations(model, fields),
+            managers=model_managers(model, self._annotations),
+        )
+        self._notes[described.label] = tuple(f"{unknown} is Any" for unknown in fields.unknown)
+        return described
+
+    def _result_type(self, model: type[Model]) -> str:
+        if model._meta.label in self._facades:
+            return name("@row", model._meta.label)
+        return name("@base", model._meta.label)
+
+    def _why_not(self, label: str) -> str:
+        try:
+            config = apps.get_app_config(label)
+        except LookupError:
+            return (
+                f"There is no app with the label {label!r} in INSTALLED_APPS. "
+                f"Apps to generate for: {', '.join(self._apps) or 'none'}."
+            )
+        if not any(map(has_async_manager, config.get_models())):
+            return (
+                f"No model of the app {label!r} has an AsyncManager, so there is nothing to generate. "
+                "Add `objects = AsyncManager()` to a model (from turbo_orm import AsyncManager)."
+            )
+        return (
+            f"The facade of the app {label!r} cannot be written to {facade_folder(config)}: "
+            "that folder is an installed package's, or not writable. Generate for the project's own apps."
+        )
+
+
+def _is_projects(config: AppConfig) -> bool:
+    """Whether the app's folder is the project's own: not an installed package's, and writable."""
+    folder = Path(config.path).resolve()
+    if {"site-packages", "dist-packages"} & set(folder.parts):
+        return False
+    return os.access(folder, os.W_OK)
+
+
+def _model_names() -> dict[str, type[Model]]:
+    """Models by class name, for annotations whose import only type checkers see."""
+    return {model.__name__: model for model in apps.get_models(include_auto_created=True)}
+
+
+def _prefixes(facades: Mapping[str, str]) -> dict[str, str]:
+    """Return what the names generated for each model begin with, by its label."""
+    by_facade: dict[str, list[str]] = {}
+    for label, facade in facades.items():
+        by_facade.setdefault(facade, []).append(label)
+    prefixes: dict[str, str] = {}
+    for labels in map(sorted, by_facade.values()):
+        names = [label.partition(".")[2] for label in labels]
+        prefixes.update(zip(labels, choose_prefixes(names), strict=True))
+    return prefixes
+
+
+def _docstring(model: type[Model]) -> str:
+    text = inspect.cleandoc(model.__doc__ or "")
+    return "" if text.startswith(f"{model.__name__}(") else text

@@ -1,0 +1,187 @@
+"""The intermediate representation: what the generator knows of the models, free of Django objects.
+
+Types are *type expressions*: Python type syntax in which a name is written ``{module:qualname}``, so
+that the renderer decides how it is imported. An empty module is ``builtins``. The modules
+``@row``, ``@base``, ``@reverse`` and ``@many`` stand for the generated class of a model (its label
+follows), the hand-written one, and the generated related managers.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from enum import Enum
+
+__all__ = [
+    "App",
+    "Field",
+    "Lookup",
+    "Manager",
+    "Method",
+    "Model",
+    "Relation",
+    "RelationKind",
+    "Schema",
+    "dump",
+]
+
+
+class RelationKind(str, Enum):
+    """How an attribute leads from one model to another."""
+
+    FOREIGN_KEY = "foreign_key"
+    ONE_TO_ONE = "one_to_one"
+    MANY_TO_MANY = "many_to_many"
+    REVERSE_FOREIGN_KEY = "reverse_foreign_key"
+    REVERSE_ONE_TO_ONE = "reverse_one_to_one"
+    REVERSE_MANY_TO_MANY = "reverse_many_to_many"
+    GENERIC_RELATION = "generic_relation"
+    GENERIC_FOREIGN_KEY = "generic_foreign_key"
+
+    @property
+    def is_forward_one(self) -> bool:
+        return self in (RelationKind.FOREIGN_KEY, RelationKind.ONE_TO_ONE)
+
+    @property
+    def is_one(self) -> bool:
+        return self.is_forward_one or self is RelationKind.REVERSE_ONE_TO_ONE
+
+    @property
+    def takes_keys(self) -> bool:
+        """Whether the related manager is a many-to-many one, whose ``add()`` takes keys too."""
+        return self in (RelationKind.MANY_TO_MANY, RelationKind.REVERSE_MANY_TO_MANY)
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """One keyword of ``filter()``, without its path: ``""`` is exact, else ``icontains``, ``year__gte``."""
+
+    name: str
+    value: str
+
+
+@dataclass(frozen=True)
+class Field:
+    """A column of a model, or a foreign key seen as its column."""
+
+    name: str
+    attname: str
+    #: The attribute's type: of the key (``attname``) where the field is a foreign key.
+    read: str
+    #: The type in ``values()`` and ``values_list()``.
+    row: str
+    #: What ``__init__`` and the ``create`` methods take.
+    accept: str
+    #: What ``update()`` takes: ``accept`` or an expression.
+    update: str
+    #: Whether assigning takes more than reading gives (a file field), so that it is a descriptor.
+    descriptor: bool
+    null: bool
+    required: bool
+    #: Whether the database computes it, so that nobody can set it.
+    generated: bool
+    has_choices: bool
+    has_steps: bool
+    help: str
+    lookups: tuple[Lookup, ...]
+
+
+@dataclass(frozen=True)
+class Relation:
+    """A way to another model, forward or backward."""
+
+    kind: RelationKind
+    #: The attribute on the instance; empty for a relation without one (``related_name="+"``).
+    name: str
+    #: The name in lookups; empty where Django offers none.
+    query_name: str
+    #: The label of the other model; empty for a generic foreign key.
+    target: str
+    null: bool
+    #: What the key of the other model is, in arguments: a lookup value and what ``__in`` takes.
+    key: str
+    key_in: str
+    #: What ``acreate`` and ``__init__`` take as key.
+    key_accept: str
+    help: str
+
+
+@dataclass(frozen=True)
+class Method:
+    """A public method of a hand-written manager or queryset class."""
+
+    name: str
+    #: Whether managers do not have it.
+    queryset_only: bool
+    is_async: bool
+    #: The parameters after ``self``, as source text with type expressions.
+    parameters: str
+    #: Its return type; ``None`` where it is the queryset itself.
+    returns: str | None
+    doc: str
+
+
+@dataclass(frozen=True)
+class Manager:
+    """An `AsyncManager` of a model."""
+
+    name: str
+    is_default: bool
+    #: The hand-written manager class, where source code can name it.
+    base: str | None
+    #: The hand-written queryset class, where source code can name it.
+    queryset: str | None
+    methods: tuple[Method, ...]
+    queryset_methods: tuple[Method, ...]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model, generated for or only referred to."""
+
+    label: str
+    name: str
+    module: str
+    qualname: str
+    doc: str
+    #: The dotted path of the facade with its generated class. Without one, others refer to the
+    #: hand-written class.
+    facade: str
+    #: What the generated names begin with: its class's name, escaped where that would clash.
+    prefix: str
+    #: Whether the class is in source code, and not made by Django (an automatic through model).
+    is_importable: bool
+    key_read: str
+    key_accept: str
+    key_lookups: tuple[Lookup, ...]
+    #: Generated parents (multi-table inheritance, proxies), nearest first.
+    parents: tuple[str, ...]
+    fields: tuple[Field, ...]
+    relations: tuple[Relation, ...]
+    managers: tuple[Manager, ...]
+
+
+@dataclass(frozen=True)
+class App:
+    """An application with a facade."""
+
+    label: str
+    #: The dotted path of the facade.
+    facade: str
+    models: tuple[Model, ...]
+    #: Models of other facades and hand-written ones which the facade's paths lead to.
+    context: tuple[Model, ...]
+    #: What a reader of the command's summary should know, such as a type that stayed ``Any``.
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Schema:
+    """Everything one run generates for."""
+
+    apps: tuple[App, ...]
+
+
+def dump(node: App | Schema) -> str:
+    """Return ``node`` as JSON text: what the schema hash is made of, and what people can read."""
+    return json.dumps(asdict(node), indent=1, sort_keys=True, ensure_ascii=False)

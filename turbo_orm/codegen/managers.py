@@ -1,0 +1,160 @@
+"""Introspects the managers of a model and the hand-written methods of their classes."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import typing_extensions
+from django.db.models import Manager, Model, QuerySet
+
+from turbo_orm.codegen import ir
+from turbo_orm.codegen.annotations import AnnotationReader, UnreadableAnnotation, is_importable
+from turbo_orm.codegen.expressions import ANY, name
+
+__all__ = ["has_async_manager", "model_managers"]
+
+
+def has_async_manager(model: type[Model]) -> bool:
+    return any(_is_async(manager) for manager in model._meta.managers)
+
+
+def model_managers(model: type[Model], annotations: AnnotationReader) -> tuple[ir.Manager, ...]:
+    """Return the async managers of ``model``, the default one first."""
+    default = model._default_manager.name
+    found = (
+        ir.Manager(
+            name=manager.name,
+            is_default=manager.name == default,
+            base=_nameable(type(manager)),
+            queryset=_nameable(queryset_class),
+            methods=tuple(_methods(type(manager), annotations)),
+            queryset_methods=tuple(_methods(queryset_class, annotations)),
+        )
+        for manager in model._meta.managers
+        if _is_async(manager)
+        for queryset_class in [manager._queryset_class]  # type: ignore[attr-defined,unused-ignore]
+    )
+    return tuple(sorted(found, key=lambda manager: (not manager.is_default, manager.name)))
+
+
+def _is_async(manager: Any) -> bool:
+    return bool(getattr(manager, "is_turbo_manager", False))
+
+
+def _nameable(cls: type[Any]) -> str | None:
+    """The class, if it is hand-written and type checkers see all of its bases.
+
+    They don't see through ``class BookManager(AsyncManager.from_queryset(BookQuerySet))``; such a base
+    would be Any, which makes them accept everything.
+    """
+    if _is_ours(cls) or not all(is_importable(base) for base in _hand_written(cls)):
+        return None
+    dynamic = any(
+        not is_importable(base) and _is_made_by_django(base)
+        for base in cls.__mro__
+        if base not in _roots(cls)
+    )
+    return None if dynamic else name(cls.__module__, cls.__qualname__)
+
+
+def _roots(cls: type[Any]) -> set[type[Any]]:
+    """The bases of AsyncManager and AsyncQuerySet themselves."""
+    return {base for ours in cls.__mro__ if _is_turbo(ours) for base in ours.__mro__}
+
+
+def _hand_written(cls: type[Any]) -> list[type[Any]]:
+    return [base for base in cls.__mro__ if not _is_ours(base)]
+
+
+def _is_ours(cls: type[Any]) -> bool:
+    return _is_turbo(cls) or _is_made_by_django(cls) or cls is object
+
+
+def _is_turbo(cls: type[Any]) -> bool:
+    return cls.__module__.startswith("turbo_orm.")
+
+
+def _is_made_by_django(cls: type[Any]) -> bool:
+    return cls.__module__.startswith(("django.db.models.", "typing", "abc"))
+
+
+def _methods(cls: type[Any], annotations: AnnotationReader) -> Iterator[ir.Method]:
+    found: dict[str, ir.Method] = {}
+    for base in reversed(_hand_written(cls)):
+        for method_name, function in vars(base).items():
+            if inspect.isfunction(function) and _is_public(method_name, function):
+                found[method_name] = _method(function, base, annotations)
+    yield from (found[key] for key in sorted(found))
+
+
+def _is_public(method_name: str, function: Any) -> bool:
+    """Whether Django copies the method to managers, or would but for `queryset_only`.
+
+    Not if it overrides one of Django's: the generated signature of those is better.
+    """
+    if hasattr(QuerySet, method_name) or hasattr(Manager, method_name):
+        return False
+    return not method_name.startswith("_") or getattr(function, "queryset_only", None) is False
+
+
+def _method(function: Any, owner: type[Any], annotations: AnnotationReader) -> ir.Method:
+    namespace = getattr(inspect.unwrap(function), "__globals__", {})
+    parameters = list(inspect.signature(function).parameters.values())[1:]
+    returns = inspect.signature(function).return_annotation
+    return ir.Method(
+        name=function.__name__,
+        queryset_only=bool(getattr(function, "queryset_only", False)),
+        is_async=inspect.iscoroutinefunction(function),
+        parameters=_parameters(parameters, namespace, annotations),
+        returns=_returns(returns, owner, namespace, annotations),
+        doc=inspect.cleandoc(function.__doc__ or "").split("\n")[0],
+    )
+
+
+_STARS: Mapping[Any, str] = {
+    inspect.Parameter.VAR_POSITIONAL: "*",
+    inspect.Parameter.VAR_KEYWORD: "**",
+}
+
+
+def _parameters(parameters: list[inspect.Parameter], namespace: Any, annotations: AnnotationReader) -> str:
+    kinds = inspect.Parameter
+    written: list[str] = []
+    seen_star = False
+    for position, parameter in enumerate(parameters):
+        if parameter.kind is kinds.KEYWORD_ONLY and not seen_star:
+            written.append("*")
+        seen_star = seen_star or parameter.kind in (kinds.KEYWORD_ONLY, kinds.VAR_POSITIONAL)
+        stars = _STARS.get(parameter.kind, "")
+        default = "" if parameter.default is kinds.empty else " = ..."
+        written.append(
+            f"{stars}{parameter.name}: {_type(parameter.annotation, namespace, annotations)}{default}"
+        )
+        following = parameters[position + 1].kind if position + 1 < len(parameters) else None
+        if parameter.kind is kinds.POSITIONAL_ONLY and following is not kinds.POSITIONAL_ONLY:
+            written.append("/")
+    return ", ".join(written)
+
+
+def _type(annotation: Any, namespace: Any, annotations: AnnotationReader) -> str:
+    if annotation is inspect.Parameter.empty:
+        return ANY
+    try:
+        return annotations.read(annotation, namespace)
+    except UnreadableAnnotation:
+        return ANY
+
+
+def _returns(annotation: Any, owner: type[Any], namespace: Any, annotations: AnnotationReader) -> str | None:
+    if isinstance(annotation, str) and annotation.partition("[")[0].rpartition(".")[2] == "Self":
+        return None
+    try:
+        value = annotations.evaluate(annotation, {**namespace, owner.__name__: owner})
+    except UnreadableAnnotation:
+        return ANY
+    origin = getattr(value, "__origin__", value)
+    if value is typing_extensions.Self or (isinstance(origin, type) and issubclass(origin, QuerySet)):
+        return None
+    return _type(value, namespace, annotations)

@@ -1,0 +1,60 @@
+"""What the things generated for a model are called."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+__all__ = ["PUBLIC_SUFFIXES", "ModelNames", "choose_prefixes"]
+
+#: The public names of a model: those which exist at run time, or read as Any there.
+PUBLIC_SUFFIXES = (
+    "Init",
+    "Create",
+    "Update",
+    "Row",
+    "Field",
+    "Path",
+    "Order",
+    "Related",
+    "Prefetch",
+    "Lookup",
+    "Q",
+    "Queries",
+    "QuerySet",
+    "Manager",
+    "RelatedManager",
+    "ManyManager",
+)
+
+
+@dataclass(frozen=True)
+class ModelNames:
+    """The names of what is generated for the model with a prefix: ``BookRow`` for ``Book``."""
+
+    row_class: str
+    prefix: str
+
+    def __getitem__(self, suffix: str) -> str:
+        """Return the name with ``suffix``; one that begins with an underscore is private."""
+        if suffix.startswith("_"):
+            return f"_{self.prefix}{suffix[1:]}"
+        return f"{self.prefix}{suffix}"
+
+    def of_manager(self, manager: str, suffix: str) -> str:
+        """Return a name for a manager which is not the main one: ``BookPublishedManager``."""
+        words = "".join(word[:1].upper() + word[1:] for word in manager.split("_"))
+        return f"{self.prefix}{words}{suffix}"
+
+
+def choose_prefixes(models: Sequence[str]) -> list[str]:
+    """Return the prefix of each of the ``models`` of one facade.
+
+    It is the model's name. Where ``Book`` would make ``BookRow`` and there is a model ``BookRow``
+    too, the names of ``Book`` get an underscore: ``Book_Row``.
+    """
+    return [model + "_" if _clashes(model, models) else model for model in models]
+
+
+def _clashes(model: str, models: Sequence[str]) -> bool:
+    return any(f"{model}{suffix}" in models for suffix in PUBLIC_SUFFIXES)

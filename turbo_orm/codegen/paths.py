@@ -1,0 +1,120 @@
+"""Expands a model's fields and relations into the paths of lookups: ``author__username``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from turbo_orm.codegen import ir
+from turbo_orm.codegen.expressions import builtin, name, optional, union
+
+__all__ = ["Keyword", "Path", "lookup_keywords", "relation_paths", "value_paths"]
+
+
+@dataclass(frozen=True)
+class Keyword:
+    """A keyword of ``filter()`` and the type of its argument."""
+
+    name: str
+    value: str
+
+
+@dataclass(frozen=True)
+class Path:
+    """What ``values()`` and ``order_by()`` take, and the type of the value there."""
+
+    name: str
+    value: str
+
+
+def lookup_keywords(model: ir.Model, models: Mapping[str, ir.Model], depth: int) -> list[list[Keyword]]:
+    """Return the keywords, those of one field or relation together."""
+    groups = [[Keyword(_join("pk", lookup.name), lookup.value) for lookup in model.key_lookups]]
+    groups += _keywords(model, models, depth, "")
+    return _each_once(groups)
+
+
+def _keywords(
+    model: ir.Model, models: Mapping[str, ir.Model], depth: int, prefix: str
+) -> Iterator[list[Keyword]]:
+    foreign_keys = {relation.name for relation in model.relations if relation.kind.is_forward_one}
+    for field in model.fields:
+        column = field.attname if field.name in foreign_keys else field.name
+        yield [Keyword(_join(prefix, column, lookup.name), lookup.value) for lookup in field.lookups]
+    for relation in _queried(model):
+        yield list(_relation_keywords(relation, prefix))
+        if depth and relation.target in models:
+            yield from _keywords(
+                models[relation.target], models, depth - 1, _join(prefix, relation.query_name)
+            )
+
+
+def _relation_keywords(relation: ir.Relation, prefix: str) -> Iterator[Keyword]:
+    target = name("@base", relation.target)
+    path = _join(prefix, relation.query_name)
+    exact = union(target, relation.key)
+    yield Keyword(path, optional(exact) if relation.null else exact)
+    yield Keyword(f"{path}__in", union(f"{name('collections.abc', 'Iterable')}[{target}]", relation.key_in))
+    yield Keyword(f"{path}__isnull", builtin("bool"))
+
+
+def value_paths(model: ir.Model, models: Mapping[str, ir.Model], depth: int) -> list[Path]:
+    """Return the paths to values, ``pk`` first."""
+    paths = [Path("pk", model.key_read), *_values(model, models, depth, "", False)]
+    return list({path.name: path for path in paths}.values())
+
+
+def _values(
+    model: ir.Model, models: Mapping[str, ir.Model], depth: int, prefix: str, maybe_null: bool
+) -> Iterator[Path]:
+    nullable = optional if maybe_null else union
+    for field in model.fields:
+        for column in dict.fromkeys((field.name, field.attname)):
+            yield Path(_join(prefix, column), nullable(field.row))
+    for relation in _queried(model):
+        target = models.get(relation.target)
+        path = _join(prefix, relation.query_name)
+        if target is None:
+            continue
+        if not relation.kind.is_forward_one:
+            yield Path(path, optional(target.key_read))
+        if depth:
+            yield from _values(target, models, depth - 1, path, maybe_null or relation.null)
+
+
+def relation_paths(
+    model: ir.Model, models: Mapping[str, ir.Model], depth: int, *, only_one: bool
+) -> list[str]:
+    """Return what ``prefetch_related()`` takes; with ``only_one``, what ``select_related()`` takes."""
+    return list(dict.fromkeys(_relations(model, models, depth, "", only_one)))
+
+
+def _relations(
+    model: ir.Model, models: Mapping[str, ir.Model], depth: int, prefix: str, only_one: bool
+) -> Iterator[str]:
+    for relation in model.relations:
+        if not relation.name or (only_one and not relation.kind.is_one):
+            continue
+        path = _join(prefix, relation.name)
+        yield path
+        if depth and relation.target in models:
+            yield from _relations(models[relation.target], models, depth - 1, path, only_one)
+
+
+def _queried(model: ir.Model) -> list[ir.Relation]:
+    return [relation for relation in model.relations if relation.query_name]
+
+
+def _join(*parts: str) -> str:
+    return "__".join(part for part in parts if part)
+
+
+def _each_once(groups: list[list[Keyword]]) -> list[list[Keyword]]:
+    seen: set[str] = set()
+    kept = []
+    for group in groups:
+        fresh = [keyword for keyword in group if keyword.name not in seen]
+        seen.update(keyword.name for keyword in fresh)
+        if fresh:
+            kept.append(fresh)
+    return kept

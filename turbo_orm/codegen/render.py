@@ -1,0 +1,113 @@
+"""Renders the IR of an app to the text of its facade and stub."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from turbo_orm.codegen import ir
+from turbo_orm.codegen.header import Header
+from turbo_orm.codegen.imports import Imports, Symbols
+from turbo_orm.codegen.options import Options
+from turbo_orm.codegen.view import AppView, facade_names, view_app
+from turbo_orm.errors import CodegenError
+
+__all__ = ["Renderer"]
+
+#: Where the names come from which the templates use.
+_SYMBOLS: Mapping[str, tuple[str, ...]] = {
+    "": ("bool", "dict", "int", "list", "str", "tuple"),
+    "collections.abc": ("Collection", "Coroutine", "Iterable", "Mapping"),
+    "datetime": ("date", "datetime"),
+    "typing": ("Any", "ClassVar", "Generic", "Literal", "TypeAlias", "overload", "type_check_only"),
+    "typing_extensions": ("TypedDict", "TypeVar", "Unpack"),
+    "django.core.exceptions": ("MultipleObjectsReturned", "ObjectDoesNotExist"),
+    "django.db.models": ("Q",),
+    "turbo_orm.typing": ("AsyncQuerySet", "Cond", "Expr", "ManyOverlay", "PrefetchLike", "ReverseOverlay"),
+}
+#: Names which every facade's classes define, and which would hide an import of the same name.
+_FIXED_NAMES = ("DoesNotExist", "MultipleObjectsReturned")
+
+
+class Renderer:
+    """Renders apps with one set of options and templates."""
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._environment = Environment(
+            loader=FileSystemLoader(_template_folders(options)),
+            undefined=StrictUndefined,
+            autoescape=False,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            keep_trailing_newline=True,
+        )
+
+    def render(self, app: ir.App) -> dict[str, str]:
+        """Return the text of the facade's module (``.py``) and of its stub (``.pyi``)."""
+        header = Header.of(app, self._options).text()
+        models = {model.label: model for model in (*app.models, *app.context)}
+        imports = Imports(app.facade, models, facade_names(app) | set(_FIXED_NAMES))
+        use = Symbols(imports, _SYMBOLS)
+        view = view_app(app, self._options, imports)
+        body = self._print("body.pyi.j2", app=view, use=use)
+        # The imports are known only when everything that uses them has been rendered.
+        use["TypeVar"]
+        stub = self._print(
+            "facade.pyi.j2", header=header, imports="\n".join(imports.lines()), use=use, body=body.rstrip()
+        )
+        module = self._print(
+            "facade.py.j2",
+            header=header,
+            app=view,
+            imports="\n".join(_model_imports(app)),
+            typing_only=_typing_only(view),
+        )
+        return {".py": module, ".pyi": stub.rstrip() + "\n"}
+
+    def _print(self, template: str, **variables: object) -> str:
+        return self._environment.get_template(template).render(**variables)
+
+
+def _model_imports(app: ir.App) -> list[str]:
+    by_module: dict[str, list[str]] = {}
+    for model in app.models:
+        by_module.setdefault(model.module, []).append(f"{model.qualname} as {model.name}")
+    return [f"from {module} import {', '.join(sorted(names))}" for module, names in sorted(by_module.items())]
+
+
+def _typing_only(view: AppView) -> list[str]:
+    return sorted(name for model in view.models for name in model.typing_only)
+
+
+def _template_folders(options: Options) -> list[Path]:
+    """The project's own templates, then ours: in the package of a wheel, else in the checkout."""
+    package = Path(__file__).resolve().parent.parent
+    ours = next(
+        (folder for folder in (package / "templates", package.parent / "templates") if folder.is_dir()), None
+    )
+    if ours is None:
+        raise CodegenError(
+            "The templates of turbo_orm are missing from its installation. Install django-turbo-orm again."
+        )
+    if options.templates is None:
+        return [ours]
+    own = Path(options.templates)
+    if not own.is_dir():
+        raise CodegenError(
+            f'TURBO_ORM["CODEGEN"]["TEMPLATES"] is {options.templates!r}, which is not a folder.'
+        )
+    return [own, ours]
+
+
+def template_digest(options: Options) -> str:
+    """Hash the project's own templates, if it has any."""
+    if options.templates is None:
+        return ""
+    digest = hashlib.sha256()
+    for path in sorted(Path(options.templates).glob("*.j2")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()

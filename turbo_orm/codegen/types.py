@@ -1,0 +1,182 @@
+"""The Python types of the values which Django's fields hold: read, assigned, and compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from turbo_orm.codegen.expressions import ANY, EXPR, builtin, generic, name, optional, union
+
+__all__ = ["KNOWN_FIELDS", "UNKNOWN", "Family", "ValueType", "array_of", "inline", "range_of"]
+
+_ITERABLE = name("collections.abc", "Iterable")
+_INT = builtin("int")
+_STR = builtin("str")
+
+
+def _shared(alias: str) -> str:
+    return name("turbo_orm.typing", alias)
+
+
+class Family:
+    """Groups of fields which share their common lookups."""
+
+    TEXT = "text"
+    ORDERED = "ordered"
+    FLAG = "flag"
+    OTHER = "other"
+
+
+@dataclass(frozen=True)
+class ValueType:
+    """The types of one kind of value."""
+
+    #: What an instance's attribute reads.
+    read: str
+    #: What ``__init__`` and ``create()`` take.
+    accept: str
+    #: What an exact lookup, ``__in`` and ``__range`` take.
+    value: str
+    values: str
+    range: str
+    family: str = Family.OTHER
+    #: What ``values()`` gives, where that is not ``read``.
+    row: str = ""
+    #: Lookups whose argument is another type than the field's.
+    arguments: Mapping[str, str] = field(default_factory=dict)
+
+
+def inline(read: str, accept: str = "", *, family: str = Family.OTHER) -> ValueType:
+    """Describe a type for which `turbo_orm.typing` has no aliases."""
+    accept = accept or read
+    value = union(accept, EXPR)
+    return ValueType(
+        read=read,
+        accept=accept,
+        value=value,
+        values=union(generic(_ITERABLE, value), EXPR),
+        range=generic(builtin("tuple"), value, value),
+        family=family,
+    )
+
+
+def _aliased(alias: str, read: str, accept: str = "", *, family: str = Family.ORDERED) -> ValueType:
+    return ValueType(
+        read=read,
+        accept=accept or read,
+        value=_shared(f"{alias}Value"),
+        values=_shared(f"{alias}Values"),
+        range=_shared(f"{alias}Range"),
+        family=family,
+    )
+
+
+def array_of(items: ValueType) -> ValueType:
+    """Describe django.contrib.postgres's ``ArrayField`` of ``items``."""
+    members = generic(_ITERABLE, items.accept)
+    base = inline(
+        generic(builtin("list"), items.read), generic(name("collections.abc", "Sequence"), items.accept)
+    )
+    sets = union(members, EXPR)
+    return replace(base, arguments={"contains": sets, "contained_by": sets, "overlap": sets})
+
+
+def range_of(items: ValueType) -> ValueType:
+    """Describe one of django.contrib.postgres's range fields."""
+    read = generic(name("psycopg.types.range", "Range"), items.read)
+    bound = optional(items.accept)
+    accept = union(read, generic(builtin("tuple"), bound, bound), generic(builtin("list"), bound))
+    other = union(accept, EXPR)
+    either = union(items.accept, other)
+    neighbours = ("contained_by", "fully_lt", "fully_gt", "not_lt", "not_gt", "adjacent_to")
+    return replace(
+        inline(read, accept),
+        arguments={"contains": either, "overlap": other, **dict.fromkeys(neighbours, other)},
+    )
+
+
+UNKNOWN = inline(ANY)
+
+_INTEGER = _aliased("Int", _INT)
+_FLOAT = _aliased("Float", builtin("float"))
+_DECIMAL = _aliased("Decimal", name("decimal", "Decimal"), union(name("decimal", "Decimal"), _INT))
+_TEXT = _aliased("Str", _STR, family=Family.TEXT)
+_BOOLEAN = replace(_aliased("Bool", builtin("bool"), family=Family.FLAG), range=ANY)
+_DATE = _aliased("Date", name("datetime", "date"))
+_DATETIME = _aliased("DateTime", name("datetime", "datetime"))
+_TIME = _aliased("Time", name("datetime", "time"))
+_DURATION = _aliased("Duration", name("datetime", "timedelta"))
+_UUID = _aliased("Uuid", name("uuid", "UUID"), union(name("uuid", "UUID"), _STR))
+_BYTES = replace(
+    _aliased("Bytes", union(builtin("bytes"), builtin("memoryview")), family=Family.OTHER),
+    accept=union(builtin("bytes"), builtin("bytearray"), builtin("memoryview")),
+    range=ANY,
+)
+_JSON = replace(
+    UNKNOWN,
+    arguments={
+        "has_key": _shared("StrValue"),
+        "has_keys": _shared("StrValues"),
+        "has_any_keys": _shared("StrValues"),
+    },
+)
+_HSTORE_READ = generic(builtin("dict"), _STR, optional(_STR))
+_HSTORE = replace(
+    inline(_HSTORE_READ, generic(name("collections.abc", "Mapping"), _STR, optional(_STR))),
+    arguments=_JSON.arguments,
+)
+
+
+def _file(module: str, qualname: str) -> ValueType:
+    read = name(module, qualname)
+    return replace(
+        _TEXT,
+        read=read,
+        accept=union(_STR, name("django.core.files.base", "File"), read),
+        row=_STR,
+    )
+
+
+#: The value types of Django's own field classes and a few of the best-known others, by dotted path.
+#: A field has the type of the first of its class's bases which is listed.
+KNOWN_FIELDS: Mapping[str, ValueType] = {
+    "django.db.models.fields.BinaryField": _BYTES,
+    "django.db.models.fields.BooleanField": _BOOLEAN,
+    "django.db.models.fields.CharField": _TEXT,
+    "django.db.models.fields.DateField": _DATE,
+    "django.db.models.fields.DateTimeField": _DATETIME,
+    "django.db.models.fields.DecimalField": _DECIMAL,
+    "django.db.models.fields.DurationField": _DURATION,
+    "django.db.models.fields.FilePathField": _TEXT,
+    "django.db.models.fields.FloatField": _FLOAT,
+    "django.db.models.fields.GenericIPAddressField": _TEXT,
+    "django.db.models.fields.IPAddressField": _TEXT,
+    "django.db.models.fields.IntegerField": _INTEGER,
+    "django.db.models.fields.NullBooleanField": _BOOLEAN,
+    "django.db.models.fields.TextField": _TEXT,
+    "django.db.models.fields.TimeField": _TIME,
+    "django.db.models.fields.UUIDField": _UUID,
+    "django.db.models.fields.files.FileField": _file("django.db.models.fields.files", "FieldFile"),
+    "django.db.models.fields.files.ImageField": _file("django.db.models.fields.files", "ImageFieldFile"),
+    "django.db.models.fields.json.JSONField": _JSON,
+    "django.db.models.fields.proxy.OrderWrt": _INTEGER,
+    "django.contrib.postgres.fields.hstore.HStoreField": _HSTORE,
+    "django.contrib.postgres.fields.ranges.BigIntegerRangeField": range_of(_INTEGER),
+    "django.contrib.postgres.fields.ranges.DateRangeField": range_of(_DATE),
+    "django.contrib.postgres.fields.ranges.DateTimeRangeField": range_of(_DATETIME),
+    "django.contrib.postgres.fields.ranges.DecimalRangeField": range_of(_DECIMAL),
+    "django.contrib.postgres.fields.ranges.IntegerRangeField": range_of(_INTEGER),
+    "django.contrib.postgres.search.SearchVectorField": inline(_STR, ANY),
+    "django.contrib.postgres.search._Float4Field": _FLOAT,
+    "django_countries.fields.CountryField": replace(
+        _TEXT, read=name("django_countries.fields", "Country"), row=_STR
+    ),
+    "phonenumber_field.modelfields.PhoneNumberField": replace(
+        _TEXT,
+        read=name("phonenumber_field.phonenumber", "PhoneNumber"),
+        accept=union(name("phonenumber_field.phonenumber", "PhoneNumber"), _STR),
+    ),
+    "timezone_field.fields.TimeZoneField": replace(
+        _TEXT, read=name("zoneinfo", "ZoneInfo"), accept=union(name("zoneinfo", "ZoneInfo"), _STR)
+    ),
+}

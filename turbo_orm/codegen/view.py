@@ -1,0 +1,361 @@
+"""Turns the IR of an app into what the templates print. Everything is decided here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from turbo_orm.codegen import ir
+from turbo_orm.codegen.expressions import ANY, generic, name, optional, union
+from turbo_orm.codegen.imports import Imports
+from turbo_orm.codegen.ir import RelationKind
+from turbo_orm.codegen.naming import PUBLIC_SUFFIXES, ModelNames
+from turbo_orm.codegen.options import Options
+from turbo_orm.codegen.paths import lookup_keywords, relation_paths, value_paths
+
+__all__ = ["AppView", "ManagerView", "MethodView", "ModelView", "facade_names", "view_app"]
+
+_STUB = "turbo_orm.typing"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An attribute, a key of a TypedDict, or an overload: a name, its type, and what is said of it."""
+
+    name: str
+    type: str
+    default: str = ""
+    doc: str = ""
+
+
+@dataclass(frozen=True)
+class MethodView:
+    definition: str
+    name: str
+    parameters: str
+    returns: str
+    doc: str
+
+
+@dataclass(frozen=True)
+class ManagerView:
+    """A manager and the queryset it returns."""
+
+    attribute: str
+    queries: str
+    queryset: str
+    manager: str
+    queryset_bases: str
+    manager_bases: str
+    #: What ``annotate()`` returns.
+    annotated: str
+    #: The base of the class ``annotated``, if the queryset class is hand-written.
+    annotated_base: str
+    methods: tuple[MethodView, ...]
+    queryset_methods: tuple[MethodView, ...]
+    #: Whether the classes were printed for an earlier manager with the same queryset class.
+    shares_queryset: bool
+
+
+@dataclass(frozen=True)
+class ModelView:
+    names: ModelNames
+    row: str
+    base: str
+    bases: str
+    doc: str
+    key: str
+    key_accept: str
+    attributes: tuple[Entry, ...]
+    displays: tuple[str, ...]
+    steps: tuple[str, ...]
+    init: tuple[Entry, ...]
+    optional: tuple[Entry, ...]
+    required: tuple[Entry, ...]
+    update: tuple[Entry, ...]
+    values: tuple[Entry, ...]
+    #: Source text of the Literal types.
+    literals: tuple[Entry, ...]
+    #: One line of keywords for each field or relation.
+    lookups: tuple[str, ...]
+    flat: tuple[Entry, ...]
+    managers: tuple[ManagerView, ...]
+    related_manager_base: str
+    lookup_self: str
+    lookup_args: str
+    #: Text after ``self`` in methods whose keywords are field names.
+    after_self: str
+    get_or_create_keywords: str
+    typing_only: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class AppView:
+    facade: str
+    label: str
+    models: tuple[ModelView, ...]
+
+
+def facade_names(app: ir.App) -> set[str]:
+    """Return every name that the facade's module and the classes in it define."""
+    names: set[str] = {"_R"}
+    for model in app.models:
+        model_names = ModelNames(model.name, model.prefix)
+        names |= {model.name, model_names["_Optional"], model_names["_Annotated"]}
+        names |= {model_names[suffix] for suffix in PUBLIC_SUFFIXES}
+        names |= {entry for column in model.fields for entry in (column.name, column.attname)}
+        names |= {relation.name for relation in model.relations}
+        for manager in model.managers:
+            names |= {
+                manager.name,
+                *(method.name for method in (*manager.methods, *manager.queryset_methods)),
+            }
+    return names
+
+
+def view_app(app: ir.App, options: Options, imports: Imports) -> AppView:
+    models = {model.label: model for model in (*app.models, *app.context)}
+    views = tuple(_ModelViewer(model, models, options, imports).view() for model in app.models)
+    return AppView(app.facade, app.label, views)
+
+
+class _ModelViewer:
+    """Makes the view of one model."""
+
+    def __init__(
+        self, model: ir.Model, models: Mapping[str, ir.Model], options: Options, imports: Imports
+    ) -> None:
+        self._model = model
+        self._models = models
+        self._depth = options.depth_of(model.label)
+        self._spell = imports.spell
+        self._names = ModelNames(model.name, model.prefix)
+        self._foreign_keys = {
+            relation.name: relation for relation in model.relations if relation.kind.is_forward_one
+        }
+
+    def view(self) -> ModelView:
+        model = self._model
+        keywords = lookup_keywords(model, self._models, self._depth)
+        keyword_names = {keyword.name for group in keywords for keyword in group}
+        base = self._spell(name("@base", model.label))
+        init = self._init()
+        init_names = {entry.name for entry in init}
+        managers = self._managers()
+        return ModelView(
+            names=self._names,
+            row=model.name,
+            base=base,
+            bases=", ".join([base, *(self._spell(name("@row", parent)) for parent in model.parents)]),
+            doc=model.doc.replace("\\", "\\\\").replace('"""', "'''"),
+            key=self._spell(model.key_read),
+            key_accept=self._spell(model.key_accept),
+            attributes=tuple(self._attributes()),
+            displays=tuple(field.name for field in model.fields if field.has_choices),
+            steps=tuple(field.name for field in model.fields if field.has_steps),
+            init=tuple(init),
+            optional=tuple(entry for entry in init if entry.name not in self._required()),
+            required=tuple(entry for entry in init if entry.name in self._required()),
+            update=tuple(self._update()),
+            values=tuple(Entry(field.attname, self._spell(field.row)) for field in model.fields),
+            literals=tuple(self._literals()),
+            lookups=tuple(
+                ", ".join(f"{keyword.name}: {self._spell(keyword.value)} = ..." for keyword in group)
+                for group in keywords
+            ),
+            flat=tuple(self._flat()),
+            managers=managers,
+            related_manager_base=managers[0].manager,
+            lookup_self="_self" if "self" in keyword_names else "self",
+            lookup_args="_args" if "args" in keyword_names else "args",
+            after_self=", /" if "self" in init_names else "",
+            get_or_create_keywords=(
+                self._spell(ANY)
+                if {"defaults", "create_defaults"} & init_names
+                else f"{self._spell(name('typing_extensions', 'Unpack'))}[{self._names['Init']}]"
+            ),
+            typing_only=tuple(
+                self._names[suffix]
+                for suffix in PUBLIC_SUFFIXES
+                if suffix not in ("QuerySet", "Manager", "Q")
+            ),
+        )
+
+    def _required(self) -> set[str]:
+        return {field.name for field in self._model.fields if field.required}
+
+    def _attributes(self) -> list[Entry]:
+        key_names = {"pk", *(field.name for field in self._model.fields)}
+        entries = (
+            []
+            if "pk" in {field.name for field in self._model.fields}
+            else [Entry("pk", self._spell(self._model.key_read))]
+        )
+        for field in self._model.fields:
+            if field.name in self._foreign_keys:
+                entries.append(self._relation(self._foreign_keys[field.name]))
+                entries.append(Entry(field.attname, self._spell(field.read)))
+            elif field.descriptor:
+                both = generic(name(_STUB, "Rel"), field.read, field.accept)
+                entries.append(Entry(field.name, self._spell(both), " = ...", _comment(field.help)))
+            else:
+                entries.append(Entry(field.name, self._spell(field.read), "", _comment(field.help)))
+        entries += [
+            self._relation(relation)
+            for relation in self._model.relations
+            if relation.name and relation.name not in self._foreign_keys and relation.name not in key_names
+        ]
+        return entries
+
+    def _relation(self, relation: ir.Relation) -> Entry:
+        if relation.kind is RelationKind.GENERIC_FOREIGN_KEY:
+            return Entry(relation.name, self._spell(ANY))
+        doc = _comment(relation.help)
+        if relation.kind.is_one:
+            row, base = self._result(relation.target), name("@base", relation.target)
+            nullable = optional if relation.null and relation.kind.is_forward_one else union
+            return Entry(
+                relation.name,
+                self._spell(generic(name(_STUB, "Rel"), nullable(row), nullable(base))),
+                " = ...",
+                doc,
+            )
+        return Entry(relation.name, self._spell(self._related_manager(relation)), " = ...", doc)
+
+    def _result(self, label: str) -> str:
+        return name("@row" if self._models[label].facade else "@base", label)
+
+    def _related_manager(self, relation: ir.Relation) -> str:
+        target = self._models[relation.target]
+        if target.facade and any(manager.is_default for manager in target.managers):
+            return name("@many" if relation.kind.takes_keys else "@related", relation.target)
+        base, row = name("@base", relation.target), self._result(relation.target)
+        if relation.kind.takes_keys:
+            return generic(name(_STUB, "PlainManyManager"), base, relation.key_accept, row)
+        return generic(name(_STUB, "PlainRelatedManager"), base, row)
+
+    def _init(self) -> list[Entry]:
+        entries = [] if "pk" in self._required() else [Entry("pk", self._spell(self._model.key_accept))]
+        for field in self._model.fields:
+            if field.generated:
+                continue
+            relation = self._foreign_keys.get(field.name)
+            if relation is not None:
+                target = name("@base", relation.target)
+                entries.append(Entry(field.name, self._spell(optional(target) if field.null else target)))
+            entries.append(Entry(field.attname, self._spell(field.accept)))
+        entries += [
+            Entry(relation.name, self._spell(ANY))
+            for relation in self._model.relations
+            if relation.kind is RelationKind.GENERIC_FOREIGN_KEY
+        ]
+        return list({entry.name: entry for entry in entries}.values())
+
+    def _update(self) -> list[Entry]:
+        entries = []
+        for field in self._model.fields:
+            if field.generated:
+                continue
+            relation = self._foreign_keys.get(field.name)
+            if relation is not None:
+                target = union(name("@base", relation.target), field.update)
+                entries.append(Entry(field.name, self._spell(target)))
+            entries.append(Entry(field.attname, self._spell(field.update)))
+        return list({entry.name: entry for entry in entries}.values())
+
+    def _literals(self) -> list[Entry]:
+        model, models, depth = self._model, self._models, self._depth
+        fields = dict.fromkeys(spelling for field in model.fields for spelling in (field.name, field.attname))
+        paths = [path.name for path in value_paths(model, models, depth)]
+        texts = {
+            "Field": list(fields),
+            "Path": paths,
+            "Order": ["?", *(signed for path in paths for signed in (path, f"-{path}"))],
+            "Related": relation_paths(model, models, depth, only_one=True),
+            "Prefetch": relation_paths(model, models, depth, only_one=False),
+        }
+        return [Entry(self._names[suffix], self._literal(members)) for suffix, members in texts.items()]
+
+    def _literal(self, members: list[str]) -> str:
+        if not members:
+            return self._spell(name("typing_extensions", "Never"))
+        quoted = ", ".join(f'"{member}"' for member in members)
+        return f"{self._spell(name('typing', 'Literal'))}[{quoted}]"
+
+    def _flat(self) -> list[Entry]:
+        by_type: dict[str, list[str]] = {}
+        for path in value_paths(self._model, self._models, self._depth):
+            by_type.setdefault(path.value, []).append(path.name)
+        return [
+            Entry(self._literal(paths), self._spell(value))
+            for value, paths in by_type.items()
+            if value != ANY
+        ]
+
+    def _managers(self) -> tuple[ManagerView, ...]:
+        views: list[ManagerView] = []
+        by_queryset: dict[str | None, ManagerView] = {}
+        for index, manager in enumerate(self._model.managers):
+            shared = by_queryset.get(manager.queryset)
+            view = self._manager(manager, is_main=index == 0, shared=shared)
+            by_queryset.setdefault(manager.queryset, view)
+            views.append(view)
+        return tuple(views)
+
+    def _manager(self, manager: ir.Manager, *, is_main: bool, shared: ManagerView | None) -> ManagerView:
+        def called(suffix: str) -> str:
+            return self._names[suffix] if is_main else self._names.of_manager(manager.name, suffix)
+
+        queries = shared.queries if shared else called("Queries")
+        queryset = shared.queryset if shared else called("QuerySet")
+        row = self._model.name
+        annotated_row = self._names["_Annotated"]
+        ours = self._spell(generic(name(_STUB, "AsyncQuerySet"), row, annotated_row))
+        rows = self._spell(name(_STUB, "Rows"))
+        overlay = self._spell(generic(name(_STUB, "ManagerOverlay"), row))
+        base = (
+            self._spell(manager.base)
+            if manager.base
+            else self._spell(generic(name(_STUB, "AsyncManager"), row))
+        )
+        custom = self._spell(manager.queryset) if manager.queryset else ""
+        plain = self._spell(generic(name(_STUB, "AsyncQuerySet"), row, "_R"))
+        return ManagerView(
+            attribute=manager.name,
+            queries=queries,
+            queryset=queryset,
+            manager=called("Manager"),
+            queryset_bases=f"{rows}[_R], {custom or plain}",
+            manager_bases=f"{overlay}, {base}",
+            annotated=f"_{queryset}Annotated" if custom else ours,
+            annotated_base=f"{rows}[{annotated_row}], {custom}" if custom else "",
+            methods=self._methods(
+                (
+                    *(method for method in manager.queryset_methods if not method.queryset_only),
+                    *manager.methods,
+                ),
+                queryset,
+                row,
+            ),
+            queryset_methods=self._methods(
+                tuple(method for method in manager.queryset_methods if method.returns is None), queryset, "_R"
+            ),
+            shares_queryset=shared is not None,
+        )
+
+    def _methods(self, methods: tuple[ir.Method, ...], queryset: str, row: str) -> tuple[MethodView, ...]:
+        return tuple(
+            MethodView(
+                definition="async def" if method.is_async else "def",
+                name=method.name,
+                parameters=self._spell(f", {method.parameters}" if method.parameters else ""),
+                returns=f"{queryset}[{row}]" if method.returns is None else self._spell(method.returns),
+                doc=_comment(method.doc),
+            )
+            for method in methods
+        )
+
+
+def _comment(text: str) -> str:
+    """One line of text for a docstring."""
+    return " ".join(text.split()).replace("\\", "\\\\").replace('"', "'")

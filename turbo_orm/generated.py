@@ -1,0 +1,48 @@
+"""What generated modules import at run time; small, so that importing a facade costs nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.db.models import Manager, Model
+
+__all__ = ["manager_class", "queryset_class", "typing_only"]
+
+
+def manager_class(model: type[Model], name: str) -> Any:
+    """The class of the manager ``name`` of ``model``."""
+    return type(_manager(model, name))
+
+
+def queryset_class(model: type[Model], name: str) -> Any:
+    """The class of the querysets which the manager ``name`` of ``model`` returns."""
+    return _manager(model, name)._queryset_class
+
+
+def typing_only(module: str, *names: str) -> Callable[[str], Any]:
+    """Return a module ``__getattr__`` for names which exist for type checkers only.
+
+    They read as ``typing.Any``, so that ``from blog.turbo import BookOrder`` works in code which runs.
+    """
+    known = frozenset(names)
+
+    def __getattr__(name: str) -> Any:  # noqa: N807  (it becomes the module's)
+        if name in known:
+            return Any
+        raise AttributeError(
+            f"module {module!r} has no attribute {name!r}. "
+            f"If a model or one of its managers was added or renamed, run `manage.py turbo_generate`."
+        )
+
+    return __getattr__
+
+
+def _manager(model: type[Model], name: str) -> Any:
+    manager = model._meta.managers_map.get(name)  # type: ignore[attr-defined,unused-ignore]
+    if isinstance(manager, Manager):
+        return manager
+    raise ImportError(
+        f"{model._meta.label} has no manager {name!r}, but its generated module was made when it had one. "
+        f"Run `manage.py turbo_generate {model._meta.app_label}`."
+    )

@@ -1,0 +1,100 @@
+"""``manage.py turbo_generate``: writes the typed facades of the project's apps."""
+
+from __future__ import annotations
+
+import sys
+import time
+from argparse import RawDescriptionHelpFormatter
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser, no_translations
+
+from turbo_orm.codegen.files import write
+from turbo_orm.codegen.generate import Plan, make_plan
+from turbo_orm.codegen.options import Breadth, load_options
+from turbo_orm.codegen.progress import Progress
+from turbo_orm.codegen.report import summary
+from turbo_orm.errors import CodegenError
+
+__all__ = ["Command"]
+
+_EPILOG = """exit codes:
+  0  the files are current, or were written
+  1  --check: at least one file differs from what would be generated
+  2  nothing could be generated: a wrong argument, option or model
+"""
+
+
+class Command(BaseCommand):
+    """Thin: parses arguments, calls the generator, prints what it says."""
+
+    help = "Write a typed facade (turbo.py and turbo.pyi) for each app whose models have an AsyncManager."
+    requires_system_checks = ()  # a stale facade must not stop the command which renews it
+
+    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
+        kwargs.setdefault("epilog", _EPILOG)
+        parser = super().create_parser(prog_name, subcommand, **kwargs)
+        parser.formatter_class = RawDescriptionHelpFormatter
+        return parser
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "app_labels", nargs="*", metavar="app_label", help="Apps to generate for (default: all)."
+        )
+        parser.add_argument(
+            "--check",
+            action="store_true",
+            help="Write nothing; print a diff and exit with 1 if a file is not current.",
+        )
+        parser.add_argument("--diff", action="store_true", help="Print a diff of what is written.")
+        parser.add_argument(
+            "--dry-run", action="store_true", help="Write nothing; name the files that would change."
+        )
+        parser.add_argument("--depth", type=int, help="How many relations lookups may cross (default: 1).")
+        parser.add_argument(
+            "--lookups",
+            choices=[breadth.value for breadth in Breadth],
+            help="Which lookups to offer (default: common).",
+        )
+
+    @no_translations
+    def handle(self, *app_labels: str, **options: Any) -> None:
+        started = time.monotonic()
+        try:
+            plan = self._plan(options)
+            if options["check"]:
+                self._check(plan)
+                return
+            changed = plan.changed
+            if options["diff"]:
+                self.stdout.write("".join(file.diff() for file in changed), ending="")
+            lines = summary(plan, written=not options["dry_run"], seconds=time.monotonic() - started)
+            for file in changed:
+                if not options["dry_run"]:
+                    write(file)
+                if options["verbosity"]:
+                    self.stdout.write(f"{'would write' if options['dry_run'] else 'wrote'} {file.shown}")
+        except CodegenError as error:
+            raise CommandError(str(error), returncode=2) from error
+        if options["verbosity"]:
+            for line in lines:
+                self.stdout.write(line)
+
+    def _plan(self, options: dict[str, Any]) -> Plan:
+        configured = load_options(depth=options["depth"], lookups=options["lookups"])
+        progress = Progress(self.stderr if options["verbosity"] else None)
+        try:
+            return make_plan(options["app_labels"], configured, progress.step)
+        finally:
+            progress.close()
+
+    def _check(self, plan: Plan) -> None:
+        changed = plan.changed
+        if not changed:
+            return
+        self.stdout.write("".join(file.diff() for file in changed), ending="")
+        self.stderr.write(
+            f"{', '.join(file.shown for file in changed)}: not what turbo_generate would write. "
+            "Run `manage.py turbo_generate` and commit the result."
+        )
+        sys.exit(1)
