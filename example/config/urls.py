@@ -1,0 +1,5 @@
+"""The addresses of the book shop."""
+
+from django.urls import include, path
+
+urlpatterns = [path("", include("shop.urls"))]

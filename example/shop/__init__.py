@@ -1,0 +1,1 @@
+"""A book shop: catalogue, customers, orders."""
