@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass
 from enum import Enum
 
 __all__ = [
+    "ANNOTATED_QUERYSET",
+    "SAME_QUERYSET",
     "App",
     "Field",
     "Lookup",
@@ -24,6 +26,12 @@ __all__ = [
     "Schema",
     "dump",
 ]
+
+
+#: The return type of methods which give a queryset of the same rows.
+SAME_QUERYSET = "{@queryset:same}"
+#: The return type of methods which give a queryset of rows with annotations.
+ANNOTATED_QUERYSET = "{@queryset:annotated}"
 
 
 class RelationKind(str, Enum):
@@ -116,8 +124,7 @@ class Method:
     is_async: bool
     #: The parameters after ``self``, as source text with type expressions.
     parameters: str
-    #: Its return type; ``None`` where it is the queryset itself.
-    returns: str | None
+    returns: str
     doc: str
 
 

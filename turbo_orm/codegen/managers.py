@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import typing
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -147,14 +148,23 @@ def _type(annotation: Any, namespace: Any, annotations: AnnotationReader) -> str
         return ANY
 
 
-def _returns(annotation: Any, owner: type[Any], namespace: Any, annotations: AnnotationReader) -> str | None:
+def _returns(annotation: Any, owner: type[Any], namespace: Any, annotations: AnnotationReader) -> str:
+    """Return the type a method returns: querysets become the generated ones.
+
+    ``Self`` and the queryset's own class are the generated queryset of the same rows; a bare
+    ``AsyncQuerySet`` or ``QuerySet``, or one of Any, has what the method annotates as well.
+    """
+    if annotation is inspect.Signature.empty:
+        return ANY
     if isinstance(annotation, str) and annotation.partition("[")[0].rpartition(".")[2] == "Self":
-        return None
+        return ir.SAME_QUERYSET
     try:
         value = annotations.evaluate(annotation, {**namespace, owner.__name__: owner})
     except UnreadableAnnotation:
         return ANY
-    origin = getattr(value, "__origin__", value)
-    if value is typing_extensions.Self or (isinstance(origin, type) and issubclass(origin, QuerySet)):
-        return None
+    origin, arguments = typing.get_origin(value) or value, typing.get_args(value)
+    if value is typing_extensions.Self or (isinstance(origin, type) and issubclass(origin, owner)):
+        return ir.SAME_QUERYSET
+    if isinstance(origin, type) and issubclass(origin, QuerySet) and set(arguments) <= {Any}:
+        return ir.SAME_QUERYSET if origin in _hand_written(owner) else ir.ANNOTATED_QUERYSET
     return _type(value, namespace, annotations)

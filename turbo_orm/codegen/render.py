@@ -20,7 +20,7 @@ __all__ = ["Renderer"]
 #: Where the names come from which the templates use.
 _SYMBOLS: Mapping[str, tuple[str, ...]] = {
     "": ("bool", "dict", "int", "list", "str", "tuple"),
-    "collections.abc": ("Collection", "Coroutine", "Iterable", "Mapping"),
+    "collections.abc": ("Coroutine", "Iterable", "Mapping"),
     "datetime": ("date", "datetime"),
     "typing": ("Any", "ClassVar", "Generic", "Literal", "TypeAlias", "overload", "type_check_only"),
     "typing_extensions": ("TypedDict", "TypeVar", "Unpack"),

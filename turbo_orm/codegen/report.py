@@ -17,9 +17,10 @@ def summary(plan: Plan, *, written: bool, seconds: float) -> list[str]:
     notes = [note for app in plan.schema.apps for note in app.notes]
     changed = len(plan.changed)
     verb = "written" if written else "to write"
-    found = f"{_count(len(models), 'model')} with {_count(fields, 'field')} in {_count(len(plan.schema.apps), 'app')}"
+    subject = f"{_count(len(models), 'model')} with {_count(fields, 'field')}"
+    where = _count(len(plan.schema.apps), "app")
     files = f"{_count(changed, 'file')} {verb}, {len(plan.files) - changed} unchanged"
-    lines = [f"{found}: {files}, {seconds:.1f} s."]
+    lines = [f"{subject} in {where}: {files}, {seconds:.1f} s."]
     lines += [f'note: {note}; give its type in TURBO_ORM["FIELD_TYPES"].' for note in notes[:_SHOWN_NOTES]]
     if len(notes) > _SHOWN_NOTES:
         lines.append(f"note: and {len(notes) - _SHOWN_NOTES} more fields are Any.")

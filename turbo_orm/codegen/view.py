@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from turbo_orm.codegen import ir
@@ -53,6 +53,7 @@ class ManagerView:
     annotated_base: str
     methods: tuple[MethodView, ...]
     queryset_methods: tuple[MethodView, ...]
+    annotated_methods: tuple[MethodView, ...]
     #: Whether the classes were printed for an earlier manager with the same queryset class.
     shares_queryset: bool
 
@@ -310,7 +311,6 @@ class _ModelViewer:
         queryset = shared.queryset if shared else called("QuerySet")
         row = self._model.name
         annotated_row = self._names["_Annotated"]
-        ours = self._spell(generic(name(_STUB, "AsyncQuerySet"), row, annotated_row))
         rows = self._spell(name(_STUB, "Rows"))
         overlay = self._spell(generic(name(_STUB, "ManagerOverlay"), row))
         base = (
@@ -319,6 +319,16 @@ class _ModelViewer:
             else self._spell(generic(name(_STUB, "AsyncManager"), row))
         )
         custom = self._spell(manager.queryset) if manager.queryset else ""
+        annotated = (
+            f"_{queryset}Annotated"
+            if custom
+            else self._spell(generic(name(_STUB, "AsyncQuerySet"), row, annotated_row))
+        )
+        on_rows = [
+            method
+            for method in manager.queryset_methods
+            if method.returns in (ir.SAME_QUERYSET, ir.ANNOTATED_QUERYSET)
+        ]
         plain = self._spell(generic(name(_STUB, "AsyncQuerySet"), row, "_R"))
         return ManagerView(
             attribute=manager.name,
@@ -327,29 +337,30 @@ class _ModelViewer:
             manager=called("Manager"),
             queryset_bases=f"{rows}[_R], {custom or plain}",
             manager_bases=f"{overlay}, {base}",
-            annotated=f"_{queryset}Annotated" if custom else ours,
+            annotated=annotated,
             annotated_base=f"{rows}[{annotated_row}], {custom}" if custom else "",
             methods=self._methods(
                 (
                     *(method for method in manager.queryset_methods if not method.queryset_only),
                     *manager.methods,
                 ),
-                queryset,
-                row,
+                f"{queryset}[{row}]",
+                annotated,
             ),
-            queryset_methods=self._methods(
-                tuple(method for method in manager.queryset_methods if method.returns is None), queryset, "_R"
-            ),
+            queryset_methods=self._methods(on_rows, f"{queryset}[_R]", annotated),
+            annotated_methods=self._methods(on_rows, annotated, annotated) if custom else (),
             shares_queryset=shared is not None,
         )
 
-    def _methods(self, methods: tuple[ir.Method, ...], queryset: str, row: str) -> tuple[MethodView, ...]:
+    def _methods(self, methods: Iterable[ir.Method], same: str, annotated: str) -> tuple[MethodView, ...]:
+        """Return views of ``methods``, which return the querysets ``same`` and ``annotated``."""
+        querysets = {ir.SAME_QUERYSET: same, ir.ANNOTATED_QUERYSET: annotated}
         return tuple(
             MethodView(
                 definition="async def" if method.is_async else "def",
                 name=method.name,
                 parameters=self._spell(f", {method.parameters}" if method.parameters else ""),
-                returns=f"{queryset}[{row}]" if method.returns is None else self._spell(method.returns),
+                returns=querysets.get(method.returns) or self._spell(method.returns),
                 doc=_comment(method.doc),
             )
             for method in methods
