@@ -8,7 +8,10 @@ so that an old one gets a sentence instead of a syntax error.
 import sys
 
 if sys.version_info < (3, 7):
-    sys.exit("dev.py: this Python is %d.%d, too old to start: run `python3.10 dev.py` or newer." % sys.version_info[:2])
+    sys.exit(
+        "dev.py: this Python is %d.%d, too old to start: run `python3.10 dev.py` or newer."
+        % sys.version_info[:2]
+    )
 
 from devtools.bootstrap.main import main
 

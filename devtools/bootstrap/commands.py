@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Tuple
+from typing import NamedTuple
 
 __all__ = ["COMMANDS", "Command", "usage"]
 
@@ -10,23 +10,29 @@ __all__ = ["COMMANDS", "Command", "usage"]
 class Command(NamedTuple):
     """Dependency groups of pyproject.toml, the module to run, its first arguments, and a line of help."""
 
-    groups: Tuple[str, ...]
+    groups: tuple[str, ...]
     module: str
-    arguments: Tuple[str, ...]
+    arguments: tuple[str, ...]
     help: str
 
 
 COMMANDS = {
-    "demo": Command(("demo",), "devtools.demo", (), "run the example project on a private PostgreSQL and serve it"),
-    "test": Command(("dev",), "pytest", (), "run the tests on a private PostgreSQL; takes pytest's arguments"),
-    "matrix": Command(("matrix",), "nox", ("--tags", "matrix"), "run the tests over Pythons and Djangos (nox)"),
+    "demo": Command(
+        ("demo",), "devtools.demo", (), "run the example project on a private PostgreSQL and serve it"
+    ),
+    "test": Command(
+        ("dev",), "pytest", (), "run the tests on a private PostgreSQL; takes pytest's arguments"
+    ),
+    "matrix": Command(
+        ("matrix",), "nox", ("--tags", "matrix"), "run the tests over Pythons and Djangos (nox)"
+    ),
     "lint": Command(("dev",), "devtools.lint", (), "ruff, mypy and pyright"),
 }
 
 
 def usage() -> str:
     lines = ["usage: python3 dev.py COMMAND [its arguments]", ""]
-    lines += ["  {:<8}{}".format(name, command.help) for name, command in COMMANDS.items()]
+    lines += [f"  {name:<8}{command.help}" for name, command in COMMANDS.items()]
     lines += [
         "",
         "DATABASE_URL=postgresql://...  use that server instead of a private one",

@@ -1,4 +1,4 @@
-"""The development environment under `.dev/`: made once, brought up to date when pyproject.toml or the Python changes."""
+"""The environment under `.dev/`: made once, brought up to date when pyproject.toml or the Python changes."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Sequence
+from typing import Any
 
 from devtools.bootstrap.pythons import Python, choose_python
 from devtools.bootstrap.uv import get_uv, uv_environment
@@ -39,7 +40,7 @@ class Environment:
     def python(self) -> str:
         return str(self.scripts / ("python.exe" if os.name == "nt" else "python"))
 
-    def installed(self) -> Dict[str, Any]:
+    def installed(self) -> dict[str, Any]:
         """What is recorded as installed; empty when nothing is, or an installation was interrupted."""
         try:
             record = json.loads((self.folder / _STAMP).read_text())
@@ -47,7 +48,7 @@ class Environment:
             return {}
         return record if isinstance(record, dict) and os.path.exists(self.python) else {}
 
-    def install(self, uv: str, python: Python, groups: Sequence[str], record: Dict[str, Any]) -> None:
+    def install(self, uv: str, python: Python, groups: Sequence[str], record: dict[str, Any]) -> None:
         """Install the project (editable) and the groups; leave nothing half-made behind."""
         fresh = not self.installed()
         with contextlib.suppress(OSError):
@@ -75,8 +76,8 @@ def prepare(root: Path, groups: Sequence[str]) -> Environment:
             return _prepare(root, home, groups)
     except PermissionError as error:
         raise SetupError(
-            "{} can't be written ({}): run as the user who owns it, "
-            "or set TURBO_DEV_FOLDER to a folder of yours.".format(error.filename or home, error.strerror)
+            f"{error.filename or home} can't be written ({error.strerror}): run as the user who owns it, "
+            "or set TURBO_DEV_FOLDER to a folder of yours."
         ) from None
 
 
@@ -98,12 +99,12 @@ def _prepare(root: Path, home: Path, groups: Sequence[str]) -> Environment:
     everything = sorted({*have, *groups})
     _check_space(home)
     uv = get_uv(home / "uv")
-    print("dev.py: installing into {} with {} (once)".format(environment.folder, python), file=sys.stderr, flush=True)
+    print(f"dev.py: installing into {environment.folder} with {python} (once)", file=sys.stderr, flush=True)
     environment.install(uv, python, everything, {**wanted, "groups": everything})
     return environment
 
 
-def _uv(command: List[str], root: Path) -> None:
+def _uv(command: list[str], root: Path) -> None:
     """Run uv; show its progress to a person, and its reason to everyone."""
     watched = sys.stderr.isatty()
     process = subprocess.run(
@@ -113,6 +114,7 @@ def _uv(command: List[str], root: Path) -> None:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=None if watched else subprocess.PIPE,
+        check=False,
     )
     if process.returncode == 0:
         return
@@ -121,9 +123,8 @@ def _uv(command: List[str], root: Path) -> None:
         raise SetupError("No disk space is left for the packages: free about 1 GB and run this again.")
     reason = " ".join(said.split()) or "see its message above"
     raise SetupError(
-        "uv could not install the packages, {}: check the network (or the package index) and run this again.".format(
-            reason[:600]
-        )
+        f"uv could not install the packages, {reason[:600]}: "
+        "check the network (or the package index) and run this again."
     )
 
 
@@ -131,8 +132,8 @@ def _check_space(folder: Path) -> None:
     free = shutil.disk_usage(str(folder)).free // 2**20
     if free < _MEGABYTES_NEEDED:
         raise SetupError(
-            "No disk space: {} has {} MB free and the packages need {} MB; "
-            "free some, or set TURBO_DEV_FOLDER to a folder elsewhere.".format(folder, free, _MEGABYTES_NEEDED)
+            f"No disk space: {folder} has {free} MB free and the packages need {_MEGABYTES_NEEDED} MB; "
+            "free some, or set TURBO_DEV_FOLDER to a folder elsewhere."
         )
 
 

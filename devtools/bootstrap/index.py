@@ -11,8 +11,8 @@ import re
 import ssl
 import sys
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Dict, Iterator, Tuple
 from urllib.parse import urljoin
 
 from devtools.errors import SetupError
@@ -54,27 +54,30 @@ def download_wheel(index: str, project: str) -> bytes:
     answer = json.loads(_get(page, {"Accept": _SIMPLE_JSON}))
     files = [file for file in answer["files"] if not file.get("yanked") and _fits(file["filename"])]
     if not files:
-        raise SetupError("The package index has no {} for this machine ({}).".format(project, platform.machine()))
+        raise SetupError(f"The package index has no {project} for this machine ({platform.machine()}).")
     newest = max(files, key=lambda file: _version(file["filename"]))
     wheel = _get(urljoin(page, newest["url"]), {})
     if hashlib.sha256(wheel).hexdigest() != newest["hashes"]["sha256"]:
-        raise SetupError("The download of {} is damaged (wrong SHA-256): run it again.".format(newest["filename"]))
+        raise SetupError(
+            "The download of {} is damaged (wrong SHA-256): run it again.".format(newest["filename"])
+        )
     return wheel
 
 
-def _get(url: str, headers: Dict[str, str]) -> bytes:
+def _get(url: str, headers: dict[str, str]) -> bytes:
     context = ssl.create_default_context(cafile=certificates())
     request = urllib.request.Request(url, headers=headers)
     with urllib.request.urlopen(request, timeout=60, context=context) as response:
-        content = response.read()  # type: Any
-    return bytes(content)
+        return bytes(response.read())
 
 
 def _fits(filename: str) -> bool:
-    machine = {"amd64": "x86_64", "arm64": "aarch64"}.get(platform.machine().lower(), platform.machine().lower())
+    machine = {"amd64": "x86_64", "arm64": "aarch64"}.get(
+        platform.machine().lower(), platform.machine().lower()
+    )
     if not filename.endswith(".whl"):
         return False
-    tag = filename[: -len(".whl")].split("-")[-1]
+    tag = filename[: -len(".whl")].rsplit("-", maxsplit=1)[-1]
     if sys.platform == "linux":
         wanted = "manylinux" if platform.libc_ver()[0] == "glibc" else "musllinux"
         return wanted in tag and tag.endswith("_" + machine)
@@ -83,7 +86,7 @@ def _fits(filename: str) -> bool:
     return tag == ("win_arm64" if machine == "aarch64" else "win_amd64")
 
 
-def _version(filename: str) -> Tuple[int, ...]:
+def _version(filename: str) -> tuple[int, ...]:
     release = filename.split("-")[1]
     # A pre-release ("1.0rc1") sorts before every release.
     return tuple(int(part) for part in release.split(".")) if re.match(r"^[\d.]+$", release) else ()

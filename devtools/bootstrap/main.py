@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import List
 
 from devtools.bootstrap.commands import COMMANDS, Command, usage
 from devtools.bootstrap.environment import Environment, prepare
@@ -21,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 _FOREIGN = ("PYTHONHOME", "PYTHONPATH", "CONDA_PREFIX", "__PYVENV_LAUNCHER__")
 
 
-def main(arguments: List[str]) -> int:
+def main(arguments: list[str]) -> int:
     """Run a command and return its exit code; on POSIX a command that starts does not return."""
     if not arguments or arguments[0] not in COMMANDS:
         asked = bool(arguments) and arguments[0] in ("-h", "--help", "help")
@@ -32,7 +31,7 @@ def main(arguments: List[str]) -> int:
     try:
         return _become(prepare(ROOT, command.groups), command, arguments[1:])
     except SetupError as error:
-        print("dev.py: {}".format(error), file=sys.stderr)
+        print(f"dev.py: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as stop:
         print("dev.py: interrupted while setting up; nothing half-made was left.", file=sys.stderr)
@@ -44,7 +43,7 @@ def main(arguments: List[str]) -> int:
         return 1
 
 
-def _become(environment: Environment, command: Command, arguments: List[str]) -> int:
+def _become(environment: Environment, command: Command, arguments: list[str]) -> int:
     """Replace this process by the command, so that signals and the exit code are its own."""
     variables = {name: value for name, value in os.environ.items() if name not in _FOREIGN}
     variables["VIRTUAL_ENV"] = str(environment.folder)

@@ -8,15 +8,19 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Iterator, List, NamedTuple
+from typing import NamedTuple
 
 from devtools.bootstrap import index
 from devtools.bootstrap.pythons import Python
 
 __all__ = ["Pip", "debian_pip", "installed_pips"]
 
-_BUNDLED = "import ensurepip, glob, os; print(*glob.glob(os.path.dirname(ensurepip.__file__) + '/_bundled/pip-*.whl'))"
+_BUNDLED = (
+    "import ensurepip, glob, os; "
+    "print(*glob.glob(os.path.dirname(ensurepip.__file__) + '/_bundled/pip-*.whl'))"
+)
 _DEBIAN_WHEELS = "/usr/share/python-wheels/pip-*.whl"
 _DEBIAN_PACKAGES = ("python3-pip-whl", "ca-certificates")
 # Debian's pip reads the system's certificates while it is imported, and fails where there are none.
@@ -30,7 +34,7 @@ runpy.run_module("pip", run_name="__main__")
 
 
 class Pip(NamedTuple):
-    """A Python, the wheel it imports pip from (if it is not installed there), and certificates (if there are none)."""
+    """A Python, the wheel it imports pip from if it has none, and certificates if the system has none."""
 
     python: str
     wheel: str | None = None
@@ -41,9 +45,16 @@ class Pip(NamedTuple):
         command = [self.python, "-m", "pip"]
         if self.certificates:
             command = [self.python, "-c", _RUN_WITH_CERTIFICATES, self.certificates]
-        command += ["install", "--quiet", "--disable-pip-version-check", "--no-input", "--target", str(target)]
+        command += [
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--no-input",
+            "--target",
+            str(target),
+        ]
         command.append(requirement)
-        # --target passes PEP 668 ("externally managed environment"), but not these two settings of the user's.
+        # --target passes PEP 668 ("externally managed"), but not these two settings of the user's.
         environment = dict(os.environ, PIP_USER="0", PIP_REQUIRE_VIRTUALENV="0")
         authorities = index.certificates()
         if authorities:
@@ -53,7 +64,12 @@ class Pip(NamedTuple):
         if self.wheel:
             environment["PYTHONPATH"] = self.wheel
         result = subprocess.run(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=environment
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            env=environment,
+            check=False,
         )
         if result.returncode == 0:
             return None
@@ -61,7 +77,7 @@ class Pip(NamedTuple):
         return lines[-1] if lines else "pip failed and said nothing"
 
 
-def installed_pips(pythons: List[Python]) -> Iterator[Pip]:
+def installed_pips(pythons: list[Python]) -> Iterator[Pip]:
     """Yield the pips which are there: installed, inside ensurepip, or beside Debian's python3-venv."""
     for python in pythons:
         if _output([python.path, "-m", "pip", "--version"]):
@@ -102,10 +118,10 @@ def _fetch_debian_pip(python: Python, folder: Path) -> Pip | None:
     }
     apt = ["apt-get", "--quiet"]
     for name, value in options.items():
-        apt += ["-o", "{}={}".format(name, value)]
-    if _output(apt + ["update"]) is None:
+        apt += ["-o", f"{name}={value}"]
+    if _output([*apt, "update"]) is None:
         return None
-    if _output(apt + ["download", *_DEBIAN_PACKAGES], folder / "packages") is None:
+    if _output([*apt, "download", *_DEBIAN_PACKAGES], folder / "packages") is None:
         return None
     for package in sorted((folder / "packages").glob("*.deb")):
         _output(["dpkg-deb", "-x", str(package), str(folder / "unpacked")])
@@ -123,7 +139,7 @@ def _bundle(folder: Path) -> str | None:
     return str(bundle) if parts else None
 
 
-def _output(command: List[str], folder: Path | None = None) -> str | None:
+def _output(command: list[str], folder: Path | None = None) -> str | None:
     """Run a command; its standard output, or None if it failed."""
     try:
         result = subprocess.run(
@@ -133,6 +149,7 @@ def _output(command: List[str], folder: Path | None = None) -> str | None:
             stdin=subprocess.DEVNULL,
             cwd=None if folder is None else str(folder),
             timeout=300,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
         return None

@@ -7,31 +7,34 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Iterator, NamedTuple, Tuple
+from typing import NamedTuple
 
 from devtools.errors import SetupError
 
 __all__ = ["OLDEST", "Python", "choose_python", "find_pythons", "pyenv_folders"]
 
 OLDEST = (3, 10)
-# Best first: the newest that the whole matrix covers, with django-async-backend; then newer; then those without it.
+# Best first: the newest in the test matrix, then newer, then those too old for django-async-backend.
 PREFERENCE = ((3, 13), (3, 12), (3, 14), (3, 11), (3, 10))
-# Also refuses a build that lacks the modules we need (pyenv makes one where the system's headers are missing).
-_PROBE = (
-    "import ctypes, ssl, sys; v = sys.version_info; "
-    "print(v[0], v[1], v[3] == 'final' and sys.implementation.name == 'cpython' and 't' not in getattr(sys, 'abiflags', ''))"
-)
+# Also refuses a build without the modules we need; pyenv makes one where the system's headers are missing.
+_PROBE = """
+import ctypes, ssl, sys
+version = sys.version_info
+usual = sys.implementation.name == "cpython" and "t" not in getattr(sys, "abiflags", "")
+print(version[0], version[1], usual and version[3] == "final")
+"""
 
 
 class Python(NamedTuple):
     """An interpreter that was seen running."""
 
-    version: Tuple[int, int]
+    version: tuple[int, int]
     path: str
 
     def __str__(self) -> str:
-        return "Python {}.{} ({})".format(self.version[0], self.version[1], self.path)
+        return f"Python {self.version[0]}.{self.version[1]} ({self.path})"
 
 
 def choose_python() -> Python:
@@ -71,7 +74,7 @@ def find_pythons() -> Iterator[Python]:
 
 
 def pyenv_folders() -> Iterator[Path]:
-    """Yield the `bin` folders of pyenv's Pythons: the commands pyenv puts on PATH fail unless a version is active."""
+    """Yield the `bin` folders of pyenv's Pythons: its commands on PATH fail unless a version is active."""
     roots = [os.environ.get("PYENV_ROOT"), str(Path.home() / ".pyenv"), _home_of_record() + "/.pyenv"]
     path = os.environ.get("PATH", "").split(os.pathsep)
     roots += [str(Path(folder).parent) for folder in path if Path(folder).name == "shims"]
@@ -94,7 +97,9 @@ def _candidates() -> Iterator[str]:
 
 def _probe(path: str) -> Python | None:
     """Run it: a pyenv shim exists and is executable, and yet answers 127."""
-    environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONHOME", "PYTHONPATH")}
+    environment = {
+        name: value for name, value in os.environ.items() if name not in ("PYTHONHOME", "PYTHONPATH")
+    }
     try:
         answer = subprocess.run(
             [path, "-c", _PROBE],
@@ -103,6 +108,7 @@ def _probe(path: str) -> Python | None:
             stdin=subprocess.DEVNULL,
             env=environment,
             timeout=20,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
         return None

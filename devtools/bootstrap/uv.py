@@ -8,8 +8,8 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Iterator
 
 from devtools.bootstrap import index
 from devtools.bootstrap.pip import debian_pip, installed_pips
@@ -39,15 +39,22 @@ def get_uv(folder: Path) -> str:
         reasons.append(reason or "what was fetched does not run here")
     detail = " (last reason: {})".format(" ".join(reasons[-1].split())) if reasons else ""
     raise SetupError(
-        "uv, the installer, could not be fetched by pip, from the configured package index or by apt{}: "
-        "check the network, or install pip or uv, and run this again.".format(detail)
+        f"uv, the installer, could not be fetched by pip, from the configured index or by apt{detail}: "
+        "check the network, or install pip or uv, and run this again."
     )
 
 
 def uv_environment() -> dict[str, str]:
     """Return the environment for uv: pip's settings where uv has none, and no surprises."""
     environment = dict(os.environ, UV_PYTHON_DOWNLOADS="never")
-    for name in ("VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONHOME", "PYTHONPATH", "UV_PYTHON", "UV_PROJECT_ENVIRONMENT"):
+    for name in (
+        "VIRTUAL_ENV",
+        "CONDA_PREFIX",
+        "PYTHONHOME",
+        "PYTHONPATH",
+        "UV_PYTHON",
+        "UV_PROJECT_ENVIRONMENT",
+    ):
         environment.pop(name, None)
     address = index.configured()
     if address:
@@ -89,7 +96,7 @@ def _works(program: str) -> bool:
     """A uv that answers with a version new enough."""
     try:
         answer = subprocess.run(
-            [program, "--version"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=20
+            [program, "--version"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=20, check=False
         )
         version = answer.stdout.decode(errors="replace").split()[1]
         return answer.returncode == 0 and tuple(int(part) for part in version.split(".")[:2]) >= MINIMUM

@@ -51,7 +51,7 @@ def find_binaries() -> Binaries:
         if binaries.major >= MINIMUM_MAJOR and binaries.initdb.exists():
             return binaries
     raise SetupError(
-        f"No PostgreSQL {MINIMUM_MAJOR} or newer was found on this machine and the embedded one is not installed: "
+        f"No PostgreSQL {MINIMUM_MAJOR} or newer was found here, and the embedded one is not installed: "
         "install your system's postgresql package, or set DATABASE_URL to a server of your own."
     )
 

@@ -22,7 +22,10 @@ class _Server(Protocol):
 def create_database(server: _Server, name: str) -> str:
     """Create an empty database and return its address."""
     try:
-        _execute(server, sql.SQL("CREATE DATABASE {} ENCODING 'UTF8' TEMPLATE template0").format(sql.Identifier(name)))
+        _execute(
+            server,
+            sql.SQL("CREATE DATABASE {} ENCODING 'UTF8' TEMPLATE template0").format(sql.Identifier(name)),
+        )
     except psycopg.errors.InsufficientPrivilege:
         raise SetupError(
             "The user in DATABASE_URL may not create databases: grant it CREATEDB, name another user, "

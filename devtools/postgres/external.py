@@ -6,6 +6,7 @@ from types import TracebackType
 from urllib.parse import quote, urlsplit
 
 import psycopg
+from typing_extensions import Self
 
 from devtools.errors import SetupError
 from devtools.postgres.binaries import MINIMUM_MAJOR
@@ -22,7 +23,8 @@ class ExternalServer:
         if urlsplit(url).scheme not in ("postgresql", "postgres"):
             raise SetupError(
                 "DATABASE_URL is not a PostgreSQL address: "
-                "write it as postgresql://user:password@host:port/database, or unset it to get a private server."
+                "write it as postgresql://user:password@host:port/database, "
+                "or unset it to get a private server."
             )
         self._url = url
         self.description = f"the server of DATABASE_URL ({self._place}), PostgreSQL {self._check()}"
@@ -30,7 +32,7 @@ class ExternalServer:
     def __repr__(self) -> str:
         return f"<ExternalServer {self._place}>"
 
-    def __enter__(self) -> ExternalServer:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -45,7 +47,11 @@ class ExternalServer:
 
     def url(self, database: str | None = None) -> str:
         """Return the address of `database` on this server, or the address as it was given."""
-        return self._url if database is None else urlsplit(self._url)._replace(path=f"/{quote(database)}").geturl()
+        return (
+            self._url
+            if database is None
+            else urlsplit(self._url)._replace(path=f"/{quote(database)}").geturl()
+        )
 
     def stop(self) -> None:
         """Leave the user's server running."""
@@ -62,7 +68,7 @@ class ExternalServer:
             ) from None
         if version < MINIMUM_MAJOR:
             raise SetupError(
-                f"The server of DATABASE_URL ({self._place}) is PostgreSQL {version}: {MINIMUM_MAJOR} or newer is "
-                "needed; unset DATABASE_URL to get a private server."
+                f"The server of DATABASE_URL ({self._place}) is PostgreSQL {version}: "
+                f"{MINIMUM_MAJOR} or newer is needed; unset DATABASE_URL to get a private server."
             )
         return version

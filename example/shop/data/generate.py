@@ -73,7 +73,9 @@ def batches(size: Size = DEFAULT_SIZE) -> Iterator[list[Model]]:
     yield [*publishers]
     shelves = [Category(name=name) for name in words.SHELVES]
     yield [*shelves]
-    categories = [Category(name=name, parent=shelf) for shelf in shelves for name in words.SHELVES[shelf.name]]
+    categories = [
+        Category(name=name, parent=shelf) for shelf in shelves for name in words.SHELVES[shelf.name]
+    ]
     yield [*categories]
     authors = [_author(random) for _ in range(size.authors)]
     yield [*authors]
@@ -139,7 +141,9 @@ def _book(random: Random, number: int, publisher: Publisher) -> Book:
 
 def _shelved(random: Random, book: Book, categories: list[Category]) -> list[Model]:
     link = Book.categories.through
-    return [link(book=book, category=category) for category in random.sample(categories, random.randrange(1, 4))]
+    return [
+        link(book=book, category=category) for category in random.sample(categories, random.randrange(1, 4))
+    ]
 
 
 def _authorships(random: Random, book: Book, authors: list[Author]) -> list[Authorship]:
@@ -192,7 +196,7 @@ def _order(random: Random, buyer: User, basket: list[tuple[Book, int]]) -> Order
 
 
 def _reviews(random: Random, books: list[Book], users: list[User], count: int) -> Iterator[Review]:
-    seen = set()
+    seen: set[tuple[str, str]] = set()
     while len(seen) < count:
         book, reader = random.choice(books), random.choice(users)
         if (book.isbn, reader.username) not in seen:

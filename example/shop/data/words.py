@@ -10,7 +10,19 @@ LAST_NAMES = (
     "Lindqvist", "Moreau", "Nguyen", "O'Brien", "Pereira", "Quispe", "Rossi", "Schäfer", "Tanaka", "Usman", "Vance",
     "Wolff", "Yilmaz", "Zhang",
 )  # fmt: skip
-CITIES = ("Accra", "Bergen", "Cusco", "Dublin", "Espoo", "Florence", "Gdańsk", "Hanoi", "İzmir", "Kyoto", "Lisbon")
+CITIES = (
+    "Accra",
+    "Bergen",
+    "Cusco",
+    "Dublin",
+    "Espoo",
+    "Florence",
+    "Gdańsk",
+    "Hanoi",
+    "İzmir",
+    "Kyoto",
+    "Lisbon",
+)
 COUNTRIES = ("DE", "ES", "FR", "GH", "IE", "IN", "IT", "JP", "NG", "NO", "PE", "PL", "PT", "TR", "VN")
 ADJECTIVES = (
     "Quiet", "Hidden", "Last", "Golden", "Borrowed", "Northern", "Paper", "Distant", "Second", "Burning", "Patient",
@@ -20,7 +32,18 @@ NOUNS = (
     "Garden", "Archive", "River", "Clockmaker", "Harbour", "Letters", "Orchard", "Map", "Lighthouse", "Kingdom",
     "Translator", "Island", "Winter", "Cartographer", "Bridge", "Library", "Republic", "Machine", "Forest", "Atlas",
 )  # fmt: skip
-PLACES = ("Accra", "the North", "Lisbon", "the Delta", "Glass", "Izmir", "the Moon", "Ash", "the Interior", "Kyoto")
+PLACES = (
+    "Accra",
+    "the North",
+    "Lisbon",
+    "the Delta",
+    "Glass",
+    "Izmir",
+    "the Moon",
+    "Ash",
+    "the Interior",
+    "Kyoto",
+)
 PUBLISHERS = (
     "Aldine", "Blue Heron", "Cormorant", "Driftwood", "Ember", "Foxglove", "Granite", "Halcyon", "Inkwell", "Juniper",
     "Kestrel", "Lantern", "Meridian", "Nightjar", "Orchard Lane", "Pembroke", "Quill", "Redwood", "Saltmarsh", "Tidal",

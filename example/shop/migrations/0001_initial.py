@@ -4,9 +4,10 @@ import django.contrib.auth.validators
 import django.core.validators
 import django.db.models.deletion
 import django.utils.timezone
-import shop.models.people
 from django.conf import settings
 from django.db import migrations, models
+
+import shop.models.people
 
 
 class Migration(migrations.Migration):
@@ -20,7 +21,12 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Author",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 ("name", models.CharField(max_length=120)),
                 ("born", models.DateField(blank=True, null=True)),
                 ("country", models.CharField(max_length=2)),
@@ -29,7 +35,12 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Book",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 ("title", models.CharField(max_length=200)),
                 ("slug", models.SlugField(max_length=220, unique=True)),
                 ("isbn", models.CharField(max_length=13, unique=True)),
@@ -52,7 +63,12 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Publisher",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 ("name", models.CharField(max_length=120, unique=True)),
                 ("country", models.CharField(max_length=2)),
                 ("founded", models.PositiveSmallIntegerField(blank=True, null=True)),
@@ -61,7 +77,12 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="User",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 ("password", models.CharField(max_length=128, verbose_name="password")),
                 ("last_login", models.DateTimeField(blank=True, null=True, verbose_name="last login")),
                 (
@@ -102,7 +123,10 @@ class Migration(migrations.Migration):
                         verbose_name="active",
                     ),
                 ),
-                ("date_joined", models.DateTimeField(default=django.utils.timezone.now, verbose_name="date joined")),
+                (
+                    "date_joined",
+                    models.DateTimeField(default=django.utils.timezone.now, verbose_name="date joined"),
+                ),
                 (
                     "groups",
                     models.ManyToManyField(
@@ -138,11 +162,20 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Authorship",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 (
                     "role",
                     models.CharField(
-                        choices=[("writer", "Writer"), ("translator", "Translator"), ("illustrator", "Illustrator")],
+                        choices=[
+                            ("writer", "Writer"),
+                            ("translator", "Translator"),
+                            ("illustrator", "Illustrator"),
+                        ],
                         default="writer",
                         max_length=11,
                     ),
@@ -151,7 +184,9 @@ class Migration(migrations.Migration):
                 (
                     "author",
                     models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="authorships", to="shop.author"
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="authorships",
+                        to="shop.author",
                     ),
                 ),
             ],
@@ -195,7 +230,12 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Category",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 ("name", models.CharField(max_length=80, unique=True)),
                 (
                     "parent",
@@ -220,7 +260,12 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Customer",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 ("city", models.CharField(max_length=80)),
                 ("birthday", models.DateField(blank=True, null=True)),
                 ("newsletter", models.BooleanField(default=False)),
@@ -238,11 +283,21 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Order",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 (
                     "status",
                     models.CharField(
-                        choices=[("placed", "Placed"), ("paid", "Paid"), ("sent", "Sent"), ("returned", "Returned")],
+                        choices=[
+                            ("placed", "Placed"),
+                            ("paid", "Paid"),
+                            ("sent", "Sent"),
+                            ("returned", "Returned"),
+                        ],
                         db_index=True,
                         default="placed",
                         max_length=8,
@@ -254,7 +309,9 @@ class Migration(migrations.Migration):
                 (
                     "buyer",
                     models.ForeignKey(
-                        on_delete=django.db.models.deletion.PROTECT, related_name="orders", to=settings.AUTH_USER_MODEL
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="orders",
+                        to=settings.AUTH_USER_MODEL,
                     ),
                 ),
             ],
@@ -262,7 +319,12 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="OrderLine",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 ("quantity", models.PositiveSmallIntegerField(default=1)),
                 ("unit_price", models.DecimalField(decimal_places=2, max_digits=7)),
                 (
@@ -289,7 +351,12 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Review",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 (
                     "stars",
                     models.PositiveSmallIntegerField(

@@ -26,7 +26,9 @@ class Category(models.Model):
     """A shelf; shelves stand inside other shelves."""
 
     name = models.CharField(max_length=80, unique=True)
-    parent = models.ForeignKey("self", on_delete=models.CASCADE, null=True, blank=True, related_name="children")
+    parent = models.ForeignKey(
+        "self", on_delete=models.CASCADE, null=True, blank=True, related_name="children"
+    )
 
     objects = AsyncManager()
 
@@ -57,10 +59,6 @@ class BookQuerySet(AsyncQuerySet):
 
     def published_between(self, first: date, last: date) -> BookQuerySet:
         return self.filter(published__range=(first, last))
-
-    def with_rating(self) -> BookQuerySet:
-        """Add `rating`, the average of the reviews' stars, and `review_count`."""
-        return self.annotate(rating=models.Avg("reviews__stars"), review_count=models.Count("reviews"))
 
 
 class Book(models.Model):

@@ -13,7 +13,12 @@ PAGE_SIZE = 20
 
 
 def _brief(book: Book) -> dict[str, Any]:
-    return {"title": book.title, "slug": book.slug, "price": str(book.price), "publisher": book.publisher.name}
+    return {
+        "title": book.title,
+        "slug": book.slug,
+        "price": str(book.price),
+        "publisher": book.publisher.name,
+    }
 
 
 async def books(request: HttpRequest) -> HttpResponseBase:
@@ -32,7 +37,9 @@ async def books(request: HttpRequest) -> HttpResponseBase:
         return HttpResponseBadRequest("max_price and page are numbers.")
     first = (page - 1) * PAGE_SIZE
     shown = await found.order_by("price", "pk")[first : first + PAGE_SIZE].alist()
-    return JsonResponse({"count": await found.acount(), "page": page, "books": [_brief(book) for book in shown]})
+    return JsonResponse(
+        {"count": await found.acount(), "page": page, "books": [_brief(book) for book in shown]}
+    )
 
 
 async def book(request: HttpRequest, slug: str) -> HttpResponseBase:
@@ -75,6 +82,8 @@ async def search(request: HttpRequest) -> HttpResponseBase:
         return HttpResponseBadRequest("Ask for something: /search/?q=lighthouse")
     wanted = Q()
     for word in words:
-        wanted &= Q(title__icontains=word) | Q(authors__name__icontains=word) | Q(publisher__name__icontains=word)
+        wanted &= (
+            Q(title__icontains=word) | Q(authors__name__icontains=word) | Q(publisher__name__icontains=word)
+        )
     found = Book.objects.filter(wanted).select_related("publisher").distinct().order_by("title", "pk")
     return JsonResponse({"count": await found.acount(), "books": [_brief(book) async for book in found[:10]]})

@@ -42,7 +42,9 @@ async def _place(buyer_name: str, copies: dict[str, int]) -> Order:
         buyer = await User.objects.aget(username=buyer_name, is_active=True)
         order = await Order.objects.acreate(buyer=buyer)
         # Locked in the order of their keys, so that two orders for the same books can't wait for each other.
-        shelf = Stock.objects.select_for_update(of=("self",)).filter(book__isbn__in=list(copies)).order_by("pk")
+        shelf = (
+            Stock.objects.select_for_update(of=["self"]).filter(book__isbn__in=list(copies)).order_by("pk")
+        )
         in_stock = {stock.book.isbn: stock async for stock in shelf.select_related("book")}
         total = Decimal(0)
         for isbn, number in copies.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from argparse import ArgumentParser
 from itertools import islice
 from typing import Any
@@ -22,14 +23,16 @@ class Command(BaseCommand):
     help = "Fill an empty shop with sample data: the same rows every time."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--rows", type=int, help="about how many rows to make in all (default: about 28,000)")
+        parser.add_argument(
+            "--rows", type=int, help="about how many rows to make in all (default: about 28,000)"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         if Publisher.objects.exists():
             raise CommandError("The shop already has data: run `manage.py flush` first to load it afresh.")
         rows: int | None = options["rows"]
         size = DEFAULT_SIZE if rows is None else Size.with_rows(rows)
-        progress = Progress(_TABLES, self.stdout._out)
+        progress = Progress(_TABLES, sys.stdout)
         with transaction.atomic():
             for step, table in enumerate(batches(size), start=1):
                 self._save(step, table, progress)

@@ -1,0 +1,1 @@
+"""The main job, from an empty database to checked answers: `python3 dev.py demo`."""

@@ -1,0 +1,7 @@
+"""`python -m devtools.demo`."""
+
+import sys
+
+from devtools.demo.main import main
+
+sys.exit(main())

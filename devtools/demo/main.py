@@ -1,0 +1,170 @@
+"""The order of the demo's steps."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import secrets
+import signal
+import sys
+from collections.abc import Sequence
+
+from devtools.demo.console import Console
+from devtools.demo.project import EXAMPLE, Project
+from devtools.demo.server import APPLICATION_NAME, WebServer, choose_port
+from devtools.errors import SetupError
+from devtools.postgres import Server, create_database, drop_database, server_from_environment
+from devtools.signals import Terminated, end_cleanly_on_signals, exit_code, uninterrupted
+
+__all__ = ["main"]
+
+_DEFAULT_PORT = 8000
+_AT_ONCE = 100
+_CONNECTIONS = """
+SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = %s
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the demo and return its exit code: 0 only if everything answered right."""
+    options = _parse(arguments)
+    # A shell starts background jobs with SIGINT ignored; this program is meant to be ended by it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    end_cleanly_on_signals()
+    console = Console(steps=6)
+    try:
+        return _run(console, options)
+    except SetupError as error:
+        console.error(str(error))
+        return 1
+    except KeyboardInterrupt as stop:
+        console.error("interrupted; the database and the servers are gone.")
+        return exit_code(stop)
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="dev.py demo",
+        description="Run the example book shop on a real PostgreSQL and check its answers.",
+    )
+    parser.add_argument("--once", action="store_true", help="exit when every view has been requested")
+    parser.add_argument(
+        "--port", type=int, help=f"serve on this port (default: {_DEFAULT_PORT}; with --once, any)"
+    )
+    parser.add_argument("--rows", type=int, help="about how many rows to load (default: about 28,000)")
+    return parser.parse_args(arguments)
+
+
+def _run(console: Console, options: argparse.Namespace) -> int:
+    port = choose_port(options.port, 0 if options.once else _DEFAULT_PORT)
+    database = f"turbo_demo_{secrets.token_hex(4)}"
+    with console.step("Starting PostgreSQL"):
+        server = server_from_environment()
+        console.line(server.description)
+    with server:
+        project = Project(create_database(server, database))
+        try:
+            return _run_project(console, options, project, port)
+        finally:
+            _drop(server, database)
+
+
+def _drop(server: Server, database: str) -> None:
+    with uninterrupted():
+        drop_database(server, database)
+
+
+def _run_project(console: Console, options: argparse.Namespace, project: Project, port: int) -> int:
+    with console.step("Making the tables and loading the shop"):
+        project.manage("migrate", "--verbosity", "0")
+        project.manage("load_shop", *([] if options.rows is None else ["--rows", str(options.rows)]))
+    with console.step("manage.py turbo_generate"):
+        project.manage("turbo_generate")
+    with console.step("Type-checking the views with mypy"):
+        problems = _check_types(console, project)
+    with console.step("Starting the ASGI server"):
+        web = WebServer.start(project, port)
+        console.line(f"uvicorn at {web.address}")
+    with web:
+        with console.step("Requesting every view"):
+            problems += _request_views(console, project, web)
+        if problems:
+            console.error(f"{problems} answers were not right, see above.")
+        else:
+            console.line("Everything answered right.")
+        if not options.once:
+            _serve(console, web)
+    return 1 if problems else 0
+
+
+def _check_types(console: Console, project: Project) -> int:
+    found = project.check_types()
+    for error in found.errors:
+        console.line(error)
+    console.line(f"{found.files} files of views checked: {len(found.errors) or 'no'} errors")
+    if found.rejection is None:
+        console.line("wrong: Book.objects.filter(titel__icontains=...) was accepted")
+        return len(found.errors) + 1
+    console.line(f"and Book.objects.filter(titel__icontains=...) is refused: {found.rejection}")
+    return len(found.errors)
+
+
+def _request_views(console: Console, project: Project, web: WebServer) -> int:
+    _set_up_django(project)
+    from django.db import connection
+
+    from devtools.demo.checks import checks
+    from devtools.demo.client import fetch, fetch_many
+
+    problems = 0
+    for check in checks():
+        answer = fetch(web.address + check.path, check.body)
+        if answer.status != check.status:
+            wrong: str | None = f"status {answer.status}, not {check.status}"
+        else:
+            wrong = check.wrong(answer.body)
+        problems += wrong is not None
+        shown = answer.body if answer.body.startswith("{") else f"{len(answer.body)} characters of HTML"
+        mark = "ok   " if wrong is None else "WRONG"
+        console.line(
+            f"{mark} {check.method} {check.path} {answer.status} in {answer.milliseconds:.0f} ms: {shown}"
+        )
+        if wrong is not None:
+            console.line(f"      {wrong}")
+    answers = fetch_many(f"{web.address}/dashboard/", _AT_ONCE)
+    good = sum(answer.status == 200 and answer.body == answers[0].body for answer in answers)
+    with connection.cursor() as cursor:
+        cursor.execute(_CONNECTIONS, [APPLICATION_NAME])
+        connections = cursor.fetchone()[0]
+    connection.close()
+    slowest = max(answer.milliseconds for answer in answers)
+    console.line(
+        f"{_mark(good == _AT_ONCE)} {_AT_ONCE} dashboards at once ({_AT_ONCE * 10} queries): "
+        f"{good} right, the last after {slowest:.0f} ms, over {connections} connections"
+    )
+    return problems + (good != _AT_ONCE)
+
+
+def _mark(right: bool) -> str:
+    return "ok" if right else "WRONG"
+
+
+def _set_up_django(project: Project) -> None:
+    """Make the example importable here, where the expected answers are computed."""
+    sys.path.insert(0, str(EXAMPLE))
+    os.environ.update(project.environment)
+    import django
+
+    django.setup()
+
+
+def _serve(console: Console, web: WebServer) -> None:
+    console.line(f"Serving at {web.address}/ until Ctrl-C.")
+    try:
+        code = web.wait()
+    except Terminated:
+        raise
+    except KeyboardInterrupt:
+        console.line("Stopping.")
+        return
+    raise SetupError(f"The ASGI server ended by itself with exit code {code}.")
