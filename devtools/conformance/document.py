@@ -1,0 +1,105 @@
+"""Writes `docs/conformance.md` from the stored results."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from devtools.conformance.batches import MODES
+from devtools.conformance.comparison import total
+from devtools.conformance.series import SERIES
+from devtools.conformance.store import Store
+
+__all__ = ["render", "write_document"]
+
+_INTRODUCTION = """\
+# Conformance: Django's own tests
+
+Written by `python3 dev.py conformance --write-docs` from its last results. Do not edit.
+
+Django's test suite is taken from its source distribution and run on PostgreSQL three ways:
+
+- the ordinary way, with Django's own connections: what is to be expected;
+- **bridge**: every class set-up, test and tear-down runs in turbo_orm's bridge, on async connections;
+- **verbs**: in addition the models' managers are `AsyncManager`, and what a test calls (`get()`, `save()`,
+  iteration, `related.add()`...) is done by its async twin (`aget()`, `asave()`, `alist()`, `related.aadd()`...).
+
+A test that ends in another way than ordinarily is *different*. Tests that fail or are skipped ordinarily too (no
+Selenium, another database's feature) are not. A run fails if it executed nothing, if it did not wait for the
+database through the bridge, or if a single wait blocked the event loop's thread.
+
+    python3 dev.py conformance                                   # everything, both modes, the newest Django
+    python3 dev.py conformance --django 5.2 --mode bridge        # one series, one mode
+    python3 dev.py conformance --mode verbs queries lookup       # some test packages, or parts of one
+    python3 dev.py conformance --labels-from ci                  # what `.ci/run` runs
+    python3 dev.py conformance --django 4.2 --django 5.2 --django 6.0 --django 6.1
+
+Known differences are listed with their reasons in `devtools/conformance/known.json`; any other makes the command
+fail.
+"""
+
+
+def write_document(root: Path) -> None:
+    """Write the document."""
+    results = {series: Store(root, series).read() for series in SERIES}
+    (root / "docs/conformance.md").write_text(render(results), encoding="utf-8")
+
+
+def render(results: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the document for the stored results of each series."""
+    return "\n".join([_INTRODUCTION, *_totals(results), *_differences(results), *_labels(results)]) + "\n"
+
+
+def _totals(results: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    yield "## Results\n"
+    yield "| Django | Python | mode | test packages | passed | failed | skipped | different | not known |"
+    yield "|---|---|---|---:|---:|---:|---:|---:|---:|"
+    for series, result in results.items():
+        for mode in MODES:
+            labels = result.get("modes", {}).get(mode)
+            if labels:
+                numbers = total(label["numbers"] for label in labels.values())
+                cells = (result["version"], result["python"], mode, len(labels), *numbers.values())
+                yield f"| {' | '.join(str(cell) for cell in cells)} |"
+        if not result.get("modes"):
+            yield f"| {series} | | not run | | | | | | |"
+    yield ""
+
+
+def _differences(results: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    yield "## Differences\n"
+    found: dict[tuple[str, str], list[str]] = {}
+    for result in results.values():
+        for mode, labels in result.get("modes", {}).items():
+            for label in labels.values():
+                for each in label["differences"]:
+                    key = (each["difference"], each["reason"] or "**not known**")
+                    found.setdefault(key, []).append(f"{result['version']} {mode}")
+    if not found:
+        yield "None."
+    for (difference, reason), where in sorted(found.items()):
+        yield f"- `{difference}` ({', '.join(where)}): {reason}"
+    yield ""
+
+
+def _labels(results: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    yield "## By test package\n"
+    yield "Passed / failed / skipped / different.\n"
+    columns = [
+        (f"{result['version']} {mode}", result["modes"][mode])
+        for result in results.values()
+        for mode in MODES
+        if result.get("modes", {}).get(mode)
+    ]
+    yield f"| | {' | '.join(name for name, _ in columns)} |"
+    yield f"|---|{'---:|' * len(columns)}"
+    for label in sorted({label for _, labels in columns for label in labels}):
+        cells = [_cell(labels.get(label)) for _, labels in columns]
+        yield f"| {label} | {' | '.join(cells)} |"
+
+
+def _cell(result: Mapping[str, Any] | None) -> str:
+    if result is None:
+        return ""
+    return " / ".join(str(result["numbers"][column]) for column in ("passed", "failed", "skipped", "different"))

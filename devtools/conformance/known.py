@@ -1,0 +1,58 @@
+"""The differences we know and accept, each with its reason: `known.json`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from devtools.errors import SetupError
+
+__all__ = ["KnownDifference", "load_known", "stale"]
+
+_FILE = Path(__file__).with_name("known.json")
+_KEYS = {"test", "modes", "django", "reason"}
+
+
+@dataclass(frozen=True)
+class KnownDifference:
+    """Tests that may end in another way than they do ordinarily."""
+
+    #: A test's id; ``*`` stands for anything.
+    test: str
+    modes: tuple[str, ...]
+    #: Django series.
+    django: tuple[str, ...]
+    reason: str
+
+    def matches(self, test: str) -> bool:
+        return fnmatchcase(test, self.test)
+
+
+def load_known(mode: str, series: str, path: Path = _FILE) -> list[KnownDifference]:
+    """Return the known differences of one mode on one Django series."""
+    entries = []
+    for number, given in enumerate(json.loads(path.read_text()), 1):
+        if set(given) != _KEYS or not str(given["reason"]).strip():
+            raise SetupError(
+                f"Entry {number} of {path.name} must have exactly {', '.join(sorted(_KEYS))}, and a reason."
+            )
+        entries.append(
+            KnownDifference(given["test"], tuple(given["modes"]), tuple(given["django"]), given["reason"])
+        )
+    return [entry for entry in entries if mode in entry.modes and series in entry.django]
+
+
+def stale(
+    known: Iterable[KnownDifference], executed: Iterable[str], differing: Iterable[str]
+) -> list[KnownDifference]:
+    """Return the entries whose tests were executed and no longer differ."""
+    executed, differing = list(executed), list(differing)
+    return [
+        entry
+        for entry in known
+        if any(entry.matches(test) for test in executed)
+        and not any(entry.matches(test) for test in differing)
+    ]

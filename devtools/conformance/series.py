@@ -1,0 +1,35 @@
+"""The Django series we support, and the Pythons each of them runs on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from devtools.bootstrap.pythons import Python, find_pythons
+from devtools.errors import SetupError
+
+__all__ = ["NEWEST", "SERIES", "choose_python"]
+
+#: Django series -> its oldest and newest Python.
+SERIES: dict[str, tuple[tuple[int, int], tuple[int, int]]] = {
+    "4.2": ((3, 10), (3, 12)),
+    "5.2": ((3, 10), (3, 13)),
+    "6.0": ((3, 12), (3, 13)),
+    "6.1": ((3, 12), (3, 13)),
+}
+NEWEST = "6.1"
+
+
+def choose_python(series: str, pythons: Iterable[Python] | None = None) -> Python:
+    """Return the newest Python of this machine on which *series* runs."""
+    oldest, newest = SERIES[series]
+    fitting = [
+        python
+        for python in (find_pythons() if pythons is None else pythons)
+        if oldest <= python.version <= newest
+    ]
+    if not fitting:
+        raise SetupError(
+            f"Django {series} needs Python {oldest[0]}.{oldest[1]} to {newest[0]}.{newest[1]} "
+            "and this machine has none: install one with your system's package manager or pyenv."
+        )
+    return max(fitting, key=lambda python: python.version)
