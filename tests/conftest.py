@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from devtools.errors import SetupError
 from devtools.postgres import server_from_environment
 
 _server = None
@@ -14,7 +15,10 @@ _server = None
 
 def pytest_configure(config: pytest.Config) -> None:
     global _server
-    _server = server_from_environment()
+    try:
+        _server = server_from_environment()
+    except SetupError as error:
+        raise pytest.UsageError(str(error)) from None
     os.environ["DATABASE_URL"] = _server.url("postgres")
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.project.settings")
 

@@ -31,6 +31,7 @@ class Environment:
     def __init__(self, root: Path, folder: Path) -> None:
         self.root = root
         self.folder = folder
+        self.uv: str | None = None
 
     @property
     def scripts(self) -> Path:
@@ -93,6 +94,7 @@ def _prepare(root: Path, home: Path, groups: Sequence[str]) -> Environment:
     same = {name: before.get(name) for name in wanted} == wanted
     have = list(before.get("groups", []))
     if same and set(groups) <= set(have):
+        environment.uv = before.get("uv")
         return environment
     if before.get("python") != wanted["python"] or before.get("root") != wanted["root"]:
         shutil.rmtree(str(environment.folder), ignore_errors=True)
@@ -100,7 +102,8 @@ def _prepare(root: Path, home: Path, groups: Sequence[str]) -> Environment:
     _check_space(home)
     uv = get_uv(home / "uv")
     print(f"dev.py: installing into {environment.folder} with {python} (once)", file=sys.stderr, flush=True)
-    environment.install(uv, python, everything, {**wanted, "groups": everything})
+    environment.install(uv, python, everything, {**wanted, "groups": everything, "uv": uv})
+    environment.uv = uv
     return environment
 
 

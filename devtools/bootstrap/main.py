@@ -46,6 +46,8 @@ def main(arguments: list[str]) -> int:
 def _become(environment: Environment, command: Command, arguments: list[str]) -> int:
     """Replace this process by the command, so that signals and the exit code are its own."""
     variables = {name: value for name, value in os.environ.items() if name not in _FOREIGN}
+    if environment.uv is not None:
+        variables["UV"] = environment.uv  # as uv itself does for what it runs
     variables["VIRTUAL_ENV"] = str(environment.folder)
     variables["PATH"] = str(environment.scripts) + os.pathsep + variables.get("PATH", os.defpath)
     line = [environment.python, "-m", command.module, *command.arguments, *arguments]

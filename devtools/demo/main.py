@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
+import platform
 import secrets
 import signal
 import sys
 from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
 
 from devtools.demo.console import Console
 from devtools.demo.project import EXAMPLE, Project
@@ -69,6 +72,15 @@ def _run(console: Console, options: argparse.Namespace) -> int:
             _drop(server, database)
 
 
+def _versions() -> str:
+    """What runs, in one line; django-async-backend is the engine where it is installed."""
+    described = [f"Python {platform.python_version()}"]
+    for name in ("Django", "psycopg", "django-async-backend"):
+        with contextlib.suppress(PackageNotFoundError):
+            described.append(f"{name} {version(name)}")
+    return ", ".join(described)
+
+
 def _drop(server: Server, database: str) -> None:
     with uninterrupted():
         drop_database(server, database)
@@ -84,7 +96,7 @@ def _run_project(console: Console, options: argparse.Namespace, project: Project
         problems = _check_types(console, project)
     with console.step("Starting the ASGI server"):
         web = WebServer.start(project, port)
-        console.line(f"uvicorn at {web.address}")
+        console.line(f"uvicorn at {web.address}, {_versions()}")
     with web:
         with console.step("Requesting every view"):
             problems += _request_views(console, project, web)
