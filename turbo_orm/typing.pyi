@@ -113,9 +113,9 @@ class RowResults(Generic[_Row]):
     async def aexplain(self, *, format: str | None = None, **options: Any) -> str: ...
 
 @type_check_only
-class Rows(RowResults[_Row]):
+class Rows(RowResults[_Row], Iterable[_Row]):
     """What only querysets have: iterating, indexing, deleting. Kept outside AsyncQuerySet's MRO,
-    so that it can be laid over a hand-written queryset class."""
+    so that it can be laid over a hand-written queryset class, whose own rows are Any."""
 
     def resolve_expression(self, *args: Any, **kwargs: Any) -> Any: ...
     def __iter__(self) -> Iterator[_Row]: ...

@@ -115,6 +115,8 @@ _BYTES = replace(
 _JSON = replace(
     UNKNOWN,
     arguments={
+        "contains": ANY,
+        "contained_by": ANY,
         "has_key": _shared("StrValue"),
         "has_keys": _shared("StrValues"),
         "has_any_keys": _shared("StrValues"),

@@ -22,7 +22,7 @@ class User(models.Model):
     objects = AsyncManager()
 
     def shout(self) -> str:
-        return self.username.upper()
+        return f"{self.username}!"
 
 
 class Profile(models.Model):

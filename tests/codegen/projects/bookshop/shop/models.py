@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from typing import Any
-
 from django.db import models
 from typing_extensions import Self
 
@@ -22,13 +20,16 @@ class Publisher(models.Model):
     objects = AsyncManager()
 
 
-class BookQuerySet(AsyncQuerySet[Any, Any]):
+class BookQuerySet(AsyncQuerySet):
     def published(self) -> Self:
         return self.filter(published_on__isnull=False)
 
     def costing(self, least: int, most: int | None = None) -> Self:
         found = self.filter(price__gte=least)
         return found if most is None else found.filter(price__lte=most)
+
+    def rated(self) -> AsyncQuerySet:
+        return self.annotate(average=models.Avg("reviews__stars"))
 
 
 class Book(Stamped):

@@ -1,0 +1,45 @@
+"""A copy of the bookshop project with its facades and the type cases, ready for a checker."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from devtools.types.cases import CASES
+
+__all__ = ["BOOKSHOP", "ROOT", "generate", "prepare"]
+
+ROOT = Path(__file__).resolve().parents[2]
+BOOKSHOP = ROOT / "tests" / "codegen" / "projects" / "bookshop"
+
+
+def prepare(folder: Path) -> Path:
+    """Put the project, its facades and the cases into ``folder`` and return it."""
+    shutil.copytree(BOOKSHOP, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+    generate(folder)
+    shutil.copytree(CASES, folder / "cases")
+    return folder
+
+
+def generate(project: Path, *arguments: str) -> None:
+    """Run `turbo_generate` in ``project``.
+
+    Raises `RuntimeError` with what it printed, if it fails.
+    """
+    finished = subprocess.run(
+        [sys.executable, "-m", "django", "turbo_generate", *arguments],
+        cwd=project,
+        env={
+            **os.environ,
+            "PYTHONPATH": f"{ROOT}{os.pathsep}{project}",
+            "DJANGO_SETTINGS_MODULE": "settings",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if finished.returncode:
+        raise RuntimeError(f"turbo_generate failed:\n{finished.stdout}{finished.stderr}")
