@@ -10,7 +10,7 @@ from pathlib import Path
 
 from devtools.types.cases import CASES
 
-__all__ = ["BOOKSHOP", "ROOT", "generate", "prepare"]
+__all__ = ["BOOKSHOP", "ROOT", "environment", "generate", "prepare"]
 
 ROOT = Path(__file__).resolve().parents[2]
 BOOKSHOP = ROOT / "tests" / "codegen" / "projects" / "bookshop"
@@ -24,6 +24,15 @@ def prepare(folder: Path) -> Path:
     return folder
 
 
+def environment(project: Path) -> dict[str, str]:
+    """Return the environment variables in which ``project`` runs with this checkout's turbo_orm."""
+    return {
+        **os.environ,
+        "PYTHONPATH": f"{ROOT}{os.pathsep}{project}",
+        "DJANGO_SETTINGS_MODULE": "settings",
+    }
+
+
 def generate(project: Path, *arguments: str) -> None:
     """Run `turbo_generate` in ``project``.
 
@@ -32,11 +41,7 @@ def generate(project: Path, *arguments: str) -> None:
     finished = subprocess.run(
         [sys.executable, "-m", "django", "turbo_generate", *arguments],
         cwd=project,
-        env={
-            **os.environ,
-            "PYTHONPATH": f"{ROOT}{os.pathsep}{project}",
-            "DJANGO_SETTINGS_MODULE": "settings",
-        },
+        env=environment(project),
         capture_output=True,
         text=True,
         check=False,

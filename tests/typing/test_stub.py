@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import shutil
 import subprocess
 import sys
@@ -12,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from devtools.types.checkers import check
-from devtools.types.project import ROOT
+from devtools.types.project import environment
 
 pytestmark = [
     pytest.mark.slow,
@@ -49,31 +48,14 @@ def test_stub_without_its_header_has_only_the_errors_of_overlaying(
 def test_stub_and_module_agree(bookshop: Path, tmp_path: Path) -> None:
     allowlist = Path(__file__).with_name("stubtest_allowlist.txt")
     config = tmp_path / "mypy.ini"
-    config.write_text(
-        "[mypy]\nplugins = mypy_django_plugin.main\n[mypy.plugins.django-stubs]\ndjango_settings_module = settings\n",
-        encoding="utf-8",
-    )
+    config.write_text("[mypy]\n", encoding="utf-8")
     # stubtest imports the module, which needs the app registry.
     program = "import sys, django; django.setup(); from mypy.stubtest import main; sys.exit(main())"
+    options = ["--allowlist", str(allowlist), "--mypy-config-file", str(config), "--concise"]
     finished = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            program,
-            "shop.turbo",
-            "accounts.turbo",
-            "--allowlist",
-            str(allowlist),
-            "--mypy-config-file",
-            str(config),
-            "--concise",
-        ],
+        [sys.executable, "-c", program, "shop.turbo", "accounts.turbo", *options],
         cwd=bookshop,
-        env={
-            **os.environ,
-            "PYTHONPATH": f"{ROOT}{os.pathsep}{bookshop}",
-            "DJANGO_SETTINGS_MODULE": "settings",
-        },
+        env=environment(bookshop),
         capture_output=True,
         text=True,
         check=False,

@@ -39,7 +39,9 @@ class Book(Stamped):
 
     title = models.CharField(max_length=200)
     author = models.ForeignKey("accounts.User", on_delete=models.CASCADE, related_name="books")
-    editor = models.ForeignKey("accounts.User", on_delete=models.SET_NULL, null=True, related_name="edited_books")
+    editor = models.ForeignKey(
+        "accounts.User", on_delete=models.SET_NULL, null=True, related_name="edited_books"
+    )
     publisher = models.ForeignKey(Publisher, on_delete=models.PROTECT, null=True, related_name="books")
     kind = models.CharField(max_length=10, choices=Kind.choices, default=Kind.NOVEL)
     published_on = models.DateField(null=True)
