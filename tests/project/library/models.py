@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 from django.contrib.auth.models import Group
@@ -139,3 +140,42 @@ class Plain(models.Model):
     name = models.CharField(max_length=50)
     author = models.ForeignKey(Author, models.CASCADE, related_name="plains", null=True)
     fans = models.ManyToManyField(Author, related_name="likes")
+
+
+class WriterQuerySet(AsyncQuerySet):
+    def grown_up(self) -> WriterQuerySet:
+        return self.filter(age__gte=18)
+
+
+class Writer(Author):
+    """A proxy with a manager of its own."""
+
+    objects = WriterQuerySet.as_manager()
+
+    class Meta:
+        proxy = True
+        ordering = ["-name"]
+
+
+class LivingManager(AsyncManager):
+    def get_queryset(self) -> AsyncQuerySet:
+        return super().get_queryset().filter(alive=True)
+
+
+class Person(models.Model):
+    """Several managers, relations to itself, and a key the database does not make."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4)
+    name = models.CharField(max_length=50)
+    alive = models.BooleanField(default=True)
+    parent = models.ForeignKey("self", models.SET_NULL, related_name="children", null=True)
+    friends = models.ManyToManyField("self")
+    follows = models.ManyToManyField("self", symmetrical=False, related_name="followers")
+
+    living = LivingManager()
+    everyone = AsyncManager()
+    plain = models.Manager()
+
+    class Meta:
+        default_manager_name = "everyone"
+        ordering = ["name"]
