@@ -21,12 +21,12 @@ __all__ = ["MODES", "Batch", "make_batches", "run_batches"]
 _RUNNERS = {
     "plain": "devtools.conformance.inside.recording.PlainRunner",
     "bridge": "devtools.conformance.inside.bridged.BridgedRunner",
-    "verbs": "devtools.conformance.inside.bridged.BridgedRunner",
+    "verbs": "devtools.conformance.inside.verbs.runner.VerbsRunner",
 }
 #: The modes to compare with the ordinary run.
 MODES = ("bridge", "verbs")
 
-_LABELS_PER_PROCESS = 16
+_LABELS_PER_PROCESS = 10
 _SECONDS_PER_PROCESS = 1800
 _SECONDS_TO_DUMP = 10
 
@@ -130,7 +130,12 @@ class _Slot:
         }
         environment.pop("DATABASE_URL", None)
         command = [str(installation.interpreter), "-m", "devtools.conformance.inside", mode]
-        options = ["--settings=devtools.conformance.inside.settings", "--noinput", "--parallel=1", "--verbosity=0"]
+        options = [
+            "--settings=devtools.conformance.inside.settings",
+            "--noinput",
+            "--parallel=1",
+            "--verbosity=0",
+        ]
         with output.with_name("said").open("w+", errors="replace") as said:
             process = subprocess.Popen(
                 [*command, *options, *labels],

@@ -37,13 +37,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="dev.py conformance", description=__doc__)
-    parser.add_argument("labels", nargs="*", help="test packages, or parts of one: queries, queries.tests.Queries1Tests")
-    parser.add_argument("--django", action="append", choices=SERIES, help=f"the series to test; default {NEWEST}")
+    parser.add_argument(
+        "labels", nargs="*", help="test packages, or parts of one: queries, queries.tests.Queries1Tests"
+    )
+    parser.add_argument(
+        "--django", action="append", choices=SERIES, help=f"the series to test; default {NEWEST}"
+    )
     parser.add_argument("--mode", action="append", choices=MODES, help="default: both")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes at a time")
     parser.add_argument("--labels-from", choices=["ci", "verbs", "all"], help="a fixed choice of labels")
-    parser.add_argument("--reuse-plain", action="store_true", help="take the ordinary run's outcomes from last time")
-    parser.add_argument("--write-docs", action="store_true", help="write docs/conformance.md from all results so far")
+    parser.add_argument(
+        "--reuse-plain", action="store_true", help="take the ordinary run's outcomes from last time"
+    )
+    parser.add_argument(
+        "--write-docs", action="store_true", help="write docs/conformance.md from all results so far"
+    )
     return parser
 
 

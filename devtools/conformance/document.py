@@ -102,4 +102,6 @@ def _labels(results: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
 def _cell(result: Mapping[str, Any] | None) -> str:
     if result is None:
         return ""
-    return " / ".join(str(result["numbers"][column]) for column in ("passed", "failed", "skipped", "different"))
+    return " / ".join(
+        str(result["numbers"][column]) for column in ("passed", "failed", "skipped", "different")
+    )

@@ -11,9 +11,9 @@ def main() -> None:
     """Expect the mode, then the arguments of `runtests.py`, which is in the current folder."""
     mode, sys.argv[1:] = sys.argv[1], sys.argv[2:]
     if mode == "verbs":
-        from devtools.conformance.inside import verbs
+        from devtools.conformance.inside.verbs import install
 
-        verbs.install()
+        install()
     script = Path("runtests.py").resolve()
     sys.argv[0] = str(script)
     runpy.run_path(str(script), run_name="__main__")

@@ -61,4 +61,4 @@ def counted() -> Iterator[Waits]:
     finally:
         BridgedConnection.wait = bridged_wait  # type: ignore[method-assign]
         psycopg.Connection.wait = sync_wait  # type: ignore[method-assign]
-        psycopg.Connection.connect = connect
+        psycopg.Connection.connect = connect  # type: ignore[method-assign]
