@@ -13,7 +13,7 @@ from psycopg import pq
 from psycopg.rows import tuple_row
 
 from turbo_orm.bridge.greenlets import await_only, current_bridge
-from turbo_orm.db.leases import give_back
+from turbo_orm.db.leases import discard, give_back
 from turbo_orm.db.pools import Pool
 from turbo_orm.errors import ConnectionReleasedError
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["BridgedConnection"]
 
-#: References to connections whose return to the pool has been started and not awaited.
-_returning: set[asyncio.Task[None]] = set()
+#: Tasks nobody awaits, kept from being collected.
+_discarding: set[asyncio.Task[None]] = set()
 
 
 class BridgedConnection(psycopg.Connection[Any]):
@@ -115,17 +115,18 @@ class BridgedConnection(psycopg.Connection[Any]):
         await give_back(aconn, self._pool_, soiled=soiled)
 
     def abandon(self) -> None:
-        """Close the connection without awaiting; the pool is told when the loop has time."""
+        """Close the connection without awaiting: the loop does it when it has time."""
         aconn = self._aconn
         if aconn is None:
             return
         self.die()
-        aconn.pgconn.finish()
         loop = self._scope.loop
-        if self._pool_ is not None and loop.is_running():
-            task = loop.create_task(self._pool_.putconn(aconn))
-            _returning.add(task)
-            task.add_done_callback(_returning.discard)
+        if loop.is_running():
+            task = loop.create_task(discard(aconn, self._pool_))
+            _discarding.add(task)
+            task.add_done_callback(_discarding.discard)
+        else:
+            aconn.pgconn.finish()
 
     def die(self) -> None:
         """Stop sharing the async connection's state: whoever holds this object holds nothing."""

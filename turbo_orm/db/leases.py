@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import select
+from contextlib import suppress
 from typing import Any
 
+import psycopg
 from psycopg import AsyncConnection
-from psycopg.pq import TransactionStatus
+from psycopg.pq import ConnStatus, TransactionStatus
 
 from turbo_orm.db._uncancellable import uncancellable
 from turbo_orm.db.pools import Pool
 
-__all__ = ["give_back", "lease"]
+__all__ = ["discard", "give_back", "lease"]
+
+#: Seconds to wait for the server to take note of a cancellation request.
+_CANCEL_TIMEOUT = 2.0
 
 
 async def lease(pool: Pool) -> AsyncConnection[Any]:
@@ -56,27 +61,41 @@ async def give_back(conn: AsyncConnection[Any], pool: Pool | None, *, soiled: bo
         await uncancellable(pool.putconn(conn))
 
 
+async def discard(conn: AsyncConnection[Any], pool: Pool | None) -> None:
+    """Close *conn*, stopping first what the server still executes for it."""
+    if conn.pgconn.transaction_status == TransactionStatus.ACTIVE:
+        # Without this the server would go on until it next writes to the closed socket.
+        with suppress(psycopg.Error):
+            await conn.cancel_safe(timeout=_CANCEL_TIMEOUT)
+    conn.pgconn.finish()
+    if pool is not None:
+        await pool.putconn(conn)
+
+
 def _hung_up(conn: AsyncConnection[Any]) -> bool:
-    """Whether the server closed *conn* while it was idle: a readable socket at end of file."""
+    """Whether the server closed *conn* while it was idle: its socket is at end of file.
+
+    Notices and notifications make a socket readable too, and are read on the way.
+    """
     pgconn = conn.pgconn
     try:
-        readable = _poll(pgconn.socket)
-        if readable:
+        while _readable(pgconn.socket):
             pgconn.consume_input()
-            return pgconn.status != 0
-    except Exception:  # psycopg.OperationalError, or OSError from the socket
+            if pgconn.status != ConnStatus.OK:
+                return True
+    except (psycopg.Error, OSError):
         return True
     return False
 
 
 if hasattr(select, "poll"):
 
-    def _poll(fd: int) -> bool:
+    def _readable(fd: int) -> bool:
         poller = select.poll()
         poller.register(fd, select.POLLIN)
         return bool(poller.poll(0))
 
 else:  # Windows
 
-    def _poll(fd: int) -> bool:
+    def _readable(fd: int) -> bool:
         return bool(select.select([fd], [], [], 0)[0])

@@ -6,6 +6,7 @@ import asyncio
 import os
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 from weakref import WeakSet
@@ -78,6 +79,16 @@ class Pool(AsyncConnectionPool[AsyncConnection[Any]]):
             await self.putconn(await self.getconn())
             await self.resize(self.warm_size, self.max_size)
 
+    @classmethod
+    async def worker(cls, q: Any) -> None:
+        with suppress(_WorkerCancelled):
+            await super().worker(q)
+
+    @property
+    def deserted(self) -> bool:
+        """Whether somebody cancelled the pool's workers: it could not open connections any more."""
+        return any(worker.done() for worker in self._workers)
+
     async def close(self, timeout: float = 5.0) -> None:
         """Close the pool and its idle connections; those in use are closed when returned."""
         # asyncio.run() cancels every task, the pool's workers too, before it lets us close.
@@ -94,6 +105,10 @@ class Pool(AsyncConnectionPool[AsyncConnection[Any]]):
     async def _connect(self, timeout: float | None = None) -> AsyncConnection[Any]:
         try:
             conn = await super()._connect(timeout)
+        except asyncio.CancelledError:
+            # Nobody cancels a worker but asyncio.run(), which ends the loop and waits for all
+            # tasks. psycopg_pool would take it for a failed attempt and wait for the next task.
+            raise _WorkerCancelled from None
         except Exception as exc:
             if not any(not conn.closed for conn in self._live):
                 while self._waiting:
@@ -101,6 +116,10 @@ class Pool(AsyncConnectionPool[AsyncConnection[Any]]):
             raise
         self._live.add(conn)
         return conn
+
+
+class _WorkerCancelled(BaseException):
+    """Ends a worker task; psycopg_pool catches `CancelledError` there."""
 
 
 class _OneAttempt:
@@ -186,7 +205,7 @@ def find_pool(loop: asyncio.AbstractEventLoop, key: PoolKey, build: Callable[[],
     """Return *loop*'s pool of the database *key*, made (not opened) from ``build()`` at need."""
     pools = _pools_of(loop).pools
     pool = pools.get(key)
-    if pool is None:
+    if pool is None or pool.deserted:
         pool = pools[key] = Pool(build())
     return pool
 

@@ -1,0 +1,52 @@
+"""What several runtime tests do with the database."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from django.db import connection
+from psycopg.pq import TransactionStatus
+
+from turbo_orm import run_sync
+from turbo_orm.db import pools
+
+
+def query(sql: str, params: Any = None) -> list[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(sql, params)
+        return list(cursor.fetchall())
+
+
+def backend_pid() -> int:
+    pid: int = query("SELECT pg_backend_pid()")[0][0]
+    return pid
+
+
+def sleep(seconds: float) -> None:
+    query("SELECT pg_sleep(%s)", [seconds])
+
+
+def pool() -> pools.Pool:
+    """The running loop's pool of the default database."""
+    found = pools._loops[asyncio.get_running_loop()].pools
+    return next(pool for key, pool in found.items() if key.alias == "default")
+
+
+async def assert_pool_is_clean() -> None:
+    """All connections are back, idle and as good as new; the server has no open transaction."""
+    for _ in range(200):  # the pool replaces discarded connections in the background
+        if pool()._nconns == len(pool()._pool):
+            break
+        await asyncio.sleep(0.01)
+    assert pool()._nconns == len(pool()._pool)
+    for conn in pool()._pool:
+        assert conn.pgconn.transaction_status == TransactionStatus.IDLE
+        assert (conn.autocommit, conn.isolation_level, conn.read_only, conn.deferrable) == (
+            True,
+            None,
+            None,
+            None,
+        )
+    in_transaction = "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%%'"
+    assert await run_sync(query, in_transaction + " AND datname = current_database()", []) == [(0,)]

@@ -1,0 +1,258 @@
+"""A cancelled task leaves no half-done transaction and no lost connection, wherever it was."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import Any
+
+import pytest
+from django.db import transaction
+
+from tests.project.library.models import Author
+from tests.runtime.support import assert_pool_is_clean, backend_pid, pool, query, sleep
+from turbo_orm import atomic, run_sync
+from turbo_orm.db import leases
+from turbo_orm.db.pools import Pool
+
+
+async def cancelled(task: asyncio.Task[Any]) -> None:
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_at_acquire():
+    """A task that waits for a connection gives up its place in the queue."""
+    release = asyncio.Event()
+
+    async def hold() -> None:
+        async with atomic():
+            await Author.objects.acount()
+            await release.wait()
+
+    holders = [asyncio.create_task(hold()) for _ in range(20)]
+    while len(pool_out()) < 20:
+        await asyncio.sleep(0.01)
+    waiting = asyncio.create_task(Author.objects.acount())
+    await asyncio.sleep(0.05)
+    assert not waiting.done()
+    await cancelled(waiting)
+    release.set()
+    await asyncio.gather(*holders)
+    assert await Author.objects.acount() == 0
+    await assert_pool_is_clean()
+
+
+def pool_out() -> list[object]:
+    try:
+        return [None] * (pool()._nconns - len(pool()._pool))
+    except (KeyError, StopIteration):
+        return []
+
+
+async def test_at_execute():
+    def work() -> None:
+        with transaction.atomic():
+            Author.objects.create(name="x")
+            sleep(30)
+
+    task = asyncio.create_task(run_sync(work))
+    await until_active("SELECT pg_sleep")
+    await cancelled(task)
+    assert await Author.objects.acount() == 0
+    assert await active("SELECT pg_sleep") == 0
+    await assert_pool_is_clean()
+
+
+async def test_at_commit():
+    """Cancelled during COMMIT: committed or not, but never in between."""
+
+    async def work() -> None:
+        async with atomic():
+            await Author.objects.acreate(name="x")
+            await run_sync(query, _SLOW_COMMIT)
+
+    await run_sync(_install_slow_commit)
+    try:
+        task = asyncio.create_task(work())
+        await until_active("COMMIT")
+        await cancelled(task)
+        assert await Author.objects.acount() in (0, 1)
+        await assert_pool_is_clean()
+    finally:
+        await run_sync(_remove_slow_commit)
+
+
+_SLOW_COMMIT = "INSERT INTO slow_commit VALUES (1) RETURNING 1"
+
+
+def _install_slow_commit() -> None:
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE TABLE slow_commit (a int)")
+        cursor.execute(
+            "CREATE FUNCTION slow_commit() RETURNS trigger LANGUAGE plpgsql AS "
+            "$$BEGIN PERFORM pg_sleep(5); RETURN NULL; END$$"
+        )
+        cursor.execute(
+            "CREATE CONSTRAINT TRIGGER slow_commit AFTER INSERT ON slow_commit "
+            "DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION slow_commit()"
+        )
+
+
+def _remove_slow_commit() -> None:
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        cursor.execute("DROP TABLE slow_commit")
+        cursor.execute("DROP FUNCTION slow_commit()")
+
+
+@pytest.mark.parametrize("fail", [False, True])
+async def test_at_release(monkeypatch: pytest.MonkeyPatch, fail: bool):
+    """Cancelled while the connection goes back: it arrives all the same."""
+    await Author.objects.acount()
+    putconn = Pool.putconn
+    returning = asyncio.Event()
+
+    async def slow_putconn(self: Pool, conn: Any) -> None:
+        returning.set()
+        await asyncio.sleep(0.05)
+        await putconn(self, conn)
+
+    monkeypatch.setattr(Pool, "putconn", slow_putconn)
+    work = run_sync(query, "SELECT 1/0") if fail else Author.objects.acount()
+    task = asyncio.create_task(work)
+    await returning.wait()
+    await cancelled(task)
+    monkeypatch.undo()
+    await assert_pool_is_clean()
+
+
+async def test_twice_at_release(monkeypatch: pytest.MonkeyPatch):
+    await Author.objects.acount()
+    putconn = Pool.putconn
+    returning = asyncio.Event()
+
+    async def slow_putconn(self: Pool, conn: Any) -> None:
+        returning.set()
+        await asyncio.sleep(0.05)
+        await putconn(self, conn)
+
+    monkeypatch.setattr(Pool, "putconn", slow_putconn)
+    task = asyncio.create_task(Author.objects.acount())
+    await returning.wait()
+    task.cancel()
+    await asyncio.sleep(0.01)
+    await cancelled(task)
+    monkeypatch.undo()
+    await assert_pool_is_clean()
+
+
+async def test_a_timeout_swallowed_inside_a_block_can_not_commit():
+    async with atomic():
+        await Author.objects.acreate(name="outer")
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(run_sync(sleep, 30), 0.05)
+        with pytest.raises(transaction.TransactionManagementError):
+            await Author.objects.acount()
+    assert await Author.objects.acount() == 0
+    await assert_pool_is_clean()
+
+
+async def test_a_timeout_in_a_savepoint_rolls_back_to_it():
+    async def inner() -> None:
+        async with atomic():
+            await Author.objects.acreate(name="inner")
+            await run_sync(sleep, 30)
+
+    async with atomic():
+        await Author.objects.acreate(name="outer")
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(inner(), 0.05)
+        await Author.objects.acreate(name="after")
+    assert await Author.objects.order_by("name").values_list("name", flat=True).alist() == ["after", "outer"]
+    await assert_pool_is_clean()
+
+
+async def test_cancelled_while_children_run():
+    """The block waits for its children before it ends, and is cancelled nevertheless."""
+    started = asyncio.Event()
+
+    async def child() -> None:
+        started.set()
+        await run_sync(sleep, 0.2)
+
+    async def block() -> asyncio.Task[None]:
+        async with atomic():
+            await Author.objects.acreate(name="x")
+            task = asyncio.create_task(child())
+            await started.wait()
+            await asyncio.sleep(0.05)
+        return task
+
+    task = asyncio.create_task(block())
+    await started.wait()
+    await asyncio.sleep(0.1)
+    await cancelled(task)
+    assert await Author.objects.acount() == 0
+    await assert_pool_is_clean()
+
+
+async def test_storm():
+    """Four hundred transactions, each cancelled at a random moment, half of them twice."""
+    chance = random.Random(5)
+
+    def work() -> None:
+        with transaction.atomic():
+            author = Author.objects.create(name=str(chance.random()))
+            with transaction.atomic():
+                author.age = 1
+                author.save()
+            sleep(0.002)
+            list(Author.objects.all()[:10])
+
+    outcomes: list[object] = []
+    for _ in range(40):
+        tasks = [asyncio.create_task(run_sync(work)) for _ in range(10)]
+        for task in tasks:
+            await asyncio.sleep(chance.random() * 0.004)
+            task.cancel()
+            if chance.random() < 0.5:
+                await asyncio.sleep(chance.random() * 0.002)
+                task.cancel()
+        outcomes += await asyncio.gather(*tasks, return_exceptions=True)
+    done = sum(outcome is None for outcome in outcomes)
+    lost = sum(isinstance(outcome, asyncio.CancelledError) for outcome in outcomes)
+    assert done + lost == 400
+    # A cancellation during COMMIT may come too late to undo it.
+    assert done <= await Author.objects.acount() <= done + lost
+    await assert_pool_is_clean()
+
+
+async def test_cancelling_one_of_many_leaves_the_others_alone():
+    tasks = [asyncio.create_task(run_sync(backend_pid)) for _ in range(10)]
+    await asyncio.sleep(0)
+    tasks[3].cancel()
+    outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+    assert sum(isinstance(outcome, int) for outcome in outcomes) == 9
+
+
+def test_give_back_is_named_in_one_place():
+    """The tests above patch `Pool.putconn`: it must be what the leases use."""
+    assert "putconn" in leases.give_back.__code__.co_names
+
+
+async def active(prefix: str) -> int:
+    sql = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE %s AND datname = current_database()"
+    return (await run_sync(query, sql, [prefix + "%"]))[0][0]
+
+
+async def until_active(prefix: str) -> None:
+    for _ in range(500):
+        if await active(prefix):
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError(f"no {prefix} within five seconds")

@@ -1,0 +1,321 @@
+"""`atomic` and `on_commit`."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from django.db import DatabaseError, connection, transaction
+
+from tests.project.library.models import Author
+from tests.runtime.support import assert_pool_is_clean, backend_pid, sleep
+from turbo_orm import atomic, on_commit, run_sync
+from turbo_orm.errors import BlockDeadlockError
+
+
+async def names() -> list[str]:
+    return await Author.objects.order_by("name").values_list("name", flat=True).alist()
+
+
+async def test_commit_and_rollback():
+    async with atomic():
+        await Author.objects.acreate(name="kept")
+    with pytest.raises(LookupError):
+        async with atomic():
+            await Author.objects.acreate(name="lost")
+            raise LookupError
+    assert await names() == ["kept"]
+    await assert_pool_is_clean()
+
+
+async def test_savepoints():
+    async with atomic():
+        await Author.objects.acreate(name="a")
+        with pytest.raises(LookupError):
+            async with atomic():
+                await Author.objects.acreate(name="b")
+                raise LookupError
+        await Author.objects.acreate(name="c")
+    assert await names() == ["a", "c"]
+
+
+async def test_no_savepoint_marks_the_outer_block():
+    with pytest.raises(transaction.TransactionManagementError):
+        async with atomic():
+            with pytest.raises(LookupError):
+                async with atomic(savepoint=False):
+                    raise LookupError
+            await Author.objects.acount()
+    assert await names() == []
+
+
+async def test_durable():
+    async with atomic(durable=True):
+        with pytest.raises(RuntimeError, match="durable"):
+            async with atomic(durable=True):
+                pass
+        await Author.objects.acreate(name="a")
+    assert await names() == ["a"]
+
+
+@atomic
+async def decorated_plainly(fail: bool) -> bool:
+    await Author.objects.acreate(name="plain")
+    if fail:
+        raise LookupError
+    return await run_sync(lambda: connection.in_atomic_block)
+
+
+@atomic(using="default", durable=True)
+async def decorated_with_arguments() -> bool:
+    """Documented."""
+    return await run_sync(lambda: connection.in_atomic_block)
+
+
+async def test_decorators():
+    with pytest.raises(LookupError):
+        await decorated_plainly(True)
+    assert await names() == []
+    assert await decorated_plainly(False)
+    assert await asyncio.gather(*[decorated_with_arguments() for _ in range(5)]) == [True] * 5
+    assert decorated_with_arguments.__doc__ == "Documented."
+
+
+async def test_decorating_a_sync_function_is_refused():
+    with pytest.raises(TypeError, match=r"django\.db\.transaction\.atomic"):
+        atomic(lambda: None)  # type: ignore[arg-type, return-value]
+
+
+async def test_one_object_many_entries():
+    block = atomic()
+    async with block, block:
+        await Author.objects.acreate(name="nested")
+
+    inside = asyncio.Event()
+    pids = []
+
+    async def enter(number: int) -> int:
+        async with block:
+            await Author.objects.acreate(name=f"n{number}")
+            pids.append(await run_sync(backend_pid))
+            if len(pids) == 6:
+                inside.set()
+            await inside.wait()
+            return pids[-1 - number]
+
+    assert len(set(await asyncio.gather(*map(enter, range(6))))) == 6
+    assert len(await names()) == 7
+
+
+async def test_tasks_started_in_a_block_join_it_one_after_another():
+    async with atomic():
+        pid = await run_sync(backend_pid)
+
+        async def child(number: int) -> int:
+            async with atomic():
+                await Author.objects.acreate(name=f"c{number}")
+                await asyncio.sleep(0)
+                if number % 2:
+                    raise LookupError
+            return await run_sync(backend_pid)
+
+        outcomes = await asyncio.gather(*map(child, range(6)), return_exceptions=True)
+        assert {outcome for outcome in outcomes if isinstance(outcome, int)} == {pid}
+        assert await names() == ["c0", "c2", "c4"]
+    assert len(await names()) == 3
+
+
+async def test_a_task_that_outlives_the_block_leaves_it():
+    go = asyncio.Event()
+
+    async def late() -> bool:
+        await go.wait()
+        return await run_sync(lambda: connection.in_atomic_block)
+
+    async with atomic():
+        await Author.objects.acount()
+        task = asyncio.create_task(late())
+    go.set()
+    assert await task is False
+
+
+async def test_tasks_arriving_while_the_block_ends():
+    """They wait for a turn that the block will never give, and go on without it."""
+
+    async def queries() -> int:
+        for _ in range(20):
+            await Author.objects.acount()
+        return 1
+
+    tasks = []
+    for _ in range(10):
+        async with atomic():
+            await Author.objects.acreate(name=f"n{len(tasks)}")
+            tasks.append(asyncio.create_task(queries()))
+            await asyncio.sleep(0.001)
+    assert await asyncio.wait_for(asyncio.gather(*tasks), 10) == [1] * 10
+
+
+async def test_wait_for_inside_a_block():
+    async with atomic():
+        pid = await run_sync(backend_pid)
+        assert await asyncio.wait_for(run_sync(backend_pid), 5) == pid
+
+
+@pytest.mark.parametrize("how", ["await", "gather", "wait", "wait_for", "shield"])
+async def test_a_block_waiting_for_a_task_that_waits_for_it_is_told(how: str):
+    go = asyncio.Event()
+
+    async def worker() -> int:
+        await go.wait()
+        return await Author.objects.acount()
+
+    async with atomic():
+        task = asyncio.create_task(worker())
+        await asyncio.sleep(0)
+        with pytest.raises(BlockDeadlockError, match="nested block"):
+            async with atomic():
+                go.set()
+                if how == "await":
+                    await task
+                elif how == "gather":
+                    await asyncio.gather(task, asyncio.sleep(0))
+                elif how == "wait":
+                    (done,), _ = await asyncio.wait([task])
+                    done.result()
+                elif how == "wait_for":
+                    await asyncio.wait_for(task, 30)
+                else:
+                    await asyncio.shield(task)
+        assert await Author.objects.acount() == 0
+
+
+async def test_a_deadlock_that_begins_later_is_noticed():
+    async def worker() -> int:
+        return await Author.objects.acount()
+
+    async with atomic():
+        with pytest.raises(BlockDeadlockError):
+            async with atomic():
+                pass
+            task_outside = asyncio.create_task(asyncio.sleep(0))
+            await task_outside
+            started = asyncio.Event()
+            proceed = asyncio.Event()
+
+            async def waits_first() -> int:
+                started.set()
+                await proceed.wait()
+                return await worker()
+
+            task = asyncio.create_task(waits_first())
+            await started.wait()
+            async with atomic():
+                proceed.set()
+                await asyncio.sleep(0.1)  # the task already waits for its turn
+                await run_sync(sleep, 0.01)
+                await task
+
+
+async def test_a_pool_is_not_exhausted_by_nested_blocks():
+    async def work(number: int) -> None:
+        async with atomic():
+            await Author.objects.acreate(name=f"n{number}")
+            async with atomic():
+                await Author.objects.acount()
+
+    await asyncio.gather(*map(work, range(60)))
+    assert await Author.objects.acount() == 60
+
+
+async def test_on_commit_runs_after_the_commit_only():
+    log: list[object] = []
+
+    async def callback() -> None:
+        log.append(await Author.objects.acount())
+        log.append(await run_sync(lambda: connection.in_atomic_block))
+
+    async with atomic():
+        await on_commit(callback)
+        await on_commit(lambda: log.append("sync"))
+        with pytest.raises(LookupError):
+            async with atomic():
+                await on_commit(lambda: log.append("never"))
+                raise LookupError
+        await Author.objects.acreate(name="a")
+        assert log == []
+    assert log == [1, False, "sync"]
+    with pytest.raises(LookupError):
+        async with atomic():
+            await on_commit(lambda: log.append("never"))
+            raise LookupError
+    assert "never" not in log
+
+
+async def test_on_commit_outside_a_block_runs_now():
+    log = []
+
+    async def callback() -> None:
+        log.append(await Author.objects.acount())
+
+    await on_commit(callback)
+    await on_commit(lambda: log.append(Author.objects.count()))
+    assert log == [0, 0]
+
+
+async def test_on_commit_errors():
+    log = []
+
+    def fail() -> None:
+        raise LookupError
+
+    async with atomic():
+        await on_commit(fail, robust=True)
+        await on_commit(lambda: log.append("after"))
+        await Author.objects.acreate(name="a")
+    assert log == ["after"]
+    with pytest.raises(LookupError):
+        async with atomic():
+            await on_commit(fail)
+            await on_commit(lambda: log.append("not reached"))
+            await Author.objects.acreate(name="b")
+    assert log == ["after"]
+    assert await names() == ["a", "b"]
+
+
+async def test_select_for_update_outside_a_block_is_djangos_error():
+    with pytest.raises(transaction.TransactionManagementError, match="select_for_update"):
+        await Author.objects.select_for_update().alist()
+
+
+async def test_two_aliases():
+    async with atomic(), atomic(using="other"):
+        await Author.objects.acreate(name="here")
+        await Author.objects.using("other").acreate(name="there")
+    assert await names() == ["here"]
+    with pytest.raises(LookupError):
+        async with atomic(using="other"):
+            await Author.objects.using("other").acreate(name="lost")
+            await Author.objects.acreate(name="kept")
+            raise LookupError
+    assert await names() == ["here", "kept"]
+    assert await Author.objects.using("other").acount() == 1
+
+
+async def test_unknown_alias():
+    from django.utils.connection import ConnectionDoesNotExist
+
+    with pytest.raises(ConnectionDoesNotExist, match="nope"):
+        async with atomic(using="nope"):
+            pass
+
+
+async def test_an_error_in_the_block_keeps_its_traceback_and_class():
+    with pytest.raises(DatabaseError):
+        async with atomic():
+            await run_sync(lambda: list(Author.objects.extra(where=["no_such_column"])))
+    await assert_pool_is_clean()
+
+
+def test_repr():
+    assert repr(atomic(using="x", durable=True)) == "atomic(using='x', savepoint=True, durable=True)"
