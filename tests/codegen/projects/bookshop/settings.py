@@ -4,5 +4,4 @@ SECRET_KEY = "tests"
 USE_TZ = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 INSTALLED_APPS = ["django.contrib.contenttypes", "django.contrib.auth", "turbo_orm", "accounts", "shop"]
-AUTH_USER_MODEL = "accounts.User"
 DATABASES = {"default": {"ENGINE": "django.db.backends.postgresql", "NAME": "unused"}}

@@ -13,11 +13,8 @@ class User(models.Model):
     is_active = models.BooleanField(default=True)
     score = models.IntegerField(null=True)
     joined_at = models.DateTimeField(auto_now_add=True)
-    groups = models.ManyToManyField(Group, blank=True)
+    groups = models.ManyToManyField(Group, related_name="members", blank=True)
     favourites = models.ManyToManyField("shop.Book", related_name="fans", blank=True)
-
-    USERNAME_FIELD = "username"
-    REQUIRED_FIELDS: list[str] = []
 
     objects = AsyncManager()
 
