@@ -125,19 +125,24 @@ class Introspection:
             key_read=key.read,
             key_accept=key.accept,
             key_lookups=key_lookups(key, null=False),
-            parents=tuple(
-                parent._meta.label
-                for parent in model.__mro__[1:]
-                if issubclass(parent, Model)
-                and getattr(parent, "_meta", None)
-                and parent._meta.label in self._facades
-            ),
+            parents=self._parents(model),
             fields=fields.columns(model),
             relations=model_relations(model, fields),
             managers=model_managers(model, self._annotations),
         )
         self._notes[described.label] = tuple(f"{unknown} is Any" for unknown in fields.unknown)
         return described
+
+    def _parents(self, model: type[Model]) -> tuple[str, ...]:
+        """Return the labels of the nearest generated models which ``model`` extends."""
+        nearest: list[type[Model]] = []
+        for base in model.__mro__[1:]:
+            options = vars(base).get("_meta")
+            if options is None or options.abstract or options.label not in self._facades:
+                continue
+            if not any(issubclass(found, base) for found in nearest):
+                nearest.append(base)
+        return tuple(parent._meta.label for parent in nearest)
 
     def _result_type(self, model: type[Model]) -> str:
         if model._meta.label in self._facades:

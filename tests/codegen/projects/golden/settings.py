@@ -1,0 +1,14 @@
+"""Apps whose facades are kept beside their models, to be reviewed: a diff there is a change of the output.
+
+To renew them, run `turbo_generate` in this folder with these settings.
+"""
+
+SECRET_KEY = "tests"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+INSTALLED_APPS = ["turbo_orm", "minimal", "related", "clashing", "managed", "typed", "inherited"]
+DATABASES = {"default": {"ENGINE": "django.db.backends.postgresql", "NAME": "unused"}}
+TURBO_ORM = {
+    # Long lists of lookups would hide the rest.
+    "CODEGEN": {"DEPTH": 0, "MODELS": {"related.Pupil": {"depth": 1}}},
+    "FIELD_TYPES": {"typed.fields.MoneyField": "typed.fields.Money"},
+}
