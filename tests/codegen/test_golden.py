@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import shutil
 from pathlib import Path
 
@@ -23,6 +24,13 @@ def test_what_stays_any_is_told(tmp_path: Path) -> None:
     finished = Project(tmp_path / "golden").generate("typed")
     assert "note: typed.Everything.opaque (typed.fields.OpaqueField) is Any" in finished.stdout
     assert finished.stdout.count("note:") == 1
+
+
+def test_golden_facades_are_python() -> None:
+    files = list((PROJECTS / "golden").glob("*/turbo.py*"))
+    assert len(files) >= 12
+    for path in files:
+        ast.parse(path.read_text(), str(path))
 
 
 def test_no_golden_facade_is_too_long_to_review() -> None:

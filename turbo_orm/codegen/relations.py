@@ -42,6 +42,8 @@ def _forward(model: type[Model], fields: FieldReader) -> Iterator[ir.Relation]:
 def _backward(model: type[Model], fields: FieldReader) -> Iterator[ir.Relation]:
     options: Any = model._meta
     for relation in options.related_objects:
+        if relation.hidden:  # the other side of a symmetrical relation to the model itself
+            continue
         if relation.many_to_many:
             kind = RelationKind.REVERSE_MANY_TO_MANY
         elif relation.one_to_one:

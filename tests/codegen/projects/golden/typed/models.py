@@ -1,9 +1,9 @@
 """A field of each kind."""
 
 from django.db import models
-from typed.fields import MoneyField, OpaqueField, Point, PointField, ShoutingField
 
 from turbo_orm import AsyncManager
+from typed.fields import MoneyField, OpaqueField, Point, PointField, ShoutingField
 
 
 class Everything(models.Model):
