@@ -23,5 +23,5 @@ class Pupil(models.Model):
     school = models.ForeignKey(School, models.CASCADE, related_name="pupils")
     hidden = models.ForeignKey(School, models.CASCADE, related_name="+", null=True)
     friends = models.ManyToManyField("self", related_name="admirers", symmetrical=False, blank=True)
-    visited = models.ManyToManyField(Country, related_name="visitors", related_query_name="visitor", blank=True)
+    visited = models.ManyToManyField(Country, related_name="visitors", related_query_name="visitor")
     objects = AsyncManager()
