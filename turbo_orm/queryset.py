@@ -6,9 +6,14 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from functools import wraps
 from typing import Any
 
+from django.core.exceptions import SynchronousOnlyOperation
 from django.db.models import QuerySet
+from django.db.models.query import ModelIterable
 
 from turbo_orm import execution
+from turbo_orm.errors import NotLoadedError
+from turbo_orm.loading import remember_peers
+from turbo_orm.raw import AsyncRawQuerySet
 
 __all__ = ["AsyncQuerySet", "async_verb"]
 
@@ -55,7 +60,24 @@ class AsyncQuerySet(QuerySet[Any, Any]):
 
     async def alist(self) -> list[Any]:
         """Return all rows as a list: ``await qs.alist()`` is ``list(qs)``."""
+        if type(self).__iter__ is not AsyncQuerySet.__iter__:  # a subclass has its own idea of rows
+            return await execution.run_sync(list, self)
         return list(await execution.fetch(self))
+
+    def _fetch_all(self) -> None:
+        fresh = self._result_cache is None
+        try:
+            super()._fetch_all()
+        except SynchronousOnlyOperation as exc:
+            if isinstance(exc, NotLoadedError):
+                raise
+            raise NotLoadedError(
+                f"The rows of this {type(self).__name__} of {self.model.__name__} are not loaded, and "
+                "loading them here would block the event loop. Use `async for` or "
+                "`await queryset.alist()`; or now, in sync code, run_sync()."
+            ) from exc
+        if fresh and issubclass(self._iterable_class, ModelIterable):
+            remember_peers(self._result_cache or ())
 
     def __aiter__(self) -> AsyncIterator[Any]:
         async def rows() -> AsyncGenerator[Any, None]:
@@ -77,13 +99,16 @@ class AsyncQuerySet(QuerySet[Any, Any]):
         finally:
             await rows.aclose()
 
+    def raw(self, *args: Any, **kwargs: Any) -> AsyncRawQuerySet:
+        return AsyncRawQuerySet.adopt(super().raw(*args, **kwargs))
+
     @classmethod
     def as_manager(cls) -> Any:
         """Return an `AsyncManager` with this class's methods."""
         from turbo_orm.manager import AsyncManager
 
         manager = AsyncManager.from_queryset(cls)()
-        manager._built_with_asmanager = True
+        manager._built_with_as_manager = True
         return manager
 
     as_manager.queryset_only = True  # type: ignore[attr-defined]

@@ -12,7 +12,7 @@ from django.db.models.fields import related_descriptors
 
 from turbo_orm.instance import is_managed
 from turbo_orm.manager import AsyncManager
-from turbo_orm.queryset import AsyncQuerySet
+from turbo_orm.queryset import AsyncQuerySet, async_verb
 
 __all__ = ["install"]
 
@@ -51,12 +51,33 @@ def _empty_queryset(queryset_class: Any) -> Any:
 def _async_if_managed(create: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(create)
     def create_manager(superclass: Any, rel: Any, *args: Any, **kwargs: Any) -> Any:
-        if any(is_managed(model) for model in (rel.model, rel.related_model)):
-            superclass = _async_manager_class(superclass)
-        return create(superclass, rel, *args, **kwargs)
+        if not any(is_managed(model) for model in (rel.model, rel.related_model)):
+            return create(superclass, rel, *args, **kwargs)
+        manager_class = create(_async_manager_class(superclass), rel, *args, **kwargs)
+        if superclass in (Manager, AsyncManager) and hasattr(manager_class, "constrained_target"):
+            for name in ("count", "exists"):
+                setattr(manager_class, name, _without_join(name, getattr(manager_class, name)))
+                setattr(manager_class, f"a{name}", async_verb(name, getattr(manager_class, f"a{name}")))
+        return manager_class
 
     create_manager._turbo = True  # type: ignore[attr-defined]
     return create_manager
+
+
+def _without_join(name: str, with_join: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a many-to-many manager's `count()` or `exists()`, which asks the join table alone.
+
+    Django (5.1 and later) does so too, but only where the manager's class is `Manager` itself:
+    any other might filter.
+    """
+
+    @wraps(with_join)
+    def method(self: Any) -> Any:
+        if self.get_prefetch_cache() is None and (rows := self.constrained_target) is not None:
+            return getattr(rows, name)()
+        return with_join(self)
+
+    return method
 
 
 def install() -> None:

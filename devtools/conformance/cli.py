@@ -13,7 +13,7 @@ from devtools.conformance.document import write_document
 from devtools.conformance.installation import Installation, install
 from devtools.conformance.labels import CI_LABELS, VERB_LABELS, available, package_of
 from devtools.conformance.ledger import Ledger
-from devtools.conformance.report import HEADER, label_line, print_result
+from devtools.conformance.report import HEADER, print_comparison, print_result
 from devtools.conformance.series import NEWEST, SERIES
 from devtools.conformance.store import Store
 from devtools.errors import SetupError
@@ -81,7 +81,7 @@ def _run_series(series: str, options: argparse.Namespace) -> int:
     with server_from_environment() as server:
         for batch, run in run_batches(installation, server, make_batches(labels), options.jobs):
             for comparison in ledger.take(batch, run):
-                print(label_line(comparison), flush=True)
+                print_comparison(comparison)
     failures = print_result(ledger)
     store.save(installation, ledger, whole=lambda label: label in everything)
     if options.write_docs:

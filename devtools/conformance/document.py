@@ -22,12 +22,13 @@ Django's test suite is taken from its source distribution and run on PostgreSQL 
 
 - the ordinary way, with Django's own connections: what is to be expected;
 - **bridge**: every class set-up, test and tear-down runs in turbo_orm's bridge, on async connections;
-- **verbs**: in addition the models' managers are `AsyncManager`, and what a test calls (`get()`, `save()`,
-  iteration, `related.add()`...) is done by its async twin (`aget()`, `asave()`, `alist()`, `related.aadd()`...).
+- **verbs**: in addition the models' managers are `AsyncManager`, and what a test calls (`get()`,
+  `save()`, iteration, `related.add()`...) is done by its async twin (`aget()`, `asave()`, `alist()`,
+  `related.aadd()`...).
 
-A test that ends in another way than ordinarily is *different*. Tests that fail or are skipped ordinarily too (no
-Selenium, another database's feature) are not. A run fails if it executed nothing, if it did not wait for the
-database through the bridge, or if a single wait blocked the event loop's thread.
+A test that ends in another way than ordinarily is *different*. Tests that fail or are skipped
+ordinarily too (no Selenium, another database's feature) are not. A run fails if it executed nothing, if
+it did not wait for the database through the bridge, or if a single wait blocked the event loop's thread.
 
     python3 dev.py conformance                                   # everything, both modes, the newest Django
     python3 dev.py conformance --django 5.2 --mode bridge        # one series, one mode
@@ -35,8 +36,8 @@ database through the bridge, or if a single wait blocked the event loop's thread
     python3 dev.py conformance --labels-from ci                  # what `.ci/run` runs
     python3 dev.py conformance --django 4.2 --django 5.2 --django 6.0 --django 6.1
 
-Known differences are listed with their reasons in `devtools/conformance/known.json`; any other makes the command
-fail.
+Known differences are listed with their reasons in `devtools/conformance/known.json`; any other makes
+the command fail.
 """
 
 

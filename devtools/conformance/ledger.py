@@ -67,6 +67,6 @@ class Ledger:
             elif not counts["bridged"]:
                 yield f"{mode}: no test waited for the database through the bridge, so nothing was proved."
             if counts["blocking"]:
-                yield f"{mode}: {counts['blocking']} waits on a sync connection blocked the event loop's thread."
+                yield f"{mode}: {counts['blocking']} waits on a sync connection blocked the event loop."
             if mode == "verbs" and counts["executed"] and not counts["verbs"]:
                 yield "verbs: no async verb was called."

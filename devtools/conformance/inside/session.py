@@ -66,7 +66,7 @@ class Session:
 
 
 def _adopt(context: Context) -> None:
-    """Keep what an operation's task set: a class's set-up activates languages and time zones for its tests."""
+    """Keep what an operation's task set: a class's set-up activates its tests' language and time zone."""
     current = copy_context()
     for variable, value in context.items():
         if current.get(variable, _UNSET) is not value:

@@ -6,8 +6,8 @@ import sys
 from types import ModuleType
 from typing import Any
 
-from django.db.models import base, manager, query
 from django.db import models
+from django.db.models import base, manager, query
 
 from turbo_orm import AsyncManager, AsyncQuerySet
 

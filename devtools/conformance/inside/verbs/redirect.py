@@ -35,7 +35,8 @@ def inside_verb() -> Iterator[None]:
 def await_verb(verb: str, awaitable: Awaitable[T]) -> T:
     """Await *awaitable* from a test in the bridge, as its coroutine would."""
     bridge = current_bridge()
-    assert bridge is not None and bridge.scope is not None
+    assert bridge is not None
+    assert bridge.scope is not None
     calls[verb] += 1
     with inside_verb():
         return await_only(await_user_code(bridge.scope, awaitable))

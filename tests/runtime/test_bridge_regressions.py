@@ -1,0 +1,65 @@
+"""Bugs found by running Django's own tests through the runtime (`dev.py conformance`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import django
+import pytest
+from django.db import connection
+
+from tests.project.library.models import Author, Book, BookQuerySet, Person, Tag
+from turbo_orm import AsyncQuerySet, run_sync
+
+
+def test_migrations_can_name_a_manager_made_by_as_manager():
+    assert BookQuerySet.as_manager().deconstruct() == (
+        True,
+        None,
+        "tests.project.library.models.BookQuerySet",
+        None,
+        None,
+    )
+
+
+class Backwards(AsyncQuerySet):
+    def __iter__(self) -> Iterator[Any]:
+        return iter(list(super().__iter__())[::-1])
+
+
+async def test_alist_honours_an_overridden_iter():
+    for label in ("a", "b", "c"):
+        await Tag.objects.acreate(label=label)
+    rows = Backwards(Tag).order_by("label")
+    assert [tag.label for tag in await rows.alist()] == ["c", "b", "a"]
+
+
+@pytest.mark.skipif(django.VERSION < (5, 1), reason="Django 5.1 brought the shortcut")
+@pytest.mark.parametrize(("name", "expected"), [("count", 2), ("exists", True)])
+async def test_counting_a_many_to_many_relation_does_not_join(name: str, expected: object):
+    author = await Author.objects.acreate(name="Ann")
+    book = await Book.objects.acreate(title="Title", author=author)
+    await book.tags.aset([await Tag.objects.acreate(label=label) for label in ("a", "b")])
+
+    def sync() -> Any:
+        return getattr(book.tags, name)()
+
+    statements: list[str] = []
+
+    def record(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        statements.append(sql)
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(record):
+        assert await run_sync(sync) == expected
+        assert await getattr(book.tags, f"a{name}")() == expected
+    assert len(statements) == 2
+    assert not [sql for sql in statements if "JOIN" in sql]
+
+
+async def test_counting_through_a_filtering_manager_counts_what_it_shows():
+    ann = await Person.everyone.acreate(name="Ann")
+    await ann.friends.aset([await Person.everyone.acreate(name="Bob", alive=False)])
+    assert await ann.friends.acount() == 1
+    assert await ann.friends(manager="living").acount() == 0
