@@ -6,7 +6,7 @@ connection in the event loop's own thread, inside `atomic()` on that block's con
 
 from turbo_orm import hooks as _hooks
 from turbo_orm.errors import TurboError
-from turbo_orm.execution import close_pools, open_pools, run_sync
+from turbo_orm.execution import aprefetch_related_objects, close_pools, open_pools, run_sync
 from turbo_orm.manager import AsyncManager
 from turbo_orm.queryset import AsyncQuerySet
 from turbo_orm.transaction import atomic, on_commit
@@ -15,6 +15,7 @@ __all__ = [
     "AsyncManager",
     "AsyncQuerySet",
     "TurboError",
+    "aprefetch_related_objects",
     "atomic",
     "close_pools",
     "on_commit",

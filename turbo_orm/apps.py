@@ -15,11 +15,12 @@ class TurboOrmConfig(AppConfig):
     verbose_name = "django-turbo-orm"
 
     def ready(self) -> None:
-        from turbo_orm import related
+        from turbo_orm import loading, related
         from turbo_orm.checks import check_databases, check_settings
         from turbo_orm.codegen.checks import check_drift
 
         related.install()  # again: contenttypes can be patched now
+        loading.install()
         checks.register(check_settings)
         checks.register(check_databases, checks.Tags.models)
         checks.register(check_drift, checks.Tags.models)

@@ -4,6 +4,7 @@ TurboError
 ├── BridgeError                a bridged connection or greenlet used where it can't be
 │   ├── ConnectionReleasedError    a cursor or connection kept after its operation ended
 │   └── BlockDeadlockError         a block waits for a task which waits for the block
+├── NotLoadedError             a field or relation would be loaded synchronously in async code
 ├── PoolError                  no usable pool or connection
 │   └── LoopMismatchError          an object of one event loop used in another
 ├── UnsupportedDatabaseError   the alias is not PostgreSQL through psycopg 3
@@ -14,12 +15,15 @@ Errors of the database itself keep Django's classes (``django.db.utils.Error`` a
 
 from __future__ import annotations
 
+from django.core.exceptions import SynchronousOnlyOperation
+
 __all__ = [
     "BlockDeadlockError",
     "BridgeError",
     "CodegenError",
     "ConnectionReleasedError",
     "LoopMismatchError",
+    "NotLoadedError",
     "PoolError",
     "TurboError",
     "UnsupportedDatabaseError",
@@ -40,6 +44,10 @@ class ConnectionReleasedError(BridgeError):
 
 class BlockDeadlockError(BridgeError):
     """An `atomic` block waits for a task which itself waits for that block's connection."""
+
+
+class NotLoadedError(TurboError, SynchronousOnlyOperation):
+    """An unloaded field or relation was touched in async code; the message says the ways out."""
 
 
 class PoolError(TurboError, RuntimeError):

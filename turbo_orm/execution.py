@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from django.db import connections
 from django.db.models import QuerySet
+from django.db.models.query import RawQuerySet
 
 from turbo_orm.bridge.databases import pool_of
 from turbo_orm.bridge.greenlets import drive
@@ -21,8 +22,9 @@ from turbo_orm.bridge.turns import NoMoreTurns
 from turbo_orm.bridge.wrapper import BridgedWrapper
 from turbo_orm.db.pools import Pool, close_pools
 from turbo_orm.errors import ConnectionReleasedError, LoopMismatchError
+from turbo_orm.prefetching import aprefetch_related_objects, fetch_with_prefetches
 
-__all__ = ["call", "close_pools", "fetch", "open_pools", "run_sync", "stream"]
+__all__ = ["aprefetch_related_objects", "call", "close_pools", "fetch", "open_pools", "run_sync", "stream"]
 
 T = TypeVar("T")
 
@@ -35,17 +37,14 @@ async def call(owner: Any, name: str, /, *args: Any, **kwargs: Any) -> Any:
     return await run_sync(getattr(owner, name), *args, **kwargs)
 
 
-async def fetch(queryset: QuerySet[Any, Any]) -> list[Any]:
+async def fetch(queryset: QuerySet[Any, Any] | RawQuerySet) -> list[Any]:
     """Return the rows of *queryset*, filling its result cache as ``list()`` does."""
-    if queryset._result_cache is None or _prefetches_pending(queryset):
-        await run_sync(queryset._fetch_all)
-    rows: list[Any] | None = queryset._result_cache
-    assert rows is not None
+    internals: Any = queryset
+    prefetches_due = internals._prefetch_related_lookups and not internals._prefetch_done
+    if internals._result_cache is None or prefetches_due:
+        await fetch_with_prefetches(queryset)
+    rows: list[Any] = internals._result_cache
     return rows
-
-
-def _prefetches_pending(queryset: Any) -> bool:
-    return bool(queryset._prefetch_related_lookups) and not queryset._prefetch_done
 
 
 async def stream(queryset: QuerySet[Any, Any], chunk_size: int) -> AsyncGenerator[Any, None]:

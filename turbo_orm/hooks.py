@@ -6,7 +6,7 @@ import sys
 
 from django.core.exceptions import ImproperlyConfigured
 
-from turbo_orm import instance, related
+from turbo_orm import atomic_requests, instance, loading, related
 from turbo_orm.bridge import handler, user_code
 
 __all__ = ["install"]
@@ -27,6 +27,8 @@ def install() -> None:
     user_code.install()
     instance.install()
     related.install()
+    loading.install()
+    atomic_requests.install()
     _installed = True
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from django.db.models import Model
 
 from turbo_orm import execution
+from turbo_orm.loading import load
 
 __all__ = ["adopt", "install", "is_managed"]
 
@@ -20,8 +21,22 @@ def is_managed(model: type[Model]) -> bool:
 
 def adopt(model: type[Model]) -> None:
     """Give *model* the async methods Django's `Model` has no twin of in a thread."""
-    if "afull_clean" not in vars(model):
-        model.afull_clean = _afull_clean  # type: ignore[attr-defined]
+    for name, method in (("afetch", _afetch), ("afull_clean", _afull_clean)):
+        if not hasattr(model, name):
+            setattr(model, name, method)
+
+
+async def _afetch(self: Model, *paths: str) -> Any:
+    """Load relations and deferred fields that are missing, here and on this object's peers.
+
+    ``author = await book.afetch("author")`` loads the author of every book that came from the
+    same query, with one query; ``await book.afetch("author__profile", "tags")`` several at
+    once. Returns the value (a list for a to-many relation), or a tuple of the values.
+    Raises `FieldDoesNotExist` for an unknown name.
+    """
+    if not paths:
+        raise TypeError('afetch() needs the name of a relation or field: await obj.afetch("author")')
+    return await execution.run_sync(load, self, paths)
 
 
 async def _afull_clean(

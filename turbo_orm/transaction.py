@@ -8,41 +8,73 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
 from functools import wraps
 from types import TracebackType
 from typing import Any, NamedTuple, TypeVar, overload
 
-from django.db import transaction
+from django.db import DEFAULT_DB_ALIAS, connections, transaction
+from psycopg import IsolationLevel
 from typing_extensions import ParamSpec
 
 from turbo_orm.bridge.greenlets import drive
 from turbo_orm.bridge.run import run_sync
 from turbo_orm.bridge.scopes import Entered, Scope, open_scope
+from turbo_orm.retry import is_worth_retrying, pause_before
 
-__all__ = ["Atomic", "atomic", "on_commit"]
+__all__ = ["Atomic", "IsolationLevel", "atomic", "on_commit"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
+@dataclass(frozen=True)
+class _Options:
+    using: str = DEFAULT_DB_ALIAS
+    savepoint: bool = True
+    durable: bool = False
+    isolation_level: IsolationLevel | None = None
+    read_only: bool | None = None
+    deferrable: bool | None = None
+    retry: int = 0
+
+    @property
+    def characteristics(self) -> dict[str, Any]:
+        """What only a transaction has, and a savepoint inherits."""
+        given = {
+            "isolation_level": self.isolation_level,
+            "read_only": self.read_only,
+            "deferrable": self.deferrable,
+        }
+        return {name: value for name, value in given.items() if value is not None}
+
+
 class Atomic:
     """An async context manager and decorator around Django's own `Atomic`; see `atomic()`."""
 
-    def __init__(self, using: str | None, savepoint: bool, durable: bool) -> None:
-        self._using = using
-        self._savepoint = savepoint
-        self._durable = durable
+    def __init__(self, options: _Options) -> None:
+        self._options = options
         #: One object may be entered again inside itself, and by several tasks at once.
         self._entries: list[_Entry] = []
 
     def __repr__(self) -> str:
-        return f"atomic(using={self._using!r}, savepoint={self._savepoint}, durable={self._durable})"
+        options, default = self._options, _Options()
+        given = [
+            f"{name}={value!r}" for name, value in vars(options).items() if value != getattr(default, name)
+        ]
+        return f"atomic({', '.join(given)})"
 
     async def __aenter__(self) -> None:
+        if self._options.retry:
+            raise TypeError(
+                "A block can't be run a second time, so `async with atomic(retry=...)` is not "
+                "possible. Put the block into a function and decorate it: @atomic(retry=...)."
+            )
         scope = await open_scope(asyncio.get_running_loop())
-        block = transaction.Atomic(self._using, self._savepoint, self._durable)
+        options = self._options
+        block = transaction.Atomic(options.using, options.savepoint, options.durable)
         try:
-            await drive(scope, block.__enter__)
+            await drive(scope, _enter, (block, options))
         except BaseException:
             await scope.close()
             raise
@@ -67,7 +99,7 @@ class Atomic:
             cancelled = await scope.wait_for_children()
             if cancelled is not None and exc is None:
                 exc_type, exc = type(cancelled), cancelled
-            await drive(scope, entry.block.__exit__, (exc_type, exc, traceback))
+            await drive(scope, _leave, (entry.block, self._options, (exc_type, exc, traceback)))
             if cancelled is not None:
                 raise cancelled
         finally:
@@ -88,13 +120,29 @@ class Atomic:
                 f"turbo_orm.atomic decorates async functions, and {fn!r} is not one. "
                 "For sync functions use django.db.transaction.atomic."
             )
+        once = replace(self._options, retry=0)
 
-        @wraps(fn)
-        async def inner(*args: P.args, **kwargs: P.kwargs) -> T:
-            async with Atomic(self._using, self._savepoint, self._durable):
+        async def attempt(*args: P.args, **kwargs: P.kwargs) -> T:
+            async with Atomic(once):
                 return await fn(*args, **kwargs)
 
-        return inner
+        if not self._options.retry:
+            return wraps(fn)(attempt)
+
+        @wraps(fn)
+        async def until_it_succeeds(*args: P.args, **kwargs: P.kwargs) -> T:
+            # Inside another block only that block as a whole could be run again.
+            nested = await run_sync(_in_block, once.using)
+            for failures in range(0 if nested else self._options.retry):
+                try:
+                    return await attempt(*args, **kwargs)
+                except Exception as exc:
+                    if not is_worth_retrying(exc):
+                        raise
+                await pause_before(failures + 1)
+            return await attempt(*args, **kwargs)
+
+        return until_it_succeeds
 
 
 class _Entry(NamedTuple):
@@ -104,11 +152,63 @@ class _Entry(NamedTuple):
     task: asyncio.Task[Any] | None
 
 
+def _in_block(using: str) -> bool:
+    return bool(connections[using].in_atomic_block)
+
+
+def _enter(block: transaction.Atomic, options: _Options) -> None:
+    connection = connections[options.using]
+    characteristics = options.characteristics
+    if characteristics and connection.in_atomic_block:
+        raise transaction.TransactionManagementError(
+            f"{', '.join(characteristics)} can only be given to the outermost atomic block: a "
+            "savepoint has the characteristics of its transaction. Add durable=True to be told "
+            "of nested blocks in one place, or give the outer block these options."
+        )
+    block.__enter__()
+    try:
+        # psycopg puts them into the BEGIN that goes with the first statement.
+        for name, value in characteristics.items():
+            setattr(connection.connection, name, value)
+    except BaseException as exc:
+        block.__exit__(type(exc), exc, exc.__traceback__)
+        raise
+
+
+def _leave(block: transaction.Atomic, options: _Options, exc_info: Any) -> None:
+    connection = connections[options.using]
+    leased = connection.connection
+    try:
+        block.__exit__(*exc_info)
+    finally:
+        if connection.connection is leased and leased is not None and not leased.closed:
+            for name in options.characteristics:
+                setattr(leased, name, None)
+
+
 @overload
-def atomic(using: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]: ...
+def atomic(using: Callable[P, Awaitable[T]], /) -> Callable[P, Awaitable[T]]: ...
 @overload
-def atomic(using: str | None = None, savepoint: bool = True, durable: bool = False) -> Atomic: ...
-def atomic(using: Any = None, savepoint: bool = True, durable: bool = False) -> Any:
+def atomic(
+    using: str | None = None,
+    savepoint: bool = True,
+    durable: bool = False,
+    *,
+    isolation_level: IsolationLevel | str | None = None,
+    read_only: bool | None = None,
+    deferrable: bool | None = None,
+    retry: int = 0,
+) -> Atomic: ...
+def atomic(
+    using: Any = None,
+    savepoint: bool = True,
+    durable: bool = False,
+    *,
+    isolation_level: IsolationLevel | str | None = None,
+    read_only: bool | None = None,
+    deferrable: bool | None = None,
+    retry: int = 0,
+) -> Any:
     """Guarantee the atomic execution of an async block or function.
 
     ``async with atomic():``, ``@atomic`` and ``@atomic(using="other")`` work as Django's do:
@@ -116,13 +216,40 @@ def atomic(using: Any = None, savepoint: bool = True, durable: bool = False) -> 
     False, and *durable* demands to be the outermost one. All queries inside, also those of
     tasks started inside, run on the block's connection one after another.
 
+    *isolation_level* (a `psycopg.IsolationLevel` or its name, as ``"serializable"``),
+    *read_only* and *deferrable* are the transaction's characteristics, for outermost blocks
+    (https://www.postgresql.org/docs/current/sql-set-transaction.html). A decorator with
+    *retry* runs its function again, up to that many more times and with growing random pauses,
+    when PostgreSQL reports a serialization failure or a deadlock (40001, 40P01).
+
     Raises what Django's `atomic` raises: `RuntimeError` for a nested durable block,
-    `TransactionManagementError` for queries in a broken block.
+    `TransactionManagementError` for queries in a broken block, and for characteristics of a
+    nested one.
     """
     if callable(using):
         decorated: Any = using
-        return Atomic(None, savepoint, durable)(decorated)
-    return Atomic(using, savepoint, durable)
+        return Atomic(_Options(savepoint=savepoint, durable=durable))(decorated)
+    return Atomic(
+        _Options(
+            using=using or DEFAULT_DB_ALIAS,
+            savepoint=savepoint,
+            durable=durable,
+            isolation_level=_isolation_level(isolation_level),
+            read_only=read_only,
+            deferrable=deferrable,
+            retry=retry,
+        )
+    )
+
+
+def _isolation_level(given: IsolationLevel | str | None) -> IsolationLevel | None:
+    if not isinstance(given, str):
+        return given
+    try:
+        return IsolationLevel[given.strip().upper().replace(" ", "_")]
+    except KeyError:
+        names = ", ".join(repr(level.name.lower().replace("_", " ")) for level in IsolationLevel)
+        raise ValueError(f"There is no isolation level {given!r}. It is one of {names}.") from None
 
 
 async def on_commit(func: Callable[[], object], using: str | None = None, robust: bool = False) -> None:

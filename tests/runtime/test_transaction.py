@@ -318,4 +318,4 @@ async def test_an_error_in_the_block_keeps_its_traceback_and_class():
 
 
 def test_repr():
-    assert repr(atomic(using="x", durable=True)) == "atomic(using='x', savepoint=True, durable=True)"
+    assert repr(atomic(using="x", durable=True)) == "atomic(using='x', durable=True)"

@@ -22,8 +22,14 @@ def find_deadlock(parent: Scope, task: asyncio.Task[Any] | None) -> BlockDeadloc
     block's own task waits for *task*.
     """
     holder = parent.active_child
-    if task is None or holder is None or holder.closed or holder.task in (None, task):
+    if task is None or holder is None or holder.closed or holder.task is None:
         return None
+    if holder.task is task:
+        return BlockDeadlockError(
+            f"{task.get_name()!r} needs a connection which an operation of its own has until "
+            "that ends: a COPY, say. Query before or after it, or start it outside of the "
+            "atomic() block, where it has a connection of its own."
+        )
     if any(waiter is holder.task for waiter in _waiters(task)):
         return BlockDeadlockError(
             f"{task.get_name()!r} was started in an `async with atomic()` block and needs its "
@@ -34,8 +40,8 @@ def find_deadlock(parent: Scope, task: asyncio.Task[Any] | None) -> BlockDeadloc
     return None
 
 
-def _waiters(task: asyncio.Task[Any]) -> Iterator[asyncio.Task[Any]]:
-    """Every task that can't go on before *task* is done, as far as callbacks tell."""
+def _waiters(task: asyncio.Task[Any]) -> Iterator[asyncio.Future[Any]]:
+    """Every task and future that can't be done before *task*, as far as callbacks tell."""
     seen: set[int] = set()
     found: list[asyncio.Future[Any]] = [task]
     while found:
@@ -43,8 +49,7 @@ def _waiters(task: asyncio.Task[Any]) -> Iterator[asyncio.Task[Any]]:
         if id(future) in seen:
             continue
         seen.add(id(future))
-        if isinstance(future, asyncio.Task) and future is not task:
-            yield future
+        yield future
         for callback in getattr(future, "_callbacks", None) or ():
             found.extend(_futures_behind(callback))
 
@@ -52,12 +57,12 @@ def _waiters(task: asyncio.Task[Any]) -> Iterator[asyncio.Task[Any]]:
 def _futures_behind(callback: Any, depth: int = 4) -> Iterator[asyncio.Future[Any]]:
     """The futures a done-callback will wake: bound in it, in its closure, its partial."""
     for referent in gc.get_referents(callback):
-        if isinstance(referent, asyncio.Future):
+        if asyncio.isfuture(referent):  # also those not written in C: uvloop's, backports'
             yield referent
         elif isinstance(referent, asyncio.AbstractEventLoop | type) or depth == 0:
             continue
         elif hasattr(referent, "_parent_task"):  # asyncio.TaskGroup, asyncio.Timeout
-            if isinstance(referent._parent_task, asyncio.Task):
+            if asyncio.isfuture(referent._parent_task):
                 yield referent._parent_task
         elif callable(referent) or isinstance(referent, tuple) or type(referent).__name__ == "cell":
             yield from _futures_behind(referent, depth - 1)

@@ -14,7 +14,7 @@ from weakref import WeakSet
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
-__all__ = ["Pool", "PoolKey", "PoolSpec", "close_pools", "find_pool", "forget_pool"]
+__all__ = ["Pool", "PoolKey", "PoolSpec", "close_pools", "find_pool", "forget_pool", "free_places"]
 
 Configure = Callable[[AsyncConnection[Any]], Awaitable[None]]
 
@@ -208,6 +208,16 @@ def find_pool(loop: asyncio.AbstractEventLoop, key: PoolKey, build: Callable[[],
     if pool is None or pool.deserted:
         pool = pools[key] = Pool(build())
     return pool
+
+
+def free_places(loop: asyncio.AbstractEventLoop, alias: str) -> int:
+    """Return how many more connections of *alias*'s pool could be taken now without waiting."""
+    pools = _loops.get(loop)
+    for key, pool in pools.pools.items() if pools is not None else ():
+        if key.alias == alias:
+            in_use = pool._nconns - len(pool._pool)
+            return max(0, pool.max_size - in_use - len(pool._waiting))
+    return 1
 
 
 def forget_pool(loop: asyncio.AbstractEventLoop, key: PoolKey) -> None:

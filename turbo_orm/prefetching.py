@@ -1,0 +1,88 @@
+"""Independent prefetches at the same time, each on a connection of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeAlias
+
+from django.db.models import Prefetch, QuerySet, prefetch_related_objects
+from django.db.models.constants import LOOKUP_SEP
+
+from turbo_orm.bridge.run import run_sync
+from turbo_orm.bridge.scopes import active_scope
+from turbo_orm.db.pools import free_places
+
+__all__ = ["aprefetch_related_objects", "fetch_with_prefetches", "independent_groups"]
+
+Lookup: TypeAlias = "str | Prefetch[Any, Any, Any]"
+
+
+async def aprefetch_related_objects(instances: Iterable[Any], *lookups: Lookup) -> None:
+    """Load the relations *lookups* of *instances*, as `prefetch_related()` would have.
+
+    Lookups that do not build on each other run at the same time outside of `atomic()` blocks,
+    if the pool has connections for it.
+    https://docs.djangoproject.com/en/stable/ref/models/querysets/#prefetch-related-objects
+    """
+    rows = list(instances)
+    alias = next((row._state.db for row in rows if hasattr(row, "_state")), None)
+    groups = independent_groups(lookups)
+    places = _places(alias)
+    if len(groups) < 2 or places < 2:
+        await run_sync(prefetch_related_objects, rows, *lookups)
+        return
+    # Dealt out to as many tasks as there are connections; in each, one after another.
+    hands = [
+        [lookup for group in groups[start::places] for lookup in group]
+        for start in range(min(places, len(groups)))
+    ]
+    outcomes = await asyncio.gather(
+        *(run_sync(prefetch_related_objects, rows, *hand) for hand in hands), return_exceptions=True
+    )
+    for outcome in outcomes:
+        if isinstance(outcome, BaseException):
+            raise outcome
+
+
+async def fetch_with_prefetches(queryset: QuerySet[Any, Any]) -> None:
+    """Fill *queryset*'s result cache, its independent prefetches at the same time."""
+    internals: Any = queryset
+    lookups: Sequence[Lookup] = internals._prefetch_related_lookups
+    if internals._prefetch_done or len(independent_groups(lookups)) < 2 or _places(queryset.db) < 2:
+        await run_sync(internals._fetch_all)
+        return
+    internals._prefetch_related_lookups = ()
+    try:
+        await run_sync(internals._fetch_all)
+    finally:
+        internals._prefetch_related_lookups = lookups
+    await aprefetch_related_objects(internals._result_cache, *lookups)
+    internals._prefetch_done = True
+
+
+def independent_groups(lookups: Sequence[Lookup]) -> list[list[Lookup]]:
+    """Split *lookups* so that no group needs what another loads; order is kept within each.
+
+    Lookups with the same first relation belong together, and so do those which go through the
+    ``to_attr`` of another.
+    """
+    groups: dict[str, list[Lookup]] = {}
+    leads_to: dict[str, str] = {}
+    for lookup in lookups:
+        through, to = (
+            (lookup, lookup) if isinstance(lookup, str) else (lookup.prefetch_through, lookup.prefetch_to)
+        )
+        first = through.split(LOOKUP_SEP)[0]
+        root = leads_to.get(first, first)
+        leads_to.setdefault(to.split(LOOKUP_SEP)[0], root)
+        groups.setdefault(root, []).append(lookup)
+    return list(groups.values())
+
+
+def _places(alias: str | None) -> int:
+    """How many connections this task may use at once: one in a block, else what is free."""
+    loop = asyncio.get_running_loop()
+    if alias is None or active_scope(loop) is not None:
+        return 1
+    return free_places(loop, alias)
