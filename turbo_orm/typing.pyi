@@ -4,7 +4,7 @@
 # ty: ignore
 """Shared by every generated stub. Works with django-stubs, django-types, or neither."""
 
-from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, ClassVar, Generic, Literal, Protocol, TypeAlias, overload, type_check_only
@@ -88,6 +88,13 @@ class Rel(Generic[_Get, _Set]):
     def __set__(self, instance: Any, value: _Set, /) -> None: ...
 
 # ---------------------------------------------------------------- querysets
+@type_check_only
+class Chain(Generic[_Get]):
+    """A method which takes expressions, as an object: django-stubs' mypy plugin makes methods
+    called ``annotate`` and ``alias`` return Any."""
+
+    def __call__(self, *args: Expr, **kwargs: Expr) -> _Get: ...
+
 @type_check_only
 class RowResults(Generic[_Row]):
     """What querysets and managers share and whose type depends only on the row."""
@@ -182,8 +189,8 @@ class AsyncQuerySet(QuerySet[_QM, _QRow], Generic[_QM, _QRow]):
     def exclude(self, *args: Any, **kwargs: Any) -> Self: ...
     def complex_filter(self, filter_obj: Any) -> Self: ...
     def order_by(self, *field_names: Any) -> Self: ...
-    def annotate(self, *args: Any, **kwargs: Any) -> Self: ...
-    def alias(self, *args: Any, **kwargs: Any) -> Self: ...
+    annotate: Callable[..., Self]  # not methods: see Chain
+    alias: Callable[..., Self]
     def only(self, *fields: str) -> Self: ...
     def defer(self, *fields: str | None) -> Self: ...
     def select_related(self, *fields: Any) -> Self: ...

@@ -23,9 +23,8 @@ COMMANDS = {
     "test": Command(
         ("dev",), "pytest", (), "run the tests on a private PostgreSQL; takes pytest's arguments"
     ),
-    "matrix": Command(
-        ("matrix",), "nox", ("--tags", "matrix"), "run the tests over Pythons and Djangos (nox)"
-    ),
+    "matrix": Command(("matrix",), "nox", (), "run the tests over Pythons and Djangos (nox)"),
+    "types": Command(("types",), "devtools.types", (), "type checkers over the generated types, as a table"),
     "lint": Command(("dev",), "devtools.lint", (), "ruff, mypy and pyright"),
 }
 
@@ -34,6 +33,7 @@ def usage() -> str:
     lines = ["usage: python3 dev.py COMMAND [its arguments]", ""]
     lines += [f"  {name:<8}{command.help}" for name, command in COMMANDS.items()]
     lines += [
+        "  pythons list the Pythons of this machine",
         "",
         "DATABASE_URL=postgresql://...  use that server instead of a private one",
         "TURBO_DEV_PYTHON=/path/python  use that Python (3.10 or newer)",

@@ -26,7 +26,15 @@ _SYMBOLS: Mapping[str, tuple[str, ...]] = {
     "typing_extensions": ("TypedDict", "TypeVar", "Unpack"),
     "django.core.exceptions": ("MultipleObjectsReturned", "ObjectDoesNotExist"),
     "django.db.models": ("Q",),
-    "turbo_orm.typing": ("AsyncQuerySet", "Cond", "Expr", "ManyOverlay", "PrefetchLike", "ReverseOverlay"),
+    "turbo_orm.typing": (
+        "AsyncQuerySet",
+        "Chain",
+        "Cond",
+        "Expr",
+        "ManyOverlay",
+        "PrefetchLike",
+        "ReverseOverlay",
+    ),
 }
 #: Names which every facade's classes define, and which would hide an import of the same name.
 _FIXED_NAMES = ("DoesNotExist", "MultipleObjectsReturned")

@@ -47,7 +47,8 @@ class ManagerView:
     manager: str
     queryset_bases: str
     manager_bases: str
-    #: What ``annotate()`` returns.
+    #: The class whose instance is the method ``annotate``, and what it returns.
+    annotate: str
     annotated: str
     #: The base of the class ``annotated``, if the queryset class is hand-written.
     annotated_base: str
@@ -337,6 +338,7 @@ class _ModelViewer:
             manager=called("Manager"),
             queryset_bases=f"{rows}[_R], {custom or plain}",
             manager_bases=f"{overlay}, {base}",
+            annotate=f"_{queryset}Annotate",
             annotated=annotated,
             annotated_base=f"{rows}[{annotated_row}], {custom}" if custom else "",
             methods=self._methods(

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Generic, Literal, TypeAlias, overload, type_ch
 from django.core.exceptions import MultipleObjectsReturned as _MultipleObjectsReturned, ObjectDoesNotExist
 from django.db.models import Q
 import minimal.models as _m
-from turbo_orm.typing import AsyncManager, AsyncQuerySet, Cond, Expr, IntRange, IntValue, IntValues, ManagerOverlay, ManyOverlay, PrefetchLike, ReverseOverlay, Rows, StrValue, StrValues
+from turbo_orm.typing import AsyncManager, AsyncQuerySet, Chain, Cond, Expr, IntRange, IntValue, IntValues, ManagerOverlay, ManyOverlay, PrefetchLike, ReverseOverlay, Rows, StrValue, StrValues
 from typing_extensions import Never, TypeVar, TypedDict, Unpack
 
 _R = TypeVar("_R", covariant=True)
@@ -73,6 +73,12 @@ class NoteLookup(Generic[_R]):
     ) -> _R: ...
 NoteQ: NoteLookup[Q]
 
+@type_check_only
+class _NoteQuerySetAnnotate(Generic[_R]):
+    @overload
+    def __call__(self: _NoteQuerySetAnnotate[Note], *args: Expr, **kwargs: Expr) -> AsyncQuerySet[Note, _NoteAnnotated]: ...
+    @overload
+    def __call__(self, *args: Expr, **kwargs: Expr) -> AsyncQuerySet[Note, _R]: ...
 class NoteQueries(Generic[_R]):
     filter: NoteLookup[NoteQuerySet[_R]]
     exclude: NoteLookup[NoteQuerySet[_R]]
@@ -93,11 +99,8 @@ class NoteQueries(Generic[_R]):
     def union(self, *other_qs: AsyncQuerySet[Any, Any], all: bool = False) -> NoteQuerySet[_R]: ...
     def intersection(self, *other_qs: AsyncQuerySet[Any, Any]) -> NoteQuerySet[_R]: ...
     def difference(self, *other_qs: AsyncQuerySet[Any, Any]) -> NoteQuerySet[_R]: ...
-    @overload
-    def annotate(self: NoteQueries[Note], *args: Expr, **kwargs: Expr) -> AsyncQuerySet[Note, _NoteAnnotated]: ...
-    @overload
-    def annotate(self, *args: Expr, **kwargs: Expr) -> AsyncQuerySet[Note, _R]: ...
-    def alias(self, *args: Expr, **kwargs: Expr) -> AsyncQuerySet[Note, _R]: ...
+    annotate: _NoteQuerySetAnnotate[_R]
+    alias: Chain[AsyncQuerySet[Note, _R]]
     @overload
     def values(self) -> NoteQuerySet[NoteRow]: ...
     @overload

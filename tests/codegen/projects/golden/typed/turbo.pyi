@@ -17,7 +17,7 @@ from django.core.exceptions import MultipleObjectsReturned as _MultipleObjectsRe
 from django.core.files.base import File
 from django.db.models import Q
 from django.db.models.fields.files import FieldFile
-from turbo_orm.typing import AsyncManager, AsyncQuerySet, BoolValue, BoolValues, BytesValue, BytesValues, Cond, DateRange, DateTimeRange, DateTimeValue, DateTimeValues, DateValue, DateValues, DecimalRange, DecimalValue, DecimalValues, DurationRange, DurationValue, DurationValues, Expr, FloatRange, FloatValue, FloatValues, IntRange, IntValue, IntValues, ManagerOverlay, ManyOverlay, PrefetchLike, Rel, ReverseOverlay, Rows, StrValue, StrValues, TimeRange, TimeValue, TimeValues, UuidRange, UuidValue, UuidValues
+from turbo_orm.typing import AsyncManager, AsyncQuerySet, BoolValue, BoolValues, BytesValue, BytesValues, Chain, Cond, DateRange, DateTimeRange, DateTimeValue, DateTimeValues, DateValue, DateValues, DecimalRange, DecimalValue, DecimalValues, DurationRange, DurationValue, DurationValues, Expr, FloatRange, FloatValue, FloatValues, IntRange, IntValue, IntValues, ManagerOverlay, ManyOverlay, PrefetchLike, Rel, ReverseOverlay, Rows, StrValue, StrValues, TimeRange, TimeValue, TimeValues, UuidRange, UuidValue, UuidValues
 from typed.fields import Money, Point
 import typed.models as _m
 from typing_extensions import Never, TypeVar, TypedDict, Unpack
@@ -235,6 +235,12 @@ class EverythingLookup(Generic[_R]):
     ) -> _R: ...
 EverythingQ: EverythingLookup[Q]
 
+@type_check_only
+class _EverythingQuerySetAnnotate(Generic[_R]):
+    @overload
+    def __call__(self: _EverythingQuerySetAnnotate[Everything], *args: Expr, **kwargs: Expr) -> AsyncQuerySet[Everything, _EverythingAnnotated]: ...
+    @overload
+    def __call__(self, *args: Expr, **kwargs: Expr) -> AsyncQuerySet[Everything, _R]: ...
 class EverythingQueries(Generic[_R]):
     filter: EverythingLookup[EverythingQuerySet[_R]]
     exclude: EverythingLookup[EverythingQuerySet[_R]]
@@ -255,11 +261,8 @@ class EverythingQueries(Generic[_R]):
     def union(self, *other_qs: AsyncQuerySet[Any, Any], all: bool = False) -> EverythingQuerySet[_R]: ...
     def intersection(self, *other_qs: AsyncQuerySet[Any, Any]) -> EverythingQuerySet[_R]: ...
     def difference(self, *other_qs: AsyncQuerySet[Any, Any]) -> EverythingQuerySet[_R]: ...
-    @overload
-    def annotate(self: EverythingQueries[Everything], *args: Expr, **kwargs: Expr) -> AsyncQuerySet[Everything, _EverythingAnnotated]: ...
-    @overload
-    def annotate(self, *args: Expr, **kwargs: Expr) -> AsyncQuerySet[Everything, _R]: ...
-    def alias(self, *args: Expr, **kwargs: Expr) -> AsyncQuerySet[Everything, _R]: ...
+    annotate: _EverythingQuerySetAnnotate[_R]
+    alias: Chain[AsyncQuerySet[Everything, _R]]
     @overload
     def values(self) -> EverythingQuerySet[EverythingRow]: ...
     @overload
