@@ -26,9 +26,14 @@ def _raise_terminated(signum: int, frame: FrameType | None) -> None:
 
 
 def end_cleanly_on_signals() -> None:
-    """Raise `Terminated` for SIGTERM and SIGHUP, unless the program already handles them."""
+    """Raise `Terminated` for SIGTERM and SIGHUP, unless the program already handles them.
+
+    A shell starts background jobs with SIGINT ignored; our programs are meant to be ended by it there too.
+    """
     if threading.current_thread() is not threading.main_thread():
         return
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     for name in ("SIGTERM", "SIGHUP"):
         signum = getattr(signal, name, None)  # Windows has no SIGHUP
         if signum is not None and signal.getsignal(signum) is signal.SIG_DFL:

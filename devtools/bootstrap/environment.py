@@ -57,11 +57,11 @@ class Environment:
         try:
             if fresh:
                 shutil.rmtree(str(self.folder), ignore_errors=True)
-                _uv([uv, "venv", "--quiet", "--python", python.path, str(self.folder)], self.root)
-            command = [uv, "pip", "install", "--python", self.python, "--editable", "." + _EXTRAS]
+                _run_uv(uv, ["venv", "--python", python.path, str(self.folder)], self.root)
+            command = ["pip", "install", "--python", self.python, "--editable", "." + _EXTRAS]
             for group in groups:
                 command += ["--group", group]
-            _uv(command, self.root)
+            _run_uv(uv, command, self.root)
             (self.folder / _STAMP).write_text(json.dumps(record, indent=1))
         except BaseException:
             shutil.rmtree(str(self.folder), ignore_errors=True)
@@ -107,11 +107,11 @@ def _prepare(root: Path, home: Path, groups: Sequence[str]) -> Environment:
     return environment
 
 
-def _uv(command: list[str], root: Path) -> None:
+def _run_uv(uv: str, command: list[str], root: Path) -> None:
     """Run uv; show its progress to a person, and its reason to everyone."""
     watched = sys.stderr.isatty()
     process = subprocess.run(
-        command if watched else [*command, "--quiet"],
+        [uv, *command] if watched else [uv, "--quiet", *command],
         cwd=str(root),
         env=uv_environment(),
         stdin=subprocess.DEVNULL,

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from devtools.bootstrap.commands import COMMANDS, Command, usage
 from devtools.bootstrap.environment import Environment, prepare
+from devtools.bootstrap.pythons import find_pythons
 from devtools.errors import SetupError
 from devtools.signals import end_cleanly_on_signals, exit_code
 
@@ -22,6 +23,9 @@ _FOREIGN = ("PYTHONHOME", "PYTHONPATH", "CONDA_PREFIX", "__PYVENV_LAUNCHER__")
 
 def main(arguments: list[str]) -> int:
     """Run a command and return its exit code; on POSIX a command that starts does not return."""
+    if arguments == ["pythons"]:
+        print("\n".join(f"{version[0]}.{version[1]} {path}" for version, path in find_pythons()))
+        return 0
     if not arguments or arguments[0] not in COMMANDS:
         asked = bool(arguments) and arguments[0] in ("-h", "--help", "help")
         print(usage(), file=sys.stdout if asked else sys.stderr)

@@ -79,7 +79,7 @@ def pyenv_folders() -> Iterator[Path]:
     path = os.environ.get("PATH", "").split(os.pathsep)
     roots += [str(Path(folder).parent) for folder in path if Path(folder).name == "shims"]
     for root in dict.fromkeys(root for root in roots if root):
-        yield from (Path(folder) for folder in sorted(glob.glob(root + "/versions/3.*/bin")))
+        yield from (Path(folder) for folder in sorted(glob.glob(root + "/versions/3.1[0-9]*/bin")))
 
 
 def _candidates() -> Iterator[str]:
@@ -87,6 +87,8 @@ def _candidates() -> Iterator[str]:
         yield sys.executable
     path = os.environ.get("PATH", os.defpath) + os.pathsep + "/usr/local/bin" + os.pathsep + "/usr/bin"
     for folder in path.split(os.pathsep):
+        if Path(folder).name == "shims" and Path(folder).with_name("versions").is_dir():
+            continue  # pyenv's: slow to run, and at best one of the Pythons in pyenv's own folders
         for name in ["python3"] + ["python{}.{}".format(*version) for version in PREFERENCE]:
             found = shutil.which(name, path=folder)
             if found:

@@ -7,13 +7,14 @@ import contextlib
 import os
 import platform
 import secrets
-import signal
 import sys
+import tempfile
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 from devtools.demo.console import Console
-from devtools.demo.project import EXAMPLE, Project
+from devtools.demo.project import Project
 from devtools.demo.server import APPLICATION_NAME, WebServer, choose_port
 from devtools.errors import SetupError
 from devtools.postgres import Server, create_database, drop_database, server_from_environment
@@ -31,8 +32,6 @@ SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND app
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the demo and return its exit code: 0 only if everything answered right."""
     options = _parse(arguments)
-    # A shell starts background jobs with SIGINT ignored; this program is meant to be ended by it.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     end_cleanly_on_signals()
     console = Console(steps=6)
     try:
@@ -64,10 +63,10 @@ def _run(console: Console, options: argparse.Namespace) -> int:
     with console.step("Starting PostgreSQL"):
         server = server_from_environment()
         console.line(server.description)
-    with server:
-        project = Project(create_database(server, database))
+    with server, tempfile.TemporaryDirectory(prefix="turbo-demo-") as folder:
+        url = create_database(server, database)
         try:
-            return _run_project(console, options, project, port)
+            return _run_project(console, options, Project(Path(folder), url), port)
         finally:
             _drop(server, database)
 
@@ -163,7 +162,7 @@ def _mark(right: bool) -> str:
 
 def _set_up_django(project: Project) -> None:
     """Make the example importable here, where the expected answers are computed."""
-    sys.path.insert(0, str(EXAMPLE))
+    sys.path.insert(0, str(project.folder))
     os.environ.update(project.environment)
     import django
 

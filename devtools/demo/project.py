@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from devtools.errors import SetupError
 
-__all__ = ["EXAMPLE", "Project", "TypeCheck"]
+__all__ = ["Project", "TypeCheck"]
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "example"
@@ -35,9 +35,15 @@ class TypeCheck:
 
 
 class Project:
-    """The book shop, on the database at `url`."""
+    """A copy of the book shop in `folder`, on the database at `url`.
 
-    def __init__(self, url: str) -> None:
+    A copy, because what `turbo_generate` writes depends on the Django installed, and ours is committed.
+    """
+
+    def __init__(self, folder: Path, url: str) -> None:
+        self.folder = folder / "example"
+        unwanted = shutil.ignore_patterns("__pycache__", ".*_cache")
+        shutil.copytree(EXAMPLE, self.folder, ignore=unwanted)
         self.environment = {
             **os.environ,
             "DATABASE_URL": url,
@@ -50,7 +56,7 @@ class Project:
         """Run `manage.py`; its output is shown, its failure becomes one sentence."""
         result = subprocess.run(
             [sys.executable, "manage.py", *arguments],
-            cwd=EXAMPLE,
+            cwd=self.folder,
             env=self.environment,
             stdin=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -67,22 +73,22 @@ class Project:
 
     def check_types(self) -> TypeCheck:
         """Run mypy over the views, and over one more in which a lookup is misspelt."""
-        views = sorted(EXAMPLE.glob("shop/views/*.py"))
-        with tempfile.TemporaryDirectory(prefix="turbo-demo-") as folder:
-            misspelt = Path(folder, "misspelt.py")
-            misspelt.write_text(_MISSPELT)
-            result = subprocess.run(
-                [
-                    sys.executable, "-m", "mypy", "--no-error-summary", "--hide-error-context", "--no-pretty",
-                    "--cache-dir", str(Path(sys.prefix, "mypy-cache")), *map(str, views), str(misspelt),
-                ],
-                cwd=EXAMPLE,
-                env=self.environment,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                check=False,
-            )  # fmt: skip
+        views = sorted(path.relative_to(self.folder) for path in self.folder.glob("shop/views/*.py"))
+        misspelt = self.folder / "misspelt.py"
+        misspelt.write_text(_MISSPELT)
+        result = subprocess.run(
+            [
+                sys.executable, "-m", "mypy", "--no-error-summary", "--hide-error-context", "--no-pretty",
+                "--cache-dir", str(Path(sys.prefix, "mypy-cache")), *map(str, views), str(misspelt),
+            ],
+            cwd=self.folder,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )  # fmt: skip
+        misspelt.unlink()
         if result.returncode not in (0, 1):
             raise SetupError(f"mypy did not run: {' '.join((result.stderr or result.stdout).split())[:300]}")
         lines = [line for line in result.stdout.splitlines() if ": error:" in line]

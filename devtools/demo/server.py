@@ -11,7 +11,7 @@ import time
 from typing_extensions import Self
 
 from devtools.children import end_with_parent, stop
-from devtools.demo.project import EXAMPLE, Project
+from devtools.demo.project import Project
 from devtools.errors import SetupError
 
 __all__ = ["APPLICATION_NAME", "WebServer", "choose_port"]
@@ -38,7 +38,7 @@ class WebServer:
                 "--host", "127.0.0.1", "--port", str(port), "--lifespan", "on",
                 "--log-level", "warning", "--timeout-graceful-shutdown", "5",
             ],
-            cwd=EXAMPLE,
+            cwd=project.folder,
             env={**project.environment, "PGAPPNAME": APPLICATION_NAME},
             stdin=subprocess.DEVNULL,
             start_new_session=True,  # Ctrl-C reaches us alone; we stop it

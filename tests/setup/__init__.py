@@ -1,0 +1,1 @@
+"""Tests of dev.py and of devtools: what a newcomer meets first."""

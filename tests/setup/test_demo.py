@@ -1,0 +1,170 @@
+"""The demo as a person starts it, on little data."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from devtools.postgres import Postgres
+
+ROOT = Path(__file__).resolve().parents[2]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Postgres]:
+    with Postgres() as server:
+        yield server
+
+
+def databases(server: Postgres) -> list[str]:
+    with psycopg.connect(server.url()) as connection:
+        rows = connection.execute(
+            "SELECT datname FROM pg_database WHERE datname LIKE 'turbo_demo%'"
+        ).fetchall()
+    return [name for (name,) in rows]
+
+
+def demo(server: Postgres | None, *arguments: str) -> subprocess.Popen[str]:
+    environment = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"}
+    environment["PYTHONUNBUFFERED"] = "1"
+    if server is not None:
+        environment["DATABASE_URL"] = server.url()
+    return subprocess.Popen(
+        [sys.executable, "-m", "devtools.demo", *arguments],
+        env=environment,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def read_until(process: subprocess.Popen[str], text: str) -> str:
+    assert process.stdout is not None
+    said = ""
+    while text not in said:
+        line = process.stdout.readline()
+        assert line, f"the demo ended: {said} {process.stderr and process.stderr.read()}"
+        said += line
+    return said
+
+
+def children(pid: int) -> set[int]:
+    """All processes started by a process, and by those."""
+    found = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True)
+    pairs = [tuple(map(int, line.split())) for line in found.stdout.splitlines()]
+    below = {child for child, parent in pairs if parent == pid}
+    return below.union(*(children(child) for child in below))
+
+
+def assert_gone(pids: set[int]) -> None:
+    deadline = time.monotonic() + 20
+    while left := [pid for pid in pids if Path(f"/proc/{pid}").exists()]:
+        assert time.monotonic() < deadline, left
+        time.sleep(0.05)
+
+
+def test_it_runs_the_main_job_on_the_server_it_is_given_and_tidies_up(server: Postgres) -> None:
+    process = demo(server, "--once", "--rows", "1500")
+    said, errors = process.communicate(timeout=200)
+    assert process.returncode == 0, said + errors
+    assert "Everything answered right." in said
+    assert re.search(r"views checked: no errors", said)
+    assert re.search(r"titel__icontains=...\) is refused: Unexpected keyword argument", said)
+    assert "WRONG" not in said
+    assert databases(server) == []
+
+
+def test_it_serves_until_ctrl_c(server: Postgres) -> None:
+    process = demo(server, "--rows", "1500", "--port", "0")
+    address = re.search(r"Serving at (\S+)", read_until(process, "until Ctrl-C"))
+    assert address is not None
+    with urllib.request.urlopen(address[1], timeout=20) as response:
+        assert b"The book shop" in response.read()
+    started = children(process.pid)
+    assert started
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == 0
+    assert_gone(started)
+    assert databases(server) == []
+    process.communicate()
+
+
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_in_the_middle_leaves_nothing(server: Postgres, signum: int, code: int) -> None:
+    process = demo(server, "--once", "--rows", "1500")
+    read_until(process, "[2/6]")
+    time.sleep(1)
+    started = children(process.pid)
+    process.send_signal(signum)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == code
+    assert errors.splitlines()[-1] == "demo: interrupted; the database and the servers are gone."
+    assert_gone(started)
+    assert databases(server) == []
+
+
+def test_a_port_in_use_is_one_sentence() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        process = demo(None, "--port", str(port))
+        said, errors = process.communicate(timeout=60)
+    assert (process.returncode, said) == (1, "")
+    assert errors == (
+        f"demo: Port {port} can't be used (Address already in use): "
+        "name a free one with --port, or stop what uses it.\n"
+    )
+
+
+def test_a_server_that_does_not_answer_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Postgres, "url", lambda self, database=None: "postgresql://a:b@127.0.0.1:1/x")
+    process = demo(Postgres(), "--once")
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert re.fullmatch(r"demo: The server of DATABASE_URL \(127\.0\.0\.1:1\) does not answer: .*\n", errors)
+
+
+def test_a_wrong_answer_is_counted(server: Postgres, tmp_path: Path) -> None:
+    """sitecustomize makes the server's copy of a view lie; the demo must notice."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys\n"
+        "if any('uvicorn' in word for word in sys.orig_argv):\n"
+        "    from django.db.models import QuerySet\n"
+        "    import turbo_orm\n"
+        "    async def acount(self): return 1\n"
+        "    turbo_orm.AsyncQuerySet.acount = acount\n"
+    )
+    code = (
+        "import os, sys; from devtools.demo import project; from devtools.demo.main import main\n"
+        "start = project.Project.__init__\n"
+        "def lying(self, *arguments):\n"
+        "    start(self, *arguments)\n"
+        f"    self.environment['PYTHONPATH'] += os.pathsep + {str(tmp_path)!r}\n"
+        "project.Project.__init__ = lying\n"
+        "sys.exit(main(['--once', '--rows', '1500']))\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "DATABASE_URL": server.url()},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 1
+    assert "WRONG GET /dashboard/" in result.stdout
+    assert "answers were not right, see above" in result.stderr
