@@ -9,15 +9,22 @@ from turbo_orm.errors import TurboError
 from turbo_orm.execution import aprefetch_related_objects, close_pools, open_pools, run_sync
 from turbo_orm.manager import AsyncManager
 from turbo_orm.queryset import AsyncQuerySet
+from turbo_orm.sql.cursor import cursor
+from turbo_orm.sql.locks import advisory_lock
+from turbo_orm.sql.notify import listen, notify
 from turbo_orm.transaction import atomic, on_commit
 
 __all__ = [
     "AsyncManager",
     "AsyncQuerySet",
     "TurboError",
+    "advisory_lock",
     "aprefetch_related_objects",
     "atomic",
     "close_pools",
+    "cursor",
+    "listen",
+    "notify",
     "on_commit",
     "open_pools",
     "run_sync",

@@ -4,6 +4,10 @@ from turbo_orm.errors import TurboError as TurboError
 from turbo_orm.execution import close_pools as close_pools
 from turbo_orm.execution import open_pools as open_pools
 from turbo_orm.execution import run_sync as run_sync
+from turbo_orm.sql.cursor import cursor as cursor
+from turbo_orm.sql.locks import advisory_lock as advisory_lock
+from turbo_orm.sql.notify import listen as listen
+from turbo_orm.sql.notify import notify as notify
 from turbo_orm.transaction import atomic as atomic
 from turbo_orm.transaction import on_commit as on_commit
 from turbo_orm.typing import AsyncManager as AsyncManager

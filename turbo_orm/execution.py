@@ -6,7 +6,8 @@ Every a-method comes through here. Today each runs Django's own sync method in t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Iterator
+from functools import partial
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -15,13 +16,10 @@ from django.db.models import QuerySet
 from django.db.models.query import RawQuerySet
 
 from turbo_orm.bridge.databases import pool_of
-from turbo_orm.bridge.greenlets import drive
+from turbo_orm.bridge.held import Held
 from turbo_orm.bridge.run import run_sync
-from turbo_orm.bridge.scopes import Scope, active_scope
-from turbo_orm.bridge.turns import NoMoreTurns
 from turbo_orm.bridge.wrapper import BridgedWrapper
 from turbo_orm.db.pools import Pool, close_pools
-from turbo_orm.errors import ConnectionReleasedError, LoopMismatchError
 from turbo_orm.prefetching import aprefetch_related_objects, fetch_with_prefetches
 
 __all__ = ["aprefetch_related_objects", "call", "close_pools", "fetch", "open_pools", "run_sync", "stream"]
@@ -53,44 +51,15 @@ async def stream(queryset: QuerySet[Any, Any], chunk_size: int) -> AsyncGenerato
     Outside a block the iterator holds a connection of its own until it ends or is closed;
     inside one it uses the block's connection whenever it fetches.
     """
-    loop = asyncio.get_running_loop()
-    block = active_scope(loop)
-    own = Scope(loop) if block is None else None
+    held = Held("aiterator()")
     rows: Iterator[Any] | None = None
-
-    async def step(fn: Callable[..., T], *args: Any) -> T:
-        if asyncio.get_running_loop() is not loop:
-            raise LoopMismatchError(
-                "This aiterator() was started in another event loop, which has its "
-                "connection. Start a new one in this loop."
-            )
-        if own is not None:
-            return await drive(own, fn, args)
-        scope = Scope(loop, block)
-        try:
-            await scope.open()
-        except NoMoreTurns:
-            raise ConnectionReleasedError(
-                "The atomic() block in which this aiterator() was started has ended, and the "
-                "cursor with it. Consume the iterator inside the block."
-            ) from None
-        try:
-            return await drive(scope, fn, args)
-        finally:
-            await scope.close()
-
     try:
-        rows = await step(lambda: iter(queryset.iterator(chunk_size=chunk_size)))
-        while chunk := await step(_take, rows, chunk_size):
+        rows = await held.run(lambda: iter(queryset.iterator(chunk_size=chunk_size)))
+        while chunk := await held.run(_take, rows, chunk_size):
             for row in chunk:
                 yield row
     finally:
-        try:
-            if rows is not None and (block is None or not block.closed):
-                await step(_close, rows)
-        finally:
-            if own is not None:
-                await own.close()
+        await held.close(None if rows is None else partial(_close, rows))
 
 
 def _take(rows: Iterator[T], size: int) -> list[T]:

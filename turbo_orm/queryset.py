@@ -102,6 +102,10 @@ class AsyncQuerySet(QuerySet[Any, Any]):
     def raw(self, *args: Any, **kwargs: Any) -> AsyncRawQuerySet:
         return AsyncRawQuerySet.adopt(super().raw(*args, **kwargs))
 
+    async def araw(self, *args: Any, **kwargs: Any) -> list[Any]:
+        """Return the instances `raw()` makes of the rows of an SQL query, as a list."""
+        return await self.raw(*args, **kwargs).alist()
+
     @classmethod
     def as_manager(cls) -> Any:
         """Return an `AsyncManager` with this class's methods."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -19,6 +20,7 @@ from turbo_orm.bridge import async_backend
 from turbo_orm.bridge.connection import BridgedConnection
 from turbo_orm.bridge.databases import async_connect_params, pool_key, pool_of
 from turbo_orm.bridge.greenlets import await_only, current_bridge
+from turbo_orm.bridge.querylog import QueryLog, recording
 from turbo_orm.bridge.user_code import await_user_code
 from turbo_orm.db.leases import lease
 from turbo_orm.db.pools import Pool, forget_pool
@@ -45,6 +47,26 @@ class BridgedWrapper(_Base):
 
     #: Django 5.1 and later: never its own sync pool.
     pool = None
+
+    _log: deque[dict[str, str]]
+
+    # Data descriptors over Django's attributes, so that a cursor asks each time.
+    if not TYPE_CHECKING:
+
+        @property
+        def queries_logged(self) -> bool:
+            return super().queries_logged or bool(recording(self.alias))
+
+        @property
+        def queries_log(self) -> deque[dict[str, str]] | QueryLog:
+            to = recording(self.alias)
+            if not to:
+                return self._log
+            return QueryLog(self._log if super().queries_logged else None, to)
+
+        @queries_log.setter
+        def queries_log(self, log: deque[dict[str, str]]) -> None:
+            self._log = log
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -88,8 +110,8 @@ class BridgedWrapper(_Base):
         return cursor
 
     def on_commit(self, func: Callable[[], object], robust: bool = False) -> None:
-        in_block = self.in_atomic_block
-        super().on_commit(func if in_block else _awaiting(func), robust)
+        now = callable(func) and not self.in_atomic_block
+        super().on_commit(_awaiting(func) if now else func, robust)
 
     def run_and_clear_commit_hooks(self) -> None:
         hooks: Any = self.run_on_commit

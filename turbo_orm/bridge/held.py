@@ -1,0 +1,175 @@
+"""A connection kept across several steps, each of which is one run in the bridge."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import TypeVar
+
+from typing_extensions import ParamSpec, Self
+
+from turbo_orm.bridge.greenlets import drive
+from turbo_orm.bridge.scopes import Scope, active_scope
+from turbo_orm.bridge.turns import NoMoreTurns
+from turbo_orm.db._uncancellable import uncancellable
+from turbo_orm.errors import ConnectionReleasedError, LoopMismatchError
+
+__all__ = ["Held", "Turn"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Held:
+    """What an iterator or a cursor keeps between its calls: a scope, and so a connection.
+
+    Inside an `atomic` block that is the block's, in which every step waits for its turn, so
+    that other queries of the block run between the steps. Outside, or if *own* is true, it is
+    a scope of its own, whose connection goes back to the pool in `close()`.
+    """
+
+    __slots__ = ("_block", "_gone", "_home", "loop", "subject")
+
+    def __init__(self, subject: str, *, own: bool = False) -> None:
+        #: What the user called, for messages: "aiterator()".
+        self.subject = subject
+        self.loop = asyncio.get_running_loop()
+        self._block = None if own else active_scope(self.loop)
+        self._home = Scope(self.loop) if self._block is None else self._block
+        #: The connection was given up without awaiting; see `abandon()`.
+        self._gone = False
+
+    def __repr__(self) -> str:
+        return f"<Held for {self.subject} in {self._home!r}>"
+
+    @property
+    def ended(self) -> bool:
+        """Whether the connection has gone: the block ended, or this was closed."""
+        return self._gone or self._home.closed
+
+    async def run(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run ``fn(*args, **kwargs)`` as one step.
+
+        Raises `LoopMismatchError` in another event loop than the first step's, and
+        `ConnectionReleasedError` after the block has ended or `close()`.
+        """
+        async with self.turn() as turn:
+            return await turn.run(fn, *args, **kwargs)
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[Turn]:
+        """Keep everybody else from the connection for several steps.
+
+        Raises what `run()` raises; in the task that has the turn, other queries on the same
+        connection raise `BlockDeadlockError`.
+        """
+        if asyncio.get_running_loop() is not self.loop:
+            raise LoopMismatchError(
+                f"This {self.subject} was started in another event loop, which has its "
+                "connection. Start a new one in this loop."
+            )
+        if self._gone:
+            raise self._ended_error()
+        scope = Scope(self.loop, self._parent())
+        try:
+            await scope.open()
+        except NoMoreTurns:
+            raise self._ended_error() from None
+        scope.task = asyncio.current_task()
+        try:
+            yield Turn(self, scope)
+        finally:
+            await scope.close()
+
+    def _parent(self) -> Scope:
+        # In a block nested in the one this was started in, the turn is that block's.
+        inner = scope = active_scope(self.loop)
+        while scope is not None:
+            if scope is self._home and inner is not None:
+                return inner
+            scope = scope.parent
+        return self._home
+
+    def _ended_error(self) -> ConnectionReleasedError:
+        if self._block is None:
+            return ConnectionReleasedError(
+                f"This {self.subject} was closed, and its connection has gone back to the pool. "
+                "Start a new one."
+            )
+        return ConnectionReleasedError(
+            f"The atomic() block in which this {self.subject} was started has ended, and its "
+            "connection has gone back to the pool. Use it inside the block."
+        )
+
+    async def close(self, last: Callable[[], object] | None = None) -> None:
+        """Run *last* as the last step if that is still possible; give an own connection back.
+
+        In another event loop than the first step's this only asks that loop to do so.
+        """
+        if asyncio.get_running_loop() is not self.loop:
+            self._close_elsewhere(last)
+            return
+        try:
+            if last is not None and not self.ended:
+                await self.run(last)
+        finally:
+            if self._block is None and not self.ended:
+                await uncancellable(self._give_back())
+
+    async def _give_back(self) -> None:
+        await self._home.wait_for_children()
+        await self._home.close()
+
+    def _close_elsewhere(self, last: Callable[[], object] | None) -> None:
+        if not self.loop.is_closed():
+            asyncio.run_coroutine_threadsafe(self.close(last), self.loop)
+        elif self._block is None:
+            self.abandon()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if exc_type is GeneratorExit:
+            self.abandon()  # the coroutine is being destroyed: nothing can be awaited
+        else:
+            await self.close()
+
+    def abandon(self) -> None:
+        """Give an own connection up without awaiting: it is closed, whatever its state.
+
+        A block's connection is left to the block, which ends its transaction.
+        """
+        if self._block is None and not self.ended:
+            self._gone = True
+            self._home.abort()
+
+
+class Turn:
+    """Some consecutive steps of a `Held` that nobody else's come between."""
+
+    __slots__ = ("_held", "_scope")
+
+    def __init__(self, held: Held, scope: Scope) -> None:
+        self._held = held
+        self._scope = scope
+
+    async def run(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run ``fn(*args, **kwargs)`` as one step of this turn."""
+        try:
+            return await drive(self._scope, fn, args, kwargs)
+        except GeneratorExit:
+            self._held._gone = True  # the coroutine was destroyed: drive() closed the connection
+            raise
+
+    def abort(self) -> None:
+        """Close the connection without awaiting, the block's too: its state is unknown."""
+        self._held._gone = True
+        self._scope.abort()

@@ -1,0 +1,57 @@
+"""Who is told of the statements an operation executes, besides ``connection.queries``."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from contextvars import ContextVar
+from typing import Any
+
+__all__ = ["QueryLog", "Recorder", "recorders", "recording"]
+
+
+class Recorder:
+    """Collects the statements on one alias, as the dictionaries of ``connection.queries``."""
+
+    __slots__ = ("active", "alias", "queries")
+
+    def __init__(self, alias: str) -> None:
+        self.alias = alias
+        self.active = True
+        self.queries: list[dict[str, str]] = []
+
+
+#: The recorders of this context. A context variable follows the code into its child tasks and
+#: into the bridge, and nowhere else.
+recorders: ContextVar[tuple[Recorder, ...]] = ContextVar("turbo_orm_recorders", default=())
+
+
+def recording(alias: str) -> list[Recorder]:
+    """Return the active recorders of the running code for *alias*."""
+    found = recorders.get()
+    return [each for each in found if each.active and each.alias == alias] if found else []
+
+
+class QueryLog:
+    """Looks like the ``queries_log`` of Django's wrappers; also tells the recorders."""
+
+    __slots__ = ("_log", "_recorders")
+
+    def __init__(self, log: deque[dict[str, str]] | None, to: list[Recorder]) -> None:
+        self._log = log
+        self._recorders = to
+
+    def append(self, query: dict[str, str]) -> None:
+        if self._log is not None:
+            self._log.append(query)
+        for recorder in self._recorders:
+            recorder.queries.append(query)
+
+    def __len__(self) -> int:
+        return 0 if self._log is None else len(self._log)
+
+    def __iter__(self) -> Iterator[dict[str, str]]:
+        return iter(self._log or ())
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._log, name)

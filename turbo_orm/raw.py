@@ -1,0 +1,40 @@
+"""`Model.objects.raw()` with async iteration on the async connection."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Any
+
+from django.db.models.query import RawQuerySet
+
+from turbo_orm import execution
+
+__all__ = ["AsyncRawQuerySet"]
+
+
+class AsyncRawQuerySet(RawQuerySet):
+    """A `RawQuerySet` that is fetched without a thread.
+
+    https://docs.djangoproject.com/en/stable/topics/db/sql/
+    """
+
+    @classmethod
+    def adopt(cls, rows: RawQuerySet) -> AsyncRawQuerySet:
+        """Return *rows*, made by Django, as an object of this class."""
+        rows.__class__ = cls
+        assert isinstance(rows, cls)
+        return rows
+
+    def using(self, alias: str | None) -> AsyncRawQuerySet:
+        return self.adopt(super().using(alias))
+
+    async def alist(self) -> list[Any]:
+        """Return all rows as a list: ``await rows.alist()`` is ``list(rows)``."""
+        return list(await execution.fetch(self))
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        async def rows() -> AsyncGenerator[Any, None]:
+            for row in await execution.fetch(self):
+                yield row
+
+        return rows()

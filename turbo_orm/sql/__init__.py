@@ -1,0 +1,1 @@
+"""SQL by hand, and what PostgreSQL has besides queries: cursors, COPY, NOTIFY, advisory locks."""

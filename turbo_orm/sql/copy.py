@@ -1,0 +1,182 @@
+"""COPY in and out, many rows to a step, never left half done on a connection."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, AsyncIterable, Generator, Iterable, Sequence
+from contextlib import ExitStack, aclosing
+from typing import Any, TypeAlias
+
+from django.db import transaction
+from django.db.backends.utils import CursorDebugWrapper
+
+from turbo_orm.bridge.held import Held, Turn
+
+__all__ = ["Rows", "copy_in", "copy_out"]
+
+Block: TypeAlias = "bytes | bytearray | memoryview | str"
+Rows: TypeAlias = (
+    "Iterable[Sequence[Any]] | AsyncIterable[Sequence[Any]] | Iterable[Block] | AsyncIterable[Block]"
+)
+
+logger = logging.getLogger("turbo_orm")
+
+_BLOCKS = (bytes, bytearray, memoryview, str)
+
+#: Rows to a step. A step costs microseconds; a large one keeps other tasks waiting.
+_BATCH = 500
+#: A block of so many bytes counts as one row.
+_BYTES_OF_A_ROW = 128
+
+
+class _Copy:
+    """psycopg's `Copy`, with its beginning and end as functions to run in the bridge."""
+
+    def __init__(self, connection: Any, cursor: Any) -> None:
+        self._connection = connection
+        self._cursor = cursor
+        self._stack = ExitStack()
+        self.driver_copy: Any = None
+
+    def begin(self, sql: str, params: Any, types: Sequence[int | str] | None, *, savepoint: bool) -> None:
+        self._connection.validate_no_broken_transaction()
+        with ExitStack() as stack:
+            if savepoint and self._connection.in_atomic_block:
+                stack.enter_context(transaction.atomic(self._connection.alias))
+            stack.enter_context(self._connection.wrap_database_errors)
+            logging_cursor = self._connection._prepare_cursor(self._cursor)
+            if isinstance(logging_cursor, CursorDebugWrapper):
+                stack.enter_context(logging_cursor.debug_sql(sql, params))
+            self.driver_copy = stack.enter_context(self._cursor.copy(sql, params))
+            if types is not None:
+                self.driver_copy.set_types(types)
+            self._stack = stack.pop_all()
+
+    def end(self, exc: BaseException | None = None) -> None:
+        """Finish, or break off because of *exc*, which becomes Django's if it is the driver's."""
+        if exc is None:
+            self._stack.__exit__(None, None, None)
+        else:
+            self._stack.__exit__(type(exc), exc, exc.__traceback__)
+
+
+async def copy_in(
+    held: Held,
+    connection: Any,
+    cursor: Any,
+    sql: str,
+    rows: Rows,
+    params: Any,
+    types: Sequence[int | str] | None,
+) -> int:
+    """Send *rows* to the COPY statement *sql*; return how many the server took."""
+    copy = _Copy(connection, cursor)
+    async with held.turn() as turn:
+        await turn.run(copy.begin, sql, params, types, savepoint=False)
+        try:
+            async with aclosing(_batches(rows)) as batches:
+                async for batch in batches:
+                    await turn.run(_write, copy.driver_copy, batch)
+                    await asyncio.sleep(0)  # a fast server may never make a write wait
+        except GeneratorExit:
+            turn.abort()
+            raise
+        except BaseException as exc:
+            await _break_off(held, turn, copy, exc)
+            raise
+        await turn.run(copy.end)
+    count: int = cursor.rowcount
+    return count
+
+
+async def _batches(rows: Rows) -> AsyncGenerator[list[Any], None]:
+    batch: list[Any] = []
+    weight = 0
+    if isinstance(rows, AsyncIterable):
+        async for row in rows:
+            batch.append(row)
+            weight += _weight(row)
+            if weight >= _BATCH:
+                yield batch
+                batch, weight = [], 0
+    else:
+        for row in [rows] if isinstance(rows, _BLOCKS) else rows:
+            batch.append(row)
+            weight += _weight(row)
+            if weight >= _BATCH:
+                yield batch
+                batch, weight = [], 0
+    if batch:
+        yield batch
+
+
+def _weight(row: Any) -> int:
+    return 1 + len(row) // _BYTES_OF_A_ROW if isinstance(row, _BLOCKS) else 1
+
+
+def _write(driver_copy: Any, batch: list[Any]) -> None:
+    for row in batch:
+        if isinstance(row, _BLOCKS):
+            driver_copy.write(row)
+        else:
+            driver_copy.write_row(row)
+
+
+async def copy_out(
+    held: Held,
+    connection: Any,
+    cursor: Any,
+    sql: str,
+    params: Any,
+    types: Sequence[int | str] | None,
+    raw: bool,
+) -> AsyncGenerator[Any, None]:
+    """Yield the rows the COPY statement *sql* sends, or their bytes if *raw*."""
+    copy = _Copy(connection, cursor)
+    async with held.turn() as turn:
+        # Leaving early cancels the statement, which costs a transaction without a savepoint.
+        await turn.run(copy.begin, sql, params, types, savepoint=True)
+        try:
+            while batch := await turn.run(_read, copy.driver_copy, raw):
+                if raw:
+                    yield b"".join(batch)
+                else:
+                    for row in batch:
+                        yield row
+                await asyncio.sleep(0)
+        except BaseException as exc:
+            await _break_off(held, turn, copy, exc)
+            raise
+        await turn.run(copy.end)
+
+
+async def _break_off(held: Held, turn: Turn, copy: _Copy, exc: BaseException) -> None:
+    if held.ended:
+        return
+    try:
+        await turn.run(copy.end, exc)
+    except Exception:
+        if isinstance(exc, Exception):
+            raise  # most often exc itself, as Django's class
+        logger.warning("A COPY could not be ended properly after %s", type(exc).__name__, exc_info=True)
+
+
+def _read(driver_copy: Any, raw: bool) -> list[Any]:
+    batch: list[Any] = driver_copy.connection.wait(_ready(driver_copy, raw))
+    return batch
+
+
+def _ready(driver_copy: Any, raw: bool) -> Generator[Any, Any, list[Any]]:
+    # psycopg's read() and read_row() wait row by row, and each wait would be a switch.
+    batch: list[Any] = []
+    while len(batch) < _BATCH:
+        if raw:
+            block = yield from driver_copy._read_gen()
+            row = bytes(block) or None
+        else:
+            row = yield from driver_copy._read_row_gen()
+        if row is None:
+            break
+        batch.append(row)
+    return batch

@@ -1,0 +1,147 @@
+"""`cursor()`: SQL by hand through Django's own cursor wrappers."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Literal, TypeAlias, overload
+
+from django.db import DEFAULT_DB_ALIAS, connections
+
+from turbo_orm.bridge.held import Held
+from turbo_orm.sql import copy
+
+__all__ = ["AsyncCursor", "cursor"]
+
+Params: TypeAlias = "Sequence[Any] | Mapping[str, Any] | None"
+
+
+@asynccontextmanager
+async def cursor(using: str | None = None) -> AsyncIterator[AsyncCursor]:
+    """Open a cursor on the database *using* for the length of an ``async with`` block.
+
+    Inside `atomic()` it works on the block's connection, in its transaction. Outside it has a
+    connection of its own until the end, in autocommit mode.
+    """
+    async with Held("cursor()") as held:
+        opened = await held.run(_open, using or DEFAULT_DB_ALIAS)
+        try:
+            yield AsyncCursor(held, opened)
+        finally:
+            opened.close()
+
+
+def _open(alias: str) -> Any:
+    return connections[alias].cursor()
+
+
+class AsyncCursor:
+    """Django's cursor with methods to await; `execute_wrapper()` and ``connection.queries`` work.
+
+    Errors are Django's (``django.db.utils.Error`` and below).
+    https://docs.djangoproject.com/en/stable/topics/db/sql/#executing-custom-sql-directly
+    """
+
+    def __init__(self, held: Held, opened: Any) -> None:
+        self._held = held
+        self._fetching = opened
+        self._connection = opened.db
+        self._driver_cursor = opened.cursor
+
+    def __repr__(self) -> str:
+        state = "closed" if self._driver_cursor.closed else "open"
+        return f"<AsyncCursor {state} on {self._connection.alias!r}>"
+
+    @property
+    def description(self) -> Any:
+        """The columns of the result as PEP 249 has them, or None if there is no result."""
+        return self._driver_cursor.description
+
+    @property
+    def rowcount(self) -> int:
+        """How many rows the last statement returned or changed; -1 if there is no such number."""
+        count: int = self._driver_cursor.rowcount
+        return count
+
+    async def execute(self, sql: str, params: Params = None) -> AsyncCursor:
+        """Execute *sql*, and return this cursor, so that a fetch can follow."""
+        await self._held.run(lambda: self._wrapped().execute(sql, params))
+        return self
+
+    async def executemany(self, sql: str, param_list: Iterable[Any]) -> AsyncCursor:
+        """Execute *sql* with each of *param_list*, and return this cursor."""
+        await self._held.run(lambda: self._wrapped().executemany(sql, param_list))
+        return self
+
+    async def callproc(self, name: str, params: Sequence[Any] | None = None) -> AsyncCursor:
+        """Call the function *name* of the database, and return this cursor."""
+        await self._held.run(lambda: self._wrapped().callproc(name, params))
+        return self
+
+    def _wrapped(self) -> Any:
+        # Anew each time: logging may have been switched on or off since.
+        return self._connection._prepare_cursor(self._driver_cursor)
+
+    # The rows have arrived with the result: fetching them waits for nothing.
+
+    async def fetchone(self) -> Any:
+        """Return the next row, or None."""
+        return self._fetching.fetchone()
+
+    async def fetchmany(self, size: int | None = None) -> list[Any]:
+        """Return the next *size* rows (default: one), fewer at the end."""
+        return list(self._fetching.fetchmany() if size is None else self._fetching.fetchmany(size))
+
+    async def fetchall(self) -> list[Any]:
+        """Return all rows that are left."""
+        return list(self._fetching.fetchall())
+
+    async def __aiter__(self) -> AsyncIterator[Any]:
+        while (row := self._fetching.fetchone()) is not None:
+            yield row
+
+    async def copy_in(
+        self,
+        sql: str,
+        rows: copy.Rows,
+        params: Params = None,
+        *,
+        types: Sequence[int | str] | None = None,
+    ) -> int:
+        """Send *rows* to the ``COPY ... FROM STDIN`` statement *sql*; return their number.
+
+        *rows* is an iterable or an async iterable of sequences of values, or of blocks of bytes
+        or text in the statement's format. *types* are the columns' types, by name or OID; the
+        binary format needs them. If *rows* raises, nothing is copied.
+
+        Inside `atomic()` other queries of the block wait until the COPY ends; *rows* may not
+        query on the block's connection itself.
+        """
+        return await copy.copy_in(self._held, self._connection, self._driver_cursor, sql, rows, params, types)
+
+    @overload
+    def copy_out(
+        self, sql: str, params: Params = None, *, types: Sequence[int | str] | None = None
+    ) -> AsyncGenerator[tuple[Any, ...], None]: ...
+    @overload
+    def copy_out(
+        self, sql: str, params: Params = None, *, raw: Literal[True]
+    ) -> AsyncGenerator[bytes, None]: ...
+    def copy_out(
+        self,
+        sql: str,
+        params: Params = None,
+        *,
+        types: Sequence[int | str] | None = None,
+        raw: bool = False,
+    ) -> AsyncGenerator[Any, None]:
+        """Yield what the ``COPY ... TO STDOUT`` statement *sql* sends.
+
+        That is a tuple per row: of Python values if *types* names the columns' types, else of
+        strings. With *raw* it is blocks of bytes in the statement's format, which may be any.
+        Leaving the loop early stops the server.
+
+        Inside `atomic()` other queries of the block wait until the COPY ends; the body of the
+        loop may not query on the block's connection itself.
+        """
+        return copy.copy_out(self._held, self._connection, self._driver_cursor, sql, params, types, raw)

@@ -1,0 +1,68 @@
+"""For tests: the queries async code executes."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+from django.db import DEFAULT_DB_ALIAS, connections
+
+from turbo_orm.bridge.querylog import Recorder, recorders
+
+__all__ = ["assert_num_queries", "capture_queries"]
+
+
+class capture_queries:  # noqa: N801 - used like a function, as contextlib's classes are
+    """Collect the statements executed on the database *using* in a ``with`` block.
+
+    ``with capture_queries() as queries:`` gives a list which grows as the block runs, of
+    dictionaries with the keys ``sql`` and ``time``, as in ``connection.queries``. It has what
+    the a-methods, `run_sync()` and `cursor()` execute in this task and the tasks it starts,
+    also inside an `atomic()` block entered before. It does no I/O itself.
+    """
+
+    def __init__(self, using: str = DEFAULT_DB_ALIAS) -> None:
+        connections.settings[using]  # an unknown alias is an error now
+        self._using = using
+        self._recorders: list[Recorder] = []
+
+    def __enter__(self) -> list[dict[str, str]]:
+        recorder = Recorder(self._using)
+        self._recorders.append(recorder)
+        recorders.set((*recorders.get(), recorder))
+        return recorder.queries
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        recorder = self._recorders.pop()
+        recorder.active = False  # for tasks that go on after the block
+        recorders.set(tuple(each for each in recorders.get() if each is not recorder))
+
+
+class assert_num_queries(capture_queries):  # noqa: N801
+    """Expect *num* statements in a ``with`` block: `assertNumQueries()` for async code.
+
+    Raises `AssertionError`, with the statements in its message, when there were more or fewer.
+    """
+
+    def __init__(self, num: int, using: str = DEFAULT_DB_ALIAS) -> None:
+        super().__init__(using)
+        self._num = num
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        queries = self._recorders[-1].queries
+        super().__exit__(exc_type, exc, traceback)
+        if exc_type is not None or len(queries) == self._num:
+            return
+        listed = "\n".join(f"{number}. {query['sql']}" for number, query in enumerate(queries, start=1))
+        raise AssertionError(
+            f"{len(queries)} queries executed, {self._num} expected\nCaptured queries were:\n{listed}"
+        )
