@@ -7,7 +7,7 @@ import sys
 from django.core.exceptions import ImproperlyConfigured
 
 from turbo_orm import atomic_requests, instance, loading, related
-from turbo_orm.bridge import handler, user_code
+from turbo_orm.bridge import greenlets, handler, user_code
 
 __all__ = ["install"]
 
@@ -23,6 +23,7 @@ def install() -> None:
     if _installed:
         return
     _refuse_green_threads()
+    greenlets.watch_collections()
     handler.install()
     user_code.install()
     instance.install()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,7 +13,9 @@ import pytest
 from django.db import connection
 
 from tests.project.library.models import Author, Book, BookQuerySet, Person, Tag
-from turbo_orm import AsyncQuerySet, run_sync
+from tests.runtime.support import assert_pool_is_clean, query
+from turbo_orm import AsyncQuerySet, on_commit, run_sync
+from turbo_orm.errors import BridgeError
 
 
 def test_migrations_can_name_a_manager_made_by_as_manager():
@@ -63,3 +68,37 @@ async def test_counting_through_a_filtering_manager_counts_what_it_shows():
     await ann.friends.aset([await Person.everyone.acreate(name="Bob", alive=False)])
     assert await ann.friends.acount() == 1
     assert await ann.friends(manager="living").acount() == 0
+
+
+@pytest.mark.filterwarnings("ignore:.*was deleted while still open:ResourceWarning")
+async def test_an_abandoned_iterator_found_by_the_garbage_collector(monkeypatch: pytest.MonkeyPatch):
+    # Switching greenlets inside a collection crashed Python; and the cursor, gone from memory, was
+    # still open on the connection when the next operation got it.
+    ignored: list[BaseException | None] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: ignored.append(unraisable.exc_value))
+    await Tag.objects.abulk_create([Tag(label=f"tag-{number}") for number in range(9)])
+
+    def abandon() -> None:
+        rows = Tag.objects.iterator(chunk_size=2)
+        next(rows)
+        cycle: list[Any] = [rows]
+        cycle.append(cycle)
+
+    def work() -> int:
+        abandon()
+        gc.collect()
+        return len(Tag.objects.all())
+
+    for _ in range(2):
+        assert await asyncio.gather(*[run_sync(work) for _ in range(2)]) == [9, 9]
+    assert len(ignored) == 4
+    assert {type(exc) for exc in ignored} == {BridgeError}
+    assert "garbage collector" in str(ignored[0])
+    await assert_pool_is_clean()
+    open_cursors = "SELECT count(*) FROM pg_cursors WHERE name LIKE '_django_curs%%'"
+    assert await run_sync(query, open_cursors, []) == [(0,)]
+
+
+async def test_on_commit_refuses_what_can_not_be_called():
+    with pytest.raises(TypeError, match="must be a callable"):
+        await on_commit(None)  # type: ignore[arg-type]

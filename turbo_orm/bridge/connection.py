@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
-from weakref import WeakSet, ref
+from weakref import ref
 
 import psycopg
 from psycopg import pq
@@ -57,8 +58,8 @@ class BridgedConnection(psycopg.Connection[Any]):
         self.__dict__ = aconn.__dict__
         self._aconn: psycopg.AsyncConnection[Any] | None = aconn
         self._cursor_factory = cursor_factory
-        self._gate = _Gate(aconn.lock)
-        self._named: WeakSet[Any] | None = None
+        self._gate: AbstractContextManager[None] = _Gate(aconn.lock)
+        self._named: list[Any] = []
         self._pool_ = pool
         self._scope = scope
         self._wrapper = ref(wrapper)
@@ -100,17 +101,20 @@ class BridgedConnection(psycopg.Connection[Any]):
             self.pgconn.finish()
 
     def note_server_cursor(self, cursor: Any) -> None:
-        """Remember a named cursor: left open, it would outlive the operation on the server."""
-        if self._named is None:
-            self._named = WeakSet()
-        self._named.add(cursor)
+        """Remember a named cursor: left open, it would outlive the operation on the server.
+
+        Even if the cursor object does not live that long.
+        """
+        if self._named:
+            self._named = [known for known in self._named if not known.closed]
+        self._named.append(cursor)
 
     async def release(self) -> None:
         """Give the async connection back, and refuse to serve from now on."""
         aconn = self._aconn
         if aconn is None:
             return
-        soiled = self._named is not None and any(not cursor.closed for cursor in self._named)
+        soiled = any(not cursor.closed for cursor in self._named)
         self.die()
         await give_back(aconn, self._pool_, soiled=soiled)
 
@@ -132,6 +136,8 @@ class BridgedConnection(psycopg.Connection[Any]):
         """Stop sharing the async connection's state: whoever holds this object holds nothing."""
         self.__dict__ = {**self.__dict__, "pgconn": _dead_pgconn(), "_pool": None}
         self._aconn = None
+        self._gate = nullcontext()
+        self._named = []
 
 
 class _Gate:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 from asyncio import CancelledError, _get_running_loop, _set_running_loop
 from collections.abc import Awaitable, Callable, Iterator
@@ -18,7 +19,7 @@ from turbo_orm.errors import BridgeError
 if TYPE_CHECKING:
     from turbo_orm.bridge.scopes import Scope
 
-__all__ = ["BridgeGreenlet", "await_only", "current_bridge", "drive", "loop_visible"]
+__all__ = ["BridgeGreenlet", "await_only", "current_bridge", "drive", "loop_visible", "watch_collections"]
 
 T = TypeVar("T")
 
@@ -48,20 +49,48 @@ def await_only(awaitable: Awaitable[T]) -> T:
     Raises `BridgeError` outside the bridge.
     """
     bridge = current_bridge()
-    if bridge is None or bridge.closing:
-        if asyncio.iscoroutine(awaitable):
-            awaitable.close()
-        raise BridgeError(
-            "This would wait for the database, but nothing can await it here: "
-            + (
-                "the code does not run inside run_sync() or one of the a-methods. "
-                "Call it through `await turbo_orm.run_sync(...)`."
-                if bridge is None
-                else "the coroutine that ran this operation is being destroyed. "
-                "Await it to its end, or cancel its task."
-            )
-        )
+    if bridge is None or bridge.closing or _collector is not None:
+        reason = _why_not(bridge)
+        if reason is not None:
+            if asyncio.iscoroutine(awaitable):
+                awaitable.close()
+            raise BridgeError(f"This would wait for the database, but nothing can await it here: {reason}")
+    assert bridge is not None
     return cast(T, bridge.parent.switch(awaitable))
+
+
+def _why_not(bridge: BridgeGreenlet | None) -> str | None:
+    if bridge is None:
+        return (
+            "the code does not run inside run_sync() or one of the a-methods. "
+            "Call it through `await turbo_orm.run_sync(...)`."
+        )
+    if bridge.closing:
+        return (
+            "the coroutine that ran this operation is being destroyed. "
+            "Await it to its end, or cancel its task."
+        )
+    if _collector == threading.get_ident():
+        return (
+            "the garbage collector runs, and an iterator() or a cursor it found abandoned wants "
+            "to close its server-side cursor. Exhaust or close it yourself."
+        )
+    return None
+
+
+#: The thread in which the garbage collector is at work. To leave a greenlet in the middle of that,
+#: from a finalizer, is to pull the collector's lists away under its feet: Python crashes.
+_collector: int | None = None
+
+
+def watch_collections() -> None:
+    """Have `await_only` know when the garbage collector runs."""
+    gc.callbacks.append(_note_collection)
+
+
+def _note_collection(phase: str, info: dict[str, int]) -> None:
+    global _collector
+    _collector = threading.get_ident() if phase == "start" else None
 
 
 @contextmanager
