@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -56,8 +56,7 @@ def sessions(observer: psycopg.Connection[Any]) -> list[Any]:
     """The sessions on the test databases, as ``(pid, state, query)``."""
     names = [connections[alias].settings_dict["NAME"] for alias in connections]
     return observer.execute(
-        "SELECT pid, state, query FROM pg_stat_activity"
-        " WHERE datname = ANY(%s) AND application_name <> %s",
+        "SELECT pid, state, query FROM pg_stat_activity WHERE datname = ANY(%s) AND application_name <> %s",
         [names, JANITOR],
     ).fetchall()
 
@@ -74,7 +73,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 @pytest.fixture(autouse=True)
 def _tidy(
     observer: psycopg.Connection[Any],
-    janitors: list[psycopg.Connection[Any]],
+    empty_tables: Callable[[], None],
     request: pytest.FixtureRequest,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[None]:
@@ -94,10 +93,22 @@ def _tidy(
     # The server notices a closed socket a moment after the client closed it.
     deadline = time.monotonic() + 5
     while left := sessions(observer):
-        assert time.monotonic() < deadline, f"the test left sessions behind: {left}"
+        if time.monotonic() > deadline:
+            # They would also fail the tests that follow.
+            pids = [pid for pid, *_ in left]
+            observer.execute("SELECT pg_terminate_backend(pid) FROM unnest(%s::int[]) AS pid", [pids])
+            pytest.fail(f"the test left sessions behind: {left}")
         time.sleep(0.005)
-    for janitor in janitors:
-        janitor.execute(_emptying())
+    empty_tables()
+
+
+@pytest.fixture(scope="session")
+def empty_tables(janitors: list[psycopg.Connection[Any]]) -> Callable[[], None]:
+    def empty() -> None:
+        for janitor in janitors:
+            janitor.execute(_emptying())
+
+    return empty
 
 
 @lru_cache(maxsize=1)
@@ -108,8 +119,8 @@ def _emptying() -> str:
     tables = {model._meta.db_table for model in (*library, *through)}
     statements = [f'DELETE FROM "{table}"' for table in sorted(tables | {"auth_group"})]
     # Constraints are checked at the end, as Django declares them DEFERRABLE.
-    statements += [
+    statements.append(
         "SELECT setval(oid::regclass, 1, false) FROM pg_class"
         " WHERE relkind = 'S' AND (relname LIKE 'library\\_%' OR relname LIKE 'auth\\_group\\_%')"
-    ]
+    )
     return f"BEGIN; {'; '.join(statements)}; COMMIT"
