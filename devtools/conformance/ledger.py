@@ -67,6 +67,7 @@ class Ledger:
             elif not counts["bridged"]:
                 yield f"{mode}: no test waited for the database through the bridge, so nothing was proved."
             if counts["blocking"]:
-                yield f"{mode}: {counts['blocking']} waits on a sync connection blocked the event loop."
+                where = "\n".join(dict.fromkeys(self.runs[mode].blocking))
+                yield f"{mode}: {counts['blocking']} waits on a sync connection blocked the loop:\n{where}"
             if mode == "verbs" and counts["executed"] and not counts["verbs"]:
                 yield "verbs: no async verb was called."

@@ -33,6 +33,8 @@ class Run:
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     #: Sums of what the processes counted: ``executed``, ``bridged``, ``blocking``...
     counts: Counter[str] = field(default_factory=Counter)
+    #: Where the event loop was blocked, as stacks.
+    blocking: list[str] = field(default_factory=list)
     #: Whether the process came to its end.
     complete: bool = False
     #: The last words of a process that did not.
@@ -42,6 +44,7 @@ class Run:
         """Take in the outcomes and counts of *other*."""
         self.outcomes.update(other.outcomes)
         self.counts.update(other.counts)
+        self.blocking += other.blocking
 
     def by_label(self) -> dict[str, dict[str, Outcome]]:
         """Return the outcomes of each test package."""
@@ -62,6 +65,9 @@ def read_run(lines: Iterable[str]) -> Run:
         if "summary" in event:
             run.counts.update(event["summary"])
             run.complete = True
+            continue
+        if "blocking" in event:
+            run.blocking.append(event["blocking"])
             continue
         outcome = Outcome(event["status"], event["detail"])
         known = run.outcomes.get(event["test"])

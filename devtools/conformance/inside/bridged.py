@@ -11,7 +11,7 @@ from django.db import connections
 from django.test import SimpleTestCase
 
 from devtools.conformance.inside.counting import counted
-from devtools.conformance.inside.recording import PlainRunner, write_summary
+from devtools.conformance.inside.recording import PlainRunner, write_blocking, write_summary
 from devtools.conformance.inside.session import Session
 
 __all__ = ["BridgedRunner"]
@@ -86,7 +86,7 @@ class BridgedRunner(PlainRunner):
         _session = session = Session()
         try:
             _hand_over_connections()
-            with counted() as waits, _bridged_calls():
+            with counted(write_blocking) as waits, _bridged_calls():
                 result = super().run_suite(suite, **kwargs)
                 session.close()
         finally:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+import traceback
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,8 @@ import psycopg
 from turbo_orm.bridge.connection import BridgedConnection
 
 __all__ = ["Waits", "counted"]
+
+_FRAMES = 25
 
 
 @dataclass
@@ -28,8 +31,11 @@ class Waits:
 
 
 @contextmanager
-def counted() -> Iterator[Waits]:
-    """Count from now on; the thread that enters is the event loop's."""
+def counted(on_blocking: Callable[[str], None]) -> Iterator[Waits]:
+    """Count from now on; the thread that enters is the event loop's.
+
+    *on_blocking* is given the stack of each wait that blocks it.
+    """
     waits = Waits()
     loop_thread = threading.get_ident()
     bridged_wait, sync_wait = BridgedConnection.wait, psycopg.Connection.wait
@@ -42,6 +48,7 @@ def counted() -> Iterator[Waits]:
     def count() -> None:
         if threading.get_ident() == loop_thread:
             waits.blocking += 1
+            on_blocking("".join(traceback.format_stack(limit=_FRAMES)))
         else:
             waits.threads += 1
 

@@ -5,21 +5,26 @@ from __future__ import annotations
 import json
 import os
 import unittest
-from typing import Any, TextIO
+from typing import Any
 
 from django.test.runner import DiscoverRunner
 
-__all__ = ["PlainRunner", "RecordingResult", "write_summary"]
+__all__ = ["PlainRunner", "RecordingResult", "write_blocking", "write_summary"]
 
 
-def _output() -> TextIO:
-    return open(os.environ["CONFORMANCE_OUTPUT"], "a", encoding="utf-8")
+def _write(line: dict[str, Any]) -> None:
+    with open(os.environ["CONFORMANCE_OUTPUT"], "a", encoding="utf-8") as output:
+        output.write(json.dumps(line) + "\n")
 
 
 def write_summary(**counts: int) -> None:
     """Write the last line, without which a run counts as crashed."""
-    with _output() as output:
-        output.write(json.dumps({"summary": counts}) + "\n")
+    _write({"summary": counts})
+
+
+def write_blocking(stack: str) -> None:
+    """Write where the event loop was blocked."""
+    _write({"blocking": stack})
 
 
 class RecordingResult(unittest.TextTestResult):
@@ -28,8 +33,9 @@ class RecordingResult(unittest.TextTestResult):
     def _record(self, test: unittest.TestCase, status: str, detail: Any = "") -> None:
         if not isinstance(detail, str):
             detail = self._exc_info_to_string(detail, test)  # type: ignore[attr-defined]
-        with _output() as output:
-            output.write(json.dumps({"test": test.id(), "status": status, "detail": detail}) + "\n")
+        # A subtest's id contains its parameters, and with them addresses of this run.
+        case = getattr(test, "test_case", test)
+        _write({"test": case.id(), "status": status, "detail": detail})
 
     def startTest(self, test: unittest.TestCase) -> None:  # noqa: N802 (unittest's name)
         super().startTest(test)

@@ -1,13 +1,14 @@
-"""Settings of Django's test suite on PostgreSQL; see `tests/test_sqlite.py` of its source distribution."""
+"""Settings of Django's test suite on PostgreSQL: those of its own `test_sqlite.py`, and our databases."""
 
 from __future__ import annotations
 
+import importlib
 import os
 from typing import Any
 
 from psycopg.conninfo import conninfo_to_dict
 
-__all__ = ["DATABASES", "DEFAULT_AUTO_FIELD", "PASSWORD_HASHERS", "SECRET_KEY", "TEST_RUNNER", "USE_TZ"]
+__all__ = ["DATABASES", "TEST_RUNNER"]
 
 
 def _database(variable: str) -> dict[str, Any]:
@@ -19,8 +20,7 @@ def _database(variable: str) -> dict[str, Any]:
 
 
 DATABASES = {"default": _database("CONFORMANCE_DATABASE"), "other": _database("CONFORMANCE_OTHER_DATABASE")}
-SECRET_KEY = "django_tests_secret_key"
-PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-DEFAULT_AUTO_FIELD = "django.db.models.AutoField"
-USE_TZ = False
 TEST_RUNNER = os.environ["CONFORMANCE_RUNNER"]
+
+_theirs = vars(importlib.import_module("test_sqlite"))
+globals().update({name: _theirs[name] for name in _theirs if name.isupper() and name != "DATABASES"})
