@@ -35,12 +35,12 @@ async def call(owner: Any, name: str, /, *args: Any, **kwargs: Any) -> Any:
     return await run_sync(getattr(owner, name), *args, **kwargs)
 
 
-async def fetch(queryset: QuerySet[Any, Any] | RawQuerySet) -> list[Any]:
+async def fetch(queryset: QuerySet[Any, Any] | RawQuerySet[Any]) -> list[Any]:
     """Return the rows of *queryset*, filling its result cache as ``list()`` does."""
     internals: Any = queryset
     prefetches_due = internals._prefetch_related_lookups and not internals._prefetch_done
     if internals._result_cache is None or prefetches_due:
-        await fetch_with_prefetches(queryset)
+        await fetch_with_prefetches(internals)
     rows: list[Any] = internals._result_cache
     return rows
 
@@ -55,6 +55,7 @@ async def stream(queryset: QuerySet[Any, Any], chunk_size: int) -> AsyncGenerato
     rows: Iterator[Any] | None = None
     try:
         rows = await held.run(lambda: iter(queryset.iterator(chunk_size=chunk_size)))
+        held.keep(rows)
         while chunk := await held.run(_take, rows, chunk_size):
             for row in chunk:
                 yield row

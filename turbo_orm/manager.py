@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import AsyncIterator
 from typing import Any
 
 from django.db.models import Manager, Model, QuerySet
@@ -55,6 +56,10 @@ class AsyncManager(Manager.from_queryset(AsyncQuerySet)):  # type: ignore[misc]
     def contribute_to_class(self, cls: type[Model], name: str) -> None:
         super().contribute_to_class(cls, name)
         instance.adopt(cls)
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        """Iterate over all rows the manager would return: ``async for row in objects.all()``."""
+        return self.get_queryset().__aiter__()  # type: ignore[no-any-return]
 
     async def adelete(self) -> tuple[int, dict[str, int]]:
         """Delete all rows the manager would return: ``objects.all().adelete()``."""

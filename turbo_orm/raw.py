@@ -12,14 +12,14 @@ from turbo_orm import execution
 __all__ = ["AsyncRawQuerySet"]
 
 
-class AsyncRawQuerySet(RawQuerySet):
+class AsyncRawQuerySet(RawQuerySet):  # type: ignore[type-arg]  # not subscriptable at runtime
     """A `RawQuerySet` that is fetched without a thread.
 
     https://docs.djangoproject.com/en/stable/topics/db/sql/
     """
 
     @classmethod
-    def adopt(cls, rows: RawQuerySet) -> AsyncRawQuerySet:
+    def adopt(cls, rows: RawQuerySet[Any]) -> AsyncRawQuerySet:
         """Return *rows*, made by Django, as an object of this class."""
         rows.__class__ = cls
         assert isinstance(rows, cls)
