@@ -77,6 +77,8 @@ class Pool(AsyncConnectionPool[AsyncConnection[Any]]):
         await self.open()
         if self.warm_size:
             await self.putconn(await self.getconn())
+            # resize() opens the difference to the former minimum: count what is open already.
+            self._min_size = min(self._nconns, self.warm_size)
             await self.resize(self.warm_size, self.max_size)
 
     @classmethod

@@ -1,0 +1,195 @@
+"""Pools: sizes, ends, and one clear error for each thing that can be wrong with a database."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+from django.db import OperationalError, connections
+from django.test import override_settings
+
+from tests.project.library.models import Author
+from tests.runtime.conftest import sessions
+from tests.runtime.support import assert_pool_is_clean, backend_pid, pool
+from turbo_orm import atomic, close_pools, open_pools, run_sync
+from turbo_orm.conf import get_config
+from turbo_orm.db import pools
+from turbo_orm.errors import UnsupportedDatabaseError
+
+
+@pytest.fixture
+def alias(django_databases: None) -> Iterator[Any]:
+    """Make an alias ``extra`` of the default database with other settings."""
+
+    def make(**changes: Any) -> str:
+        connections.settings["extra"] = {**connections["default"].settings_dict, **changes}
+        return "extra"
+
+    yield make
+    connections.settings.pop("extra", None)
+    if hasattr(connections._connections, "extra"):
+        del connections["extra"]
+
+
+def unused_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port
+
+
+async def test_a_missing_server_is_reported_at_once(alias: Any) -> None:
+    rows = Author.objects.using(alias(HOST="127.0.0.1", PORT=str(unused_port())))
+    outcomes = await asyncio.gather(*[rows.acount() for _ in range(5)], return_exceptions=True)
+    for outcome in outcomes:
+        assert isinstance(outcome, OperationalError)
+        assert "refused" in str(outcome)
+    with pytest.raises(OperationalError, match="refused"):
+        async with atomic(using="extra"):
+            await rows.acount()
+
+
+async def test_a_server_that_comes_back_is_used_at_once(alias: Any, monkeypatch: Any) -> None:
+    rows = Author.objects.using(alias())
+    connect = pools.Pool._connect
+
+    async def refuse(self: Any, timeout: float | None = None) -> Any:
+        self.connection_class = Refusing
+        return await connect(self, timeout)
+
+    class Refusing(pools.AsyncConnection[Any]):
+        @classmethod
+        async def connect(cls, *args: Any, **kwargs: Any) -> Any:
+            import psycopg
+
+            raise psycopg.OperationalError("connection refused")
+
+    monkeypatch.setattr(pools.Pool, "_connect", refuse)
+    with pytest.raises(OperationalError, match="refused"):
+        await rows.acount()
+    monkeypatch.undo()
+    for found in pools._loops[asyncio.get_running_loop()].pools.values():
+        found.connection_class = pools.AsyncConnection
+    assert await rows.acount() == 0
+
+
+async def test_an_exhausted_pool_times_out(alias: Any) -> None:
+    rows = Author.objects.using(alias(OPTIONS={"pool": {"max_size": 1, "timeout": 0.1}}))
+    release = asyncio.Event()
+
+    async def hold(held: asyncio.Event) -> None:
+        async with atomic(using="extra"):
+            await rows.acount()
+            held.set()
+            await release.wait()
+
+    held = asyncio.Event()
+    task = asyncio.create_task(hold(held))
+    await held.wait()
+    with pytest.raises(OperationalError, match=r"couldn't get a connection after 0\.10 sec"):
+        await rows.acount()
+    release.set()
+    await task
+    assert await rows.acount() == 0
+
+
+async def test_a_bounded_queue(alias: Any) -> None:
+    rows = Author.objects.using(alias(OPTIONS={"pool": {"max_size": 1, "max_waiting": 1}}))
+    outcomes = await asyncio.gather(*[rows.acount() for _ in range(10)], return_exceptions=True)
+    refused = [outcome for outcome in outcomes if isinstance(outcome, OperationalError)]
+    assert refused
+    assert outcomes.count(0) + len(refused) == 10
+    assert "waiting" in str(refused[0])
+
+
+async def test_another_database_is_refused_by_name(alias: Any) -> None:
+    rows = Author.objects.using(alias(ENGINE="django.db.backends.sqlite3", NAME=":memory:", OPTIONS={}))
+    with pytest.raises(UnsupportedDatabaseError, match="'extra' uses sqlite"):
+        await rows.acount()
+    with pytest.raises(UnsupportedDatabaseError):
+        async with atomic(using="extra"):
+            pass
+    assert await Author.objects.acount() == 0
+    assert "library_author" in str(await run_sync(lambda: str(rows.query)))
+
+
+async def test_open_pools_fills_them(observer: Any) -> None:
+    await open_pools("default")
+    assert pool().get_stats()["pool_size"] >= 1
+    for _ in range(200):
+        if len(sessions(observer)) == 2:
+            break
+        await asyncio.sleep(0.01)
+    assert len(sessions(observer)) == 2
+    await Author.objects.acount()
+    assert len(sessions(observer)) == 2
+
+
+async def test_open_pools_reports_a_missing_server(alias: Any) -> None:
+    import psycopg
+
+    with pytest.raises(psycopg.OperationalError, match="refused"):
+        await open_pools(alias(HOST="127.0.0.1", PORT=str(unused_port())))
+
+
+async def test_queries_after_close_pools_open_new_ones(observer: Any) -> None:
+    first = await run_sync(backend_pid)
+    await close_pools()
+    await close_pools()
+    assert await run_sync(backend_pid) != first
+
+
+async def test_closing_while_in_use() -> None:
+    async with atomic():
+        await Author.objects.acreate(name="x")
+        await close_pools()
+        await Author.objects.acreate(name="y")
+    assert await Author.objects.acount() == 2
+    await assert_pool_is_clean()
+
+
+async def test_somebody_cancels_every_task() -> None:
+    """The pool's workers die with the rest; the next query gets a new pool."""
+    await Author.objects.acount()
+    for task in asyncio.all_tasks() - {asyncio.current_task()}:
+        task.cancel()
+    await asyncio.sleep(0.01)
+    assert await asyncio.gather(*[Author.objects.acount() for _ in range(3)]) == [0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [(["POOL"], "must be a dictionary"), ({"POOLS": {}}, "unknown keys: POOLS.*POOL")],
+)
+def test_bad_settings(given: Any, message: str) -> None:
+    with override_settings(TURBO_ORM=given), pytest.raises(ImproperlyConfigured, match=message):
+        get_config()
+
+
+def test_checks() -> None:
+    from django.core.checks import run_checks
+
+    assert [found for found in run_checks() if (found.id or "").startswith("turbo_orm.E")] == []
+    with override_settings(TURBO_ORM={"NO": 1}):
+        assert "turbo_orm.E001" in [found.id for found in run_checks()]
+    with override_settings(DATABASE_ROUTERS=[_EverythingInSqlite()]):
+        connections.settings["sqlite"] = {
+            **connections["default"].settings_dict,
+            "ENGINE": "django.db.backends.sqlite3",
+        }
+        try:
+            from turbo_orm.checks import check_databases
+
+            found = check_databases(None)
+        finally:
+            del connections.settings["sqlite"]
+    assert "library.Author has an AsyncManager" in str([warning.msg for warning in found])
+
+
+class _EverythingInSqlite:
+    def db_for_read(self, model: Any, **hints: Any) -> str:
+        return "sqlite"
