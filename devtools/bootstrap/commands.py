@@ -24,6 +24,9 @@ COMMANDS = {
         ("dev",), "pytest", (), "run the tests on a private PostgreSQL; takes pytest's arguments"
     ),
     "matrix": Command(("matrix",), "nox", (), "run the tests over Pythons and Djangos (nox)"),
+    "conformance": Command(
+        ("demo",), "devtools.conformance", (), "run Django's own tests through turbo_orm, and compare"
+    ),
     "types": Command(("types",), "devtools.types", (), "type checkers over the generated types, as a table"),
     "lint": Command(("dev",), "devtools.lint", (), "ruff, mypy and pyright"),
 }
@@ -31,9 +34,9 @@ COMMANDS = {
 
 def usage() -> str:
     lines = ["usage: python3 dev.py COMMAND [its arguments]", ""]
-    lines += [f"  {name:<8}{command.help}" for name, command in COMMANDS.items()]
+    lines += [f"  {name:<12}{command.help}" for name, command in COMMANDS.items()]
     lines += [
-        "  pythons list the Pythons of this machine",
+        "  pythons     list the Pythons of this machine",
         "",
         "DATABASE_URL=postgresql://...  use that server instead of a private one",
         "TURBO_DEV_PYTHON=/path/python  use that Python (3.10 or newer)",

@@ -53,4 +53,6 @@ def print_result(ledger: Ledger) -> int:
     for fault in ledger.faults():
         failures += 1
         print(f"FAULT {fault}")
+    passed = sum(comparison.numbers["passed"] for comparison in ledger.comparisons)
+    print(f"\n{passed} passed, {failures} failed")  # the line `.ci/run` counts
     return failures

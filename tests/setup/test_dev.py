@@ -33,7 +33,7 @@ def dev(
 def test_without_a_command_it_lists_them() -> None:
     result = dev()
     assert result.returncode == 2
-    assert all(f"  {name:<8}{command.help}" in result.stderr for name, command in COMMANDS.items())
+    assert all(f"  {name:<12}{command.help}" in result.stderr for name, command in COMMANDS.items())
 
 
 def test_help_is_no_error() -> None:
