@@ -144,10 +144,12 @@ async def test_manager_shortcuts() -> None:
     assert (await Author.objects.adelete())[0] == 4
 
 
-@pytest.mark.parametrize(
-    "name",
-    "all filter exclude order_by select_related prefetch_related only defer distinct values values_list".split(),
+CHAINABLE = (
+    "all filter exclude order_by select_related prefetch_related only defer distinct values values_list"
 )
+
+
+@pytest.mark.parametrize("name", CHAINABLE.split())
 def test_manager_has_the_chainable_methods(name: str) -> None:
     arguments = ["groups"] if name.endswith("related") else []
     assert isinstance(getattr(Author.objects, name)(*arguments), AsyncQuerySet)
