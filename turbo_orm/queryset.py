@@ -86,18 +86,14 @@ class AsyncQuerySet(QuerySet[Any, Any]):
 
         return rows()
 
-    async def aiterator(self, chunk_size: int = 2000) -> AsyncGenerator[Any, None]:
+    def aiterator(self, chunk_size: int = 2000) -> AsyncGenerator[Any, None]:
         """Yield the rows from a server-side cursor, *chunk_size* at a time, caching none.
 
         Holds a connection until it ends or is closed; leaving the loop early closes it.
         Raises `ValueError` if *chunk_size* is not positive.
         """
-        rows = execution.stream(self, chunk_size)
-        try:
-            async for row in rows:
-                yield row
-        finally:
-            await rows.aclose()
+        # Not a generator around this one: of two that are collected at once, each is closed.
+        return execution.stream(self, chunk_size)
 
     def raw(self, *args: Any, **kwargs: Any) -> AsyncRawQuerySet:
         return AsyncRawQuerySet.adopt(super().raw(*args, **kwargs))

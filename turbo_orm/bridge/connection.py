@@ -137,6 +137,9 @@ class BridgedConnection(psycopg.Connection[Any]):
         self.__dict__ = {**self.__dict__, "pgconn": _dead_pgconn(), "_pool": None}
         self._aconn = None
         self._gate = nullcontext()
+        for cursor in self._named:
+            # Nothing is left on the server, whatever interrupted it; psycopg would warn of it.
+            cursor._closed = True
         self._named = []
 
 

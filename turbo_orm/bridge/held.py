@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from types import TracebackType
 from typing import TypeVar
 
@@ -22,6 +21,11 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
+#: What open `Held` objects keep alive. Collected together with an abandoned iterator, a sync
+#: generator would be finalised on the spot, where nothing can await what it does at its end.
+_kept: dict[Held, list[object]] = {}
+
+
 class Held:
     """What an iterator or a cursor keeps between its calls: a scope, and so a connection.
 
@@ -30,7 +34,7 @@ class Held:
     a scope of its own, whose connection goes back to the pool in `close()`.
     """
 
-    __slots__ = ("_block", "_gone", "_home", "loop", "subject")
+    __slots__ = ("_block", "_home", "gone", "loop", "subject")
 
     def __init__(self, subject: str, *, own: bool = False) -> None:
         #: What the user called, for messages: "aiterator()".
@@ -39,7 +43,7 @@ class Held:
         self._block = None if own else active_scope(self.loop)
         self._home = Scope(self.loop) if self._block is None else self._block
         #: The connection was given up without awaiting; see `abandon()`.
-        self._gone = False
+        self.gone = False
 
     def __repr__(self) -> str:
         return f"<Held for {self.subject} in {self._home!r}>"
@@ -47,7 +51,7 @@ class Held:
     @property
     def ended(self) -> bool:
         """Whether the connection has gone: the block ended, or this was closed."""
-        return self._gone or self._home.closed
+        return self.gone or self._home.closed
 
     async def run(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run ``fn(*args, **kwargs)`` as one step.
@@ -55,22 +59,20 @@ class Held:
         Raises `LoopMismatchError` in another event loop than the first step's, and
         `ConnectionReleasedError` after the block has ended or `close()`.
         """
-        async with self.turn() as turn:
+        async with Turn(self) as turn:
             return await turn.run(fn, *args, **kwargs)
 
-    @asynccontextmanager
-    async def turn(self) -> AsyncIterator[Turn]:
-        """Keep everybody else from the connection for several steps.
+    async def open_scope(self) -> Scope:
+        """Open a scope which has the connection's turn until it is closed.
 
-        Raises what `run()` raises; in the task that has the turn, other queries on the same
-        connection raise `BlockDeadlockError`.
+        Raises what `run()` raises.
         """
         if asyncio.get_running_loop() is not self.loop:
             raise LoopMismatchError(
                 f"This {self.subject} was started in another event loop, which has its "
                 "connection. Start a new one in this loop."
             )
-        if self._gone:
+        if self.gone:
             raise self._ended_error()
         scope = Scope(self.loop, self._parent())
         try:
@@ -78,10 +80,7 @@ class Held:
         except NoMoreTurns:
             raise self._ended_error() from None
         scope.task = asyncio.current_task()
-        try:
-            yield Turn(self, scope)
-        finally:
-            await scope.close()
+        return scope
 
     def _parent(self) -> Scope:
         # In a block nested in the one this was started in, the turn is that block's.
@@ -103,6 +102,10 @@ class Held:
             "connection has gone back to the pool. Use it inside the block."
         )
 
+    def keep(self, thing: object) -> None:
+        """Keep *thing* from being collected before this is closed."""
+        _kept.setdefault(self, []).append(thing)
+
     async def close(self, last: Callable[[], object] | None = None) -> None:
         """Run *last* as the last step if that is still possible; give an own connection back.
 
@@ -115,6 +118,7 @@ class Held:
             if last is not None and not self.ended:
                 await self.run(last)
         finally:
+            _kept.pop(self, None)
             if self._block is None and not self.ended:
                 await uncancellable(self._give_back())
 
@@ -147,29 +151,45 @@ class Held:
 
         A block's connection is left to the block, which ends its transaction.
         """
+        _kept.pop(self, None)
         if self._block is None and not self.ended:
-            self._gone = True
+            self.gone = True
             self._home.abort()
 
 
 class Turn:
-    """Some consecutive steps of a `Held` that nobody else's come between."""
+    """Some consecutive steps of a `Held` that nobody else's come between.
+
+    In the task that has the turn, other queries on the connection raise `BlockDeadlockError`.
+    (A class, not a generator: generators that wait for each other can be collected together.)
+    """
 
     __slots__ = ("_held", "_scope")
 
-    def __init__(self, held: Held, scope: Scope) -> None:
+    def __init__(self, held: Held) -> None:
         self._held = held
-        self._scope = scope
+
+    async def __aenter__(self) -> Self:
+        self._scope = await self._held.open_scope()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._scope.close()
 
     async def run(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run ``fn(*args, **kwargs)`` as one step of this turn."""
         try:
             return await drive(self._scope, fn, args, kwargs)
         except GeneratorExit:
-            self._held._gone = True  # the coroutine was destroyed: drive() closed the connection
+            self._held.gone = True  # the coroutine was destroyed: drive() closed the connection
             raise
 
     def abort(self) -> None:
         """Close the connection without awaiting, the block's too: its state is unknown."""
-        self._held._gone = True
+        self._held.gone = True
         self._scope.abort()

@@ -72,7 +72,8 @@ async def copy_in(
 ) -> int:
     """Send *rows* to the COPY statement *sql*; return how many the server took."""
     copy = _Copy(connection, cursor)
-    async with held.turn() as turn:
+    held.keep(copy)
+    async with Turn(held) as turn:
         await turn.run(copy.begin, sql, params, types, savepoint=False)
         try:
             async with aclosing(_batches(rows)) as batches:
@@ -134,7 +135,8 @@ async def copy_out(
 ) -> AsyncGenerator[Any, None]:
     """Yield the rows the COPY statement *sql* sends, or their bytes if *raw*."""
     copy = _Copy(connection, cursor)
-    async with held.turn() as turn:
+    held.keep(copy)
+    async with Turn(held) as turn:
         # Leaving early cancels the statement, which costs a transaction without a savepoint.
         await turn.run(copy.begin, sql, params, types, savepoint=True)
         try:
