@@ -4,29 +4,28 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
+import errno
 import platform
 import secrets
-import sys
 import tempfile
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import psycopg
+from django.db.utils import OperationalError
+
 from devtools.demo.console import Console
 from devtools.demo.project import Project
-from devtools.demo.server import APPLICATION_NAME, WebServer, choose_port
+from devtools.demo.requests import request_views
+from devtools.demo.server import WebServer, choose_port
 from devtools.errors import SetupError
-from devtools.postgres import Server, create_database, drop_database, server_from_environment
+from devtools.postgres import ExternalServer, create_database, drop_database, server_from_environment
 from devtools.signals import Terminated, end_cleanly_on_signals, exit_code, uninterrupted
 
 __all__ = ["main"]
 
 _DEFAULT_PORT = 8000
-_AT_ONCE = 100
-_CONNECTIONS = """
-SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = %s
-"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,6 +37,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _run(console, options)
     except SetupError as error:
         console.error(str(error))
+        return 1
+    except (psycopg.OperationalError, OperationalError) as error:
+        reason = str(error).strip().split("\n")[0]
+        console.error(f"The database stopped answering: {reason}")
+        return 1
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        console.error("No disk space is left in the temporary folder: free some and run the demo again.")
         return 1
     except KeyboardInterrupt as stop:
         console.error("interrupted; the database and the servers are gone.")
@@ -68,7 +76,8 @@ def _run(console: Console, options: argparse.Namespace) -> int:
         try:
             return _run_project(console, options, Project(Path(folder), url), port)
         finally:
-            _drop(server, database)
+            if isinstance(server, ExternalServer):  # a private one is thrown away with all it holds
+                _drop(console, server, database)
 
 
 def _versions() -> str:
@@ -80,9 +89,13 @@ def _versions() -> str:
     return ", ".join(described)
 
 
-def _drop(server: Server, database: str) -> None:
+def _drop(console: Console, server: ExternalServer, database: str) -> None:
     with uninterrupted():
-        drop_database(server, database)
+        try:
+            drop_database(server, database)
+        except psycopg.Error as error:
+            reason = str(error).strip().split("\n")[0]
+            console.error(f"The database {database} could not be dropped, drop it by hand: {reason}")
 
 
 def _run_project(console: Console, options: argparse.Namespace, project: Project, port: int) -> int:
@@ -98,7 +111,7 @@ def _run_project(console: Console, options: argparse.Namespace, project: Project
         console.line(f"uvicorn at {web.address}, {_versions()}")
     with web:
         with console.step("Requesting every view"):
-            problems += _request_views(console, project, web)
+            problems += request_views(console, project, web)
         if problems:
             console.error(f"{problems} answers were not right, see above.")
         else:
@@ -118,55 +131,6 @@ def _check_types(console: Console, project: Project) -> int:
         return len(found.errors) + 1
     console.line(f"and Book.objects.filter(titel__icontains=...) is refused: {found.rejection}")
     return len(found.errors)
-
-
-def _request_views(console: Console, project: Project, web: WebServer) -> int:
-    _set_up_django(project)
-    from django.db import connection
-
-    from devtools.demo.checks import checks
-    from devtools.demo.client import fetch, fetch_many
-
-    problems = 0
-    for check in checks():
-        answer = fetch(web.address + check.path, check.body)
-        if answer.status != check.status:
-            wrong: str | None = f"status {answer.status}, not {check.status}"
-        else:
-            wrong = check.wrong(answer.body)
-        problems += wrong is not None
-        shown = answer.body if answer.body.startswith("{") else f"{len(answer.body)} characters of HTML"
-        mark = "ok   " if wrong is None else "WRONG"
-        console.line(
-            f"{mark} {check.method} {check.path} {answer.status} in {answer.milliseconds:.0f} ms: {shown}"
-        )
-        if wrong is not None:
-            console.line(f"      {wrong}")
-    answers = fetch_many(f"{web.address}/dashboard/", _AT_ONCE)
-    good = sum(answer.status == 200 and answer.body == answers[0].body for answer in answers)
-    with connection.cursor() as cursor:
-        cursor.execute(_CONNECTIONS, [APPLICATION_NAME])
-        connections = cursor.fetchone()[0]
-    connection.close()
-    slowest = max(answer.milliseconds for answer in answers)
-    console.line(
-        f"{_mark(good == _AT_ONCE)} {_AT_ONCE} dashboards at once ({_AT_ONCE * 10} queries): "
-        f"{good} right, the last after {slowest:.0f} ms, over {connections} connections"
-    )
-    return problems + (good != _AT_ONCE)
-
-
-def _mark(right: bool) -> str:
-    return "ok" if right else "WRONG"
-
-
-def _set_up_django(project: Project) -> None:
-    """Make the example importable here, where the expected answers are computed."""
-    sys.path.insert(0, str(project.folder))
-    os.environ.update(project.environment)
-    import django
-
-    django.setup()
 
 
 def _serve(console: Console, web: WebServer) -> None:

@@ -121,6 +121,7 @@ class Postgres:
             self._port = _free_port()
             self._process = ServerProcess.start(workspace, self._port, self._settings)
             if self._wait_until_ready(workspace, self._process):
+                _check_loopback(self._port)
                 return
             if "could not bind" not in workspace.log():
                 break
@@ -178,14 +179,19 @@ def _version_options(major: int) -> list[str]:
 
 def _free_port() -> int:
     with socket.socket() as probe:
-        try:
-            probe.bind(("127.0.0.1", 0))
-        except OSError as error:
-            raise SetupError(
-                f"No port can be opened on 127.0.0.1 ({error.strerror}): bring the loopback interface up."
-            ) from None
+        probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def _check_loopback(port: int) -> None:
+    """A container without any network can bind to 127.0.0.1 and yet not connect to it."""
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+    except OSError as error:
+        raise SetupError(
+            f"127.0.0.1 can't be reached ({error.strerror or error}): bring the loopback interface up."
+        ) from None
 
 
 def _last_lines(text: str) -> str:

@@ -168,3 +168,14 @@ def test_a_wrong_answer_is_counted(server: Postgres, tmp_path: Path) -> None:
     assert result.returncode == 1
     assert "WRONG GET /dashboard/" in result.stdout
     assert "answers were not right, see above" in result.stderr
+
+
+def test_a_database_that_dies_is_one_sentence() -> None:
+    with Postgres() as server:
+        process = demo(server, "--once", "--rows", "1500")
+        read_until(process, "[2/6]")
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    *_, cause, left = errors.splitlines()
+    assert cause.startswith("demo: The database turbo_demo_")
+    assert left.startswith(("demo: manage.py ", "demo: The database stopped answering"))

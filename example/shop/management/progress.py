@@ -29,12 +29,12 @@ class Progress:
             self._drawn = now
             filled = _WIDTH * step // self._steps
             bar = "█" * filled + "░" * (_WIDTH - filled)
-            self._stream.write(f"\r  {bar} {self.rows:>7,} rows  {label:<14}")
+            self._stream.write(f"\r  {bar} {self.rows:>7,} rows  {label:<27}")
             self._stream.flush()
 
     def finish(self) -> None:
         """Clear the bar and write the total."""
         if self._stream.isatty():
-            self._stream.write("\r" + " " * (_WIDTH + 40) + "\r")
+            self._stream.write("\r" + " " * (_WIDTH + 50) + "\r")
         self._stream.write(f"  {self.rows:,} rows in {time.monotonic() - self._started:.1f} s\n")
         self._stream.flush()
