@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection
 from functools import wraps
 from typing import Any
 
+from asgiref.sync import markcoroutinefunction
 from django.db.models import Model
 
 from turbo_orm import execution
@@ -59,13 +60,15 @@ async def _afull_clean(
 
 
 def _dispatch(name: str, threaded: Callable[..., Any]) -> Callable[..., Any]:
+    # Returns a coroutine instead of being one: Django's own warns of its caller's mistakes, who
+    # must stay the one who awaits it.
     @wraps(threaded)
-    async def method(self: Model, *args: Any, **kwargs: Any) -> Any:
+    def method(self: Model, *args: Any, **kwargs: Any) -> Any:
         if is_managed(type(self)):
-            return await execution.call(self, name, *args, **kwargs)
-        return await threaded(self, *args, **kwargs)
+            return execution.call(self, name, *args, **kwargs)
+        return threaded(self, *args, **kwargs)
 
-    return method
+    return markcoroutinefunction(method)
 
 
 def install() -> None:

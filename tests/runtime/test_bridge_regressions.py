@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import inspect
 import sys
 from collections.abc import Iterator
 from typing import Any
 
 import django
 import pytest
+from asgiref.sync import async_to_sync, iscoroutinefunction
 from django.db import connection
+from django.db.models import Model
 
-from tests.project.library.models import Author, Book, BookQuerySet, Person, Tag
+from tests.project.library.models import Author, Book, BookQuerySet, Person, Plain, Tag
 from tests.runtime.support import assert_pool_is_clean, query
 from turbo_orm import AsyncQuerySet, on_commit, run_sync
 from turbo_orm.errors import BridgeError
@@ -102,3 +105,19 @@ async def test_an_abandoned_iterator_found_by_the_garbage_collector(monkeypatch:
 async def test_on_commit_refuses_what_can_not_be_called():
     with pytest.raises(TypeError, match="must be a callable"):
         await on_commit(None)  # type: ignore[arg-type]
+
+
+async def test_an_error_of_awaited_user_code_keeps_its_traceback():
+    async def receiver() -> None:
+        raise LookupError
+
+    with pytest.raises(LookupError) as caught:
+        await run_sync(async_to_sync(receiver))
+    assert [entry.name for entry in caught.traceback][-1] == "receiver"
+
+
+async def test_django_warns_of_the_caller_of_a_model_without_async_manager():
+    assert iscoroutinefunction(Model.asave)
+    coroutine = Plain().asave()
+    assert coroutine.cr_code.co_filename == inspect.getfile(Model)
+    coroutine.close()

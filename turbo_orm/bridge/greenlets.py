@@ -169,7 +169,8 @@ async def drive(scope: Scope, fn: Callable[..., T], args: Any = (), kwargs: Any 
         except BaseException as exc:
             if isinstance(exc, CancelledError):
                 cancelled = exc
-            awaited = _step(loop, bridge.throw, exc)
+            # With its traceback: greenlet drops it otherwise.
+            awaited = _step(loop, bridge.throw, type(exc), exc, exc.__traceback__)
         else:
             awaited = _step(loop, bridge.switch, value)
     error, result = bridge.failure, bridge.result
@@ -184,10 +185,10 @@ async def drive(scope: Scope, fn: Callable[..., T], args: Any = (), kwargs: Any 
         error = cancelled = None  # or the traceback would keep this frame alive in a cycle
 
 
-def _step(loop: asyncio.AbstractEventLoop, step: Callable[[Any], Any], value: Any) -> Any:
+def _step(loop: asyncio.AbstractEventLoop, step: Callable[..., Any], *values: Any) -> Any:
     _set_running_loop(None)
     try:
-        return step(value)
+        return step(*values)
     finally:
         _set_running_loop(loop)
 

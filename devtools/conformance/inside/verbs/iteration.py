@@ -7,16 +7,18 @@ from functools import wraps
 from typing import Any
 
 from devtools.conformance.inside.verbs.redirect import applies, await_verb
-from turbo_orm import AsyncQuerySet
 from turbo_orm.bridge.greenlets import current_bridge
 
 __all__ = ["redirect_iteration"]
 
 
-def redirect_iteration(cls: type[AsyncQuerySet]) -> None:
-    """Redirect what *cls* itself defines (or, for `AsyncQuerySet`, inherits) about iterating."""
-    for name, wrap in (("__iter__", _iter), ("__len__", _len), ("__bool__", _bool), ("iterator", _iterator)):
-        if name in vars(cls) or cls is AsyncQuerySet:
+def redirect_iteration(cls: type[Any], *, inherited: bool = False) -> None:
+    """Redirect what *cls* itself defines about iterating, or also what it inherits."""
+    wraps_by_name = {"__iter__": _iter, "__len__": _len, "__bool__": _bool}
+    if hasattr(cls, "aiterator"):  # a raw queryset's iterator() has no twin
+        wraps_by_name["iterator"] = _iterator
+    for name, wrap in wraps_by_name.items():
+        if inherited or name in vars(cls):
             wrapper = wraps(getattr(cls, name))(wrap(getattr(cls, name)))
             wrapper._redirected = True  # type: ignore[attr-defined]
             setattr(cls, name, wrapper)

@@ -13,6 +13,7 @@ from devtools.conformance.inside.verbs.iteration import redirect_iteration
 from devtools.conformance.inside.verbs.redirect import inside_verb, redirect
 from turbo_orm import AsyncManager, AsyncQuerySet, execution
 from turbo_orm.instance import is_managed
+from turbo_orm.raw import AsyncRawQuerySet
 
 __all__ = ["install"]
 
@@ -26,7 +27,8 @@ def install() -> None:
     """Redirect the methods of querysets, managers, related managers and instances."""
     verbs = [name[1:] for name in dir(AsyncQuerySet) if _is_twin(name)]
     _redirect_inherited(AsyncQuerySet, verbs)
-    redirect_iteration(AsyncQuerySet)
+    redirect_iteration(AsyncQuerySet, inherited=True)
+    redirect_iteration(AsyncRawQuerySet, inherited=True)
     _redirect_inherited(AsyncManager, verbs)
     _redirect_inherited(Model, _INSTANCE)
     _follow_querysets(verbs)
@@ -38,6 +40,7 @@ def install() -> None:
 def _is_twin(name: str) -> bool:
     return (
         name.startswith("a")
+        and name != "araw"  # awaits the rows; raw() only says which
         and inspect.iscoroutinefunction(getattr(AsyncQuerySet, name))
         and inspect.isfunction(getattr(AsyncQuerySet, name[1:], None))
     )
