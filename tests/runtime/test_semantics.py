@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import django
 import pytest
-from django.db import connection, models
+from django.core.exceptions import ValidationError
+from django.db import DatabaseError, IntegrityError, connection, models
 from django.db.models import Case, F, Value, When
 from django.db.models.signals import (
     m2m_changed,
@@ -147,7 +148,7 @@ async def test_from_db_init_and_field_hooks():
     await run_sync(_make, Hooked)
     try:
         await Hooked.objects.acreate(name="x")
-        assert calls == ["init", "pre_save"]
+        assert list(dict.fromkeys(calls)) == ["init", "pre_save"]  # Django 6.1 asks pre_save twice
         calls.clear()
         assert (await Hooked.objects.aget()).name == "X"
         assert calls == ["from_db", "init"]
@@ -242,22 +243,15 @@ async def test_update_fields_and_force_insert():
     await author.asave(update_fields=["age"])
     found = await Author.objects.aget()
     assert (found.name, found.age) == ("a", 2)
-    from django.db import IntegrityError
-
     async with atomic():
         with pytest.raises(IntegrityError):
             async with atomic():
                 await author.asave(force_insert=True)
-    await author.adelete()
-    from django.db import DatabaseError
-
-    with pytest.raises(DatabaseError):
-        await author.asave(force_update=True)
+    with pytest.raises(DatabaseError, match="did not affect any rows"):
+        await Author(pk=99, name="z").asave(force_update=True)
 
 
 async def test_full_clean_asks_the_database():
-    from django.core.exceptions import ValidationError
-
     await Author.objects.acreate(name="a")
     with pytest.raises(ValidationError, match="already exists"):
         await Author(name="a").afull_clean()
