@@ -1,6 +1,7 @@
 """The public names, as type checkers see them."""
 
 from turbo_orm.errors import TurboError as TurboError
+from turbo_orm.execution import aprefetch_related_objects as aprefetch_related_objects
 from turbo_orm.execution import close_pools as close_pools
 from turbo_orm.execution import open_pools as open_pools
 from turbo_orm.execution import run_sync as run_sync

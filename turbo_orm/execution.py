@@ -41,8 +41,8 @@ async def fetch(queryset: QuerySet[Any, Any] | RawQuerySet[Any]) -> list[Any]:
     prefetches_due = internals._prefetch_related_lookups and not internals._prefetch_done
     if internals._result_cache is None or prefetches_due:
         await fetch_with_prefetches(internals)
-    rows: list[Any] = internals._result_cache
-    return rows
+    rows: Any = internals._result_cache
+    return list(rows)
 
 
 async def stream(queryset: QuerySet[Any, Any], chunk_size: int) -> AsyncGenerator[Any, None]:

@@ -246,7 +246,10 @@ def test_give_back_is_named_in_one_place():
 
 
 async def active(prefix: str) -> int:
-    sql = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE %s AND datname = current_database()"
+    sql = (
+        "SELECT count(*) FROM pg_stat_activity "
+        "WHERE state = 'active' AND query LIKE %s AND datname = current_database()"
+    )
     return (await run_sync(query, sql, [prefix + "%"]))[0][0]
 
 
