@@ -42,7 +42,7 @@ async def fetch(queryset: QuerySet[Any, Any] | RawQuerySet[Any]) -> list[Any]:
     if internals._result_cache is None or prefetches_due:
         await fetch_with_prefetches(internals)
     rows: Any = internals._result_cache
-    return list(rows)
+    return rows  # type: ignore[no-any-return]
 
 
 async def stream(queryset: QuerySet[Any, Any], chunk_size: int) -> AsyncGenerator[Any, None]:

@@ -62,7 +62,7 @@ class AsyncQuerySet(QuerySet[Any, Any]):
         """Return all rows as a list: ``await qs.alist()`` is ``list(qs)``."""
         if type(self).__iter__ is not AsyncQuerySet.__iter__:  # a subclass has its own idea of rows
             return await execution.run_sync(list, self)
-        return await execution.fetch(self)
+        return list(await execution.fetch(self))
 
     def _fetch_all(self) -> None:
         fresh = self._result_cache is None
