@@ -18,11 +18,12 @@ def _line(mode: str, name: str, numbers: Mapping[str, int]) -> str:
 
 
 def difference_text(difference: Difference) -> str:
-    """Return a difference as a paragraph, with what was said by the run that did not pass."""
-    known = f" (known: {difference.known.reason})" if difference.known else ""
+    """Return an unknown difference with what the run that did not pass said, a known one with its reason."""
+    if difference.known is not None:
+        return f"    known: {difference} ({difference.known.reason})"
     failed = difference.plain if difference.ours.status == "passed" else difference.ours
-    detail = "".join(f"\n    {line}" for line in failed.detail.strip().splitlines())
-    return f"    {difference}{known}{detail}"
+    detail = "".join(f"\n        {line}" for line in failed.detail.strip().splitlines())
+    return f"    {difference}{detail}"
 
 
 def print_comparison(comparison: Comparison) -> None:
