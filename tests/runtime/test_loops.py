@@ -106,10 +106,13 @@ def test_an_error_ends_the_loop_cleanly(observer: psycopg.Connection[Any]) -> No
     assert asyncio.run(Author.objects.acount()) == 0
 
 
-def test_tasks_cancelled_at_the_end_of_the_loop(observer: psycopg.Connection[Any]) -> None:
+@pytest.mark.parametrize("milliseconds", [0, 4, 8, 12, 16, 20, 25, 30, 40, 60, 100])
+def test_tasks_cancelled_at_the_end_of_the_loop(milliseconds: int, observer: psycopg.Connection[Any]) -> None:
+    """While they connect, while the pool stores the connection, in a statement, in a block."""
+
     async def main() -> None:
         background = [asyncio.ensure_future(_slow_block()) for _ in range(5)]
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(milliseconds / 1000)
         assert not any(task.done() for task in background)
 
     asyncio.run(main())

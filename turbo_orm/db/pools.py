@@ -56,6 +56,7 @@ class Pool(AsyncConnectionPool[AsyncConnection[Any]]):
         options.setdefault("name", f"turbo-{spec.key.alias}")
         options["max_size"] = max(options.get("max_size") or self.warm_size, 1)
         self._live: WeakSet[AsyncConnection[Any]] = WeakSet()
+        self._lent: WeakSet[AsyncConnection[Any]] = WeakSet()
         super().__init__(
             kwargs={**spec.connect, "autocommit": True},
             min_size=0,
@@ -99,6 +100,20 @@ class Pool(AsyncConnectionPool[AsyncConnection[Any]]):
         if self._sched_runner is not None and self._sched_runner.done():
             self._sched_runner = None
         await super().close(timeout)
+        # A worker cancelled between connecting and storing leaves a connection nobody knows.
+        for conn in set(self._live) - set(self._lent):
+            conn.pgconn.finish()
+
+    async def getconn(self, timeout: float | None = None) -> AsyncConnection[Any]:
+        """Lend a connection; see psycopg_pool."""
+        conn = await super().getconn(timeout)
+        self._lent.add(conn)
+        return conn
+
+    async def putconn(self, conn: AsyncConnection[Any]) -> None:
+        """Take a lent connection back; see psycopg_pool."""
+        self._lent.discard(conn)
+        await super().putconn(conn)
 
     async def _add_connection(self, attempt: Any, growing: bool = False) -> None:
         once: Any = _OneAttempt()

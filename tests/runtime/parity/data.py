@@ -122,6 +122,7 @@ class Snapshot:
         sequences = self._values_sql.replace("SELECT ", "SELECT 'sequences', ", 1)
         self._rows_sql = " UNION ALL ".join([*selects, sequences])
         self._restored_at = 0
+        self._rows = self.rows()
 
     @property
     def _values_sql(self) -> str:
@@ -137,10 +138,10 @@ class Snapshot:
                 self._conn.execute(statement)
             self._restored_at = self._next_transaction()
 
-    def rows(self) -> dict[str, Any] | None:
-        """Everything in the tables and sequences, or None if nothing was written since `restore()`."""
+    def rows(self) -> dict[str, Any]:
+        """Everything in the tables and sequences, to see what a case changed."""
         if self._next_transaction() == self._restored_at:
-            return None
+            return self._rows
         return dict(self._conn.execute(self._rows_sql).fetchall())
 
     def _next_transaction(self) -> int:
