@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import sys
 
-from devtools.types.table import main
+from devtools.types import scale, table
+
+USAGE = "usage: python3 dev.py types [mypy] [pyright] [pyrefly] [ty] | --scale [MODELS ...]"
+
+
+def main(arguments: list[str]) -> int:
+    if arguments[:1] == ["--scale"]:
+        return scale.main([int(number) for number in arguments[1:]] or (20, 100, 500))
+    if any(argument.startswith("-") for argument in arguments):
+        print(USAGE)
+        return 2
+    return table.main(arguments)
+
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

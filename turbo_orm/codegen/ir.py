@@ -66,6 +66,8 @@ class Lookup:
 
     name: str
     value: str
+    #: Whether it is also offered across a relation, where there are many more.
+    across: bool
 
 
 @dataclass(frozen=True)

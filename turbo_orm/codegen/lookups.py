@@ -27,6 +27,13 @@ _COMMON: dict[str, frozenset[str]] = {
     Family.FLAG: frozenset(_BASIC),
     Family.OTHER: frozenset(_BASIC),
 }
+#: Those of them which are offered across relations too; `isnull` is, where the field can be null.
+_ACROSS: dict[str, frozenset[str]] = {
+    Family.TEXT: frozenset(("", "in", *_PATTERNS)),
+    Family.ORDERED: frozenset(("", "in", *_COMPARISONS)),
+    Family.FLAG: frozenset(("", "in")),
+}
+_TRANSFORMS_ACROSS = frozenset(("date", "year", "month", "day", *(f"date__{name}" for name in _COMPARISONS)))
 #: The transforms which people compare with more than equality.
 _COMPARED_TRANSFORMS = frozenset(("year", "date"))
 _STR_VALUE = name("turbo_orm.typing", "StrValue")
@@ -35,7 +42,7 @@ _STR_VALUE = name("turbo_orm.typing", "StrValue")
 def key_lookups(kind: ValueType, *, null: bool) -> tuple[Lookup, ...]:
     """Return the lookups of a primary key under its alias ``pk``."""
     return tuple(
-        Lookup(lookup, _builtin_argument(lookup, kind, null=null))
+        Lookup(lookup, _builtin_argument(lookup, kind, null=null), across=lookup in ("", "in", "isnull"))
         for lookup in ("", "in", "isnull", *_COMPARISONS, "range")
         if kind.family in (Family.ORDERED, Family.TEXT) or lookup in ("", "in", "isnull")
     )
@@ -49,13 +56,19 @@ def field_lookups(
     ``type_of`` gives the `ValueType` of a field, for the outputs of transforms.
     """
     found = dict(_direct(field, kind, breadth, null=field.null))
+    across = _ACROSS.get(kind.family, frozenset(found)) - {"isnull"} | _TRANSFORMS_ACROSS
+    if field.null:
+        across |= {"isnull"}
     for transform_name, transform in sorted(field.get_lookups().items()):
         output = _output_field(transform, field) if issubclass(transform, Transform) else None
         if output is None:
             continue
         for lookup, argument in _transformed(transform_name, transform, output, type_of(output), breadth):
             found.setdefault(lookup, argument)
-    return tuple(Lookup(lookup, argument) for lookup, argument in found.items())
+    return tuple(
+        Lookup(lookup, argument, across=lookup in across or breadth is Breadth.ALL)
+        for lookup, argument in found.items()
+    )
 
 
 def _direct(field: Any, kind: ValueType, breadth: Breadth, *, null: bool) -> Iterator[tuple[str, str]]:

@@ -28,25 +28,36 @@ class Path:
 
 
 def lookup_keywords(model: ir.Model, models: Mapping[str, ir.Model], depth: int) -> list[list[Keyword]]:
-    """Return the keywords, those of one field or relation together."""
-    groups = [[Keyword(_join("pk", lookup.name), lookup.value) for lookup in model.key_lookups]]
-    groups += _keywords(model, models, depth, "")
-    return _each_once(groups)
+    """Return the keywords, those of one field or relation together.
+
+    The second relation of a path, and any further one, is a forward one: what each of many rows
+    refers to, not what refers to each of them.
+    """
+    return _each_once(list(_keywords(model, models, depth, "")))
 
 
 def _keywords(
     model: ir.Model, models: Mapping[str, ir.Model], depth: int, prefix: str
 ) -> Iterator[list[Keyword]]:
     foreign_keys = {relation.name for relation in model.relations if relation.kind.is_forward_one}
+    yield [
+        Keyword(_join(prefix, "pk", lookup.name), lookup.value)
+        for lookup in model.key_lookups
+        if lookup.across or not prefix
+    ]
     for field in model.fields:
         column = field.attname if field.name in foreign_keys else field.name
-        yield [Keyword(_join(prefix, column, lookup.name), lookup.value) for lookup in field.lookups]
+        offered = (lookup for lookup in field.lookups if lookup.across or not prefix)
+        yield [Keyword(_join(prefix, column, lookup.name), lookup.value) for lookup in offered]
     for relation in _queried(model):
         yield list(_relation_keywords(relation, prefix))
-        if depth and relation.target in models:
-            yield from _keywords(
-                models[relation.target], models, depth - 1, _join(prefix, relation.query_name)
-            )
+        if depth and relation.target in models and _continues(relation, prefix):
+            path = _join(prefix, relation.query_name)
+            yield from _keywords(models[relation.target], models, depth - 1, path)
+
+
+def _continues(relation: ir.Relation, prefix: str) -> bool:
+    return relation.kind.is_forward_one or not prefix
 
 
 def _relation_keywords(relation: ir.Relation, prefix: str) -> Iterator[Keyword]:
@@ -60,14 +71,14 @@ def _relation_keywords(relation: ir.Relation, prefix: str) -> Iterator[Keyword]:
 
 def value_paths(model: ir.Model, models: Mapping[str, ir.Model], depth: int) -> list[Path]:
     """Return the paths to values, ``pk`` first."""
-    paths = [Path("pk", model.key_read), *_values(model, models, depth, "", False)]
-    return list({path.name: path for path in paths}.values())
+    return list({path.name: path for path in _values(model, models, depth, "", False)}.values())
 
 
 def _values(
     model: ir.Model, models: Mapping[str, ir.Model], depth: int, prefix: str, maybe_null: bool
 ) -> Iterator[Path]:
     nullable = optional if maybe_null else union
+    yield Path(_join(prefix, "pk"), nullable(model.key_read))
     for field in model.fields:
         for column in dict.fromkeys((field.name, field.attname)):
             yield Path(_join(prefix, column), nullable(field.row))
@@ -78,7 +89,7 @@ def _values(
             continue
         if not relation.kind.is_forward_one:
             yield Path(path, optional(target.key_read))
-        if depth:
+        if depth and _continues(relation, prefix):
             yield from _values(target, models, depth - 1, path, maybe_null or relation.null)
 
 
@@ -97,7 +108,7 @@ def _relations(
             continue
         path = _join(prefix, relation.name)
         yield path
-        if depth and relation.target in models:
+        if depth and relation.target in models and (only_one or _continues(relation, prefix)):
             yield from _relations(models[relation.target], models, depth - 1, path, only_one)
 
 
