@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 from django.db.models import Prefetch, QuerySet, prefetch_related_objects
 from django.db.models.constants import LOOKUP_SEP
 
+from turbo_orm.bridge.async_backend.join import in_their_block
 from turbo_orm.bridge.run import run_sync
 from turbo_orm.bridge.scopes import active_scope
 from turbo_orm.db.pools import free_places
@@ -83,6 +84,6 @@ def independent_groups(lookups: Sequence[Lookup]) -> list[list[Lookup]]:
 def _places(alias: str | None) -> int:
     """How many connections this task may use at once: one in a block, else what is free."""
     loop = asyncio.get_running_loop()
-    if alias is None or active_scope(loop) is not None:
+    if alias is None or active_scope(loop) is not None or in_their_block(alias):
         return 1
     return free_places(loop, alias)

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.db import connections
 
+from turbo_orm.bridge.async_backend.join import join
 from turbo_orm.bridge.greenlets import current_bridge, loop_visible
 from turbo_orm.bridge.scopes import Scope
 from turbo_orm.bridge.wrapper import new_wrapper
@@ -33,7 +34,7 @@ class _BridgeAwareLocal:
             pass
         if alias not in connections.settings:
             raise AttributeError(alias)
-        wrapper = scope.wrappers[alias] = new_wrapper(scope, alias)
+        wrapper = scope.wrappers[alias] = join(scope, alias) or new_wrapper(scope, alias)
         self._share_instrumentation(scope, wrapper)
         return wrapper
 

@@ -41,7 +41,7 @@ class Held:
         self.subject = subject
         self.loop = asyncio.get_running_loop()
         self._block = None if own else active_scope(self.loop)
-        self._home = Scope(self.loop) if self._block is None else self._block
+        self._home = Scope(self.loop, apart=own) if self._block is None else self._block
         #: The connection was given up without awaiting; see `abandon()`.
         self.gone = False
 

@@ -35,6 +35,7 @@ class Scope:
     __slots__ = (
         "__weakref__",
         "active_child",
+        "apart",
         "closed",
         "context",
         "leases",
@@ -46,8 +47,12 @@ class Scope:
         "wrappers",
     )
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, parent: Scope | None = None) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, parent: Scope | None = None, *, apart: bool = False
+    ) -> None:
         self.loop = loop
+        #: Has connections of its own, also inside a block of django-async-backend.
+        self.apart = apart
         self.parent = parent
         self.closed = False
         self.turns: Turns | None = None

@@ -16,7 +16,6 @@ from django.db import connections
 from django.db.backends.base.base import NO_DB_ALIAS, BaseDatabaseWrapper
 from django.db.utils import load_backend
 
-from turbo_orm.bridge import async_backend
 from turbo_orm.bridge.connection import BridgedConnection
 from turbo_orm.bridge.databases import async_connect_params, pool_key, pool_of
 from turbo_orm.bridge.greenlets import await_only, current_bridge
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
 else:
     _Base = object
 
-__all__ = ["BridgedWrapper", "new_wrapper"]
+__all__ = ["BridgedWrapper", "awaiting", "find_pool_of", "forget_pool_of", "new_wrapper"]
 
 
 class BridgedWrapper(_Base):
@@ -47,6 +46,12 @@ class BridgedWrapper(_Base):
 
     #: Django 5.1 and later: never its own sync pool.
     pool = None
+
+    #: What django-async-backend's calls in our block get, see ``async_backend.guest``.
+    guest: Any = None
+    takes_guests = True
+    #: The functions given to `on_commit()` are being called.
+    running_hooks = False
 
     _log: deque[dict[str, str]]
 
@@ -111,12 +116,16 @@ class BridgedWrapper(_Base):
 
     def on_commit(self, func: Callable[[], object], robust: bool = False) -> None:
         now = callable(func) and not self.in_atomic_block
-        super().on_commit(_awaiting(func) if now else func, robust)
+        super().on_commit(awaiting(func) if now else func, robust)
 
     def run_and_clear_commit_hooks(self) -> None:
         hooks: Any = self.run_on_commit
-        hooks[:] = [(sids, _awaiting(func), *rest) for sids, func, *rest in hooks]
-        super().run_and_clear_commit_hooks()
+        hooks[:] = [(sids, awaiting(func), *rest) for sids, func, *rest in hooks]
+        outermost, self.running_hooks = not self.running_hooks, True
+        try:
+            super().run_and_clear_commit_hooks()
+        finally:
+            self.running_hooks = not outermost
 
     def _lease(self, scope: Scope, params: dict[str, Any]) -> BridgedConnection:
         if self._root is not None and self._root is not scope.root:
@@ -156,7 +165,7 @@ class _Driver:
         return wrapper._lease(bridge.scope, params)
 
 
-def _awaiting(func: Callable[[], object]) -> Callable[[], object]:
+def awaiting(func: Callable[[], object]) -> Callable[[], object]:
     """Make *func* a sync function: if it returns an awaitable, the awaitable is awaited."""
 
     def call() -> object:
@@ -196,20 +205,19 @@ def new_wrapper(scope: Scope, alias: str) -> BaseDatabaseWrapper:
     """
     settings_dict = connections.settings[alias]
     backend = load_backend(settings_dict["ENGINE"])
-    async_class = async_backend.async_wrapper_class(backend)
-    if async_class is not None:
-        async_backend.share_pools(async_class, _find_pool, _forget_pool)
     wrapper = _class_for(backend.DatabaseWrapper)(settings_dict, alias)
     if isinstance(wrapper, BridgedWrapper):
         wrapper.attach(scope)
     return wrapper
 
 
-def _find_pool(loop: asyncio.AbstractEventLoop, alias: str) -> Pool:
+def find_pool_of(loop: asyncio.AbstractEventLoop, alias: str) -> Pool:
+    """Return the pool of *alias* on *loop*."""
     settings_dict = connections.settings[alias]
     engine = load_backend(settings_dict["ENGINE"]).DatabaseWrapper
     return pool_of(loop, _class_for(engine)(settings_dict, alias))
 
 
-def _forget_pool(loop: asyncio.AbstractEventLoop, alias: str) -> None:
+def forget_pool_of(loop: asyncio.AbstractEventLoop, alias: str) -> None:
+    """Let the next query on *alias* in *loop* build its pool anew."""
     forget_pool(loop, pool_key(alias))

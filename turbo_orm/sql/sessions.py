@@ -23,7 +23,7 @@ async def connect(alias: str) -> tuple[psycopg.AsyncConnection[Any], BaseDatabas
     Also returns a wrapper, whose ``wrap_database_errors`` turns the driver's errors into
     Django's. Raises `UnsupportedDatabaseError` if *alias* is not PostgreSQL.
     """
-    scope = Scope(asyncio.get_running_loop())
+    scope = Scope(asyncio.get_running_loop(), apart=True)
     wrapper, params = await drive(scope, _wrapper_and_params, [alias])
     with wrapper.wrap_database_errors:
         conn = await psycopg.AsyncConnection.connect(**{**async_connect_params(params), "autocommit": True})
