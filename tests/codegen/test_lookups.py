@@ -1,0 +1,90 @@
+"""Which lookups fields offer, and what they take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from django.db import models
+from django.db.models import lookups
+
+from turbo_orm.codegen.annotations import AnnotationReader
+from turbo_orm.codegen.fields import FieldReader
+from turbo_orm.codegen.lookups import field_lookups
+from turbo_orm.codegen.options import Breadth, Options
+
+
+def offered(field: models.Field[object, object], breadth: Breadth = Breadth.COMMON) -> dict[str, str]:
+    reader = FieldReader(Options(), AnnotationReader(lambda model: "", {}))
+    found = field_lookups(field, reader.value_type(field), breadth, reader.value_type)
+    return {lookup.name: lookup.value.replace("turbo_orm.typing:", "") for lookup in found}
+
+
+def test_text() -> None:
+    found = offered(models.CharField())
+    assert found["icontains"] == "{StrValue}"
+    assert found["in"] == "{StrValues}"
+    assert found["isnull"] == "{:bool}"
+    assert "range" not in found
+
+
+def test_exact_of_a_nullable_field_takes_none() -> None:
+    assert offered(models.CharField(null=True))[""] == "{StrValue} | None"
+    assert offered(models.CharField())[""] == "{StrValue}"
+    assert offered(models.CharField(null=True))["icontains"] == "{StrValue}"
+
+
+def test_numbers_are_compared_and_not_searched() -> None:
+    found = offered(models.IntegerField())
+    assert found["gte"] == "{IntValue}"
+    assert found["range"] == "{IntRange}"
+    assert "icontains" not in found
+    assert offered(models.IntegerField(), Breadth.ALL)["icontains"] == "{StrValue}"
+
+
+def test_parts_of_dates() -> None:
+    found = offered(models.DateTimeField())
+    assert found["date"] == "{DateValue}"
+    assert found["date__lt"] == "{DateValue}"
+    assert found["year__gte"] == "{IntValue}"
+    assert found["hour"] == "{IntValue}"
+    assert "hour__gte" not in found
+    assert offered(models.DateTimeField(), Breadth.ALL)["hour__gte"] == "{IntValue}"
+
+
+def test_json() -> None:
+    found = offered(models.JSONField())
+    assert found["has_key"] == "{StrValue}"
+    assert found["contains"] == "{typing:Any}"
+
+
+def test_exact_comes_first() -> None:
+    assert next(iter(offered(models.DateField()))) == ""
+
+
+@pytest.fixture
+def registered() -> Iterator[None]:
+    class NotEqual(lookups.Lookup):  # type: ignore[type-arg]
+        lookup_name = "ne"
+
+    class AnyOf(lookups.In):
+        lookup_name = "any_of"
+
+    class Length(models.Transform):
+        lookup_name = "length"
+        output_field = models.IntegerField()
+
+    classes = (NotEqual, AnyOf, Length)
+    for lookup in classes:
+        models.CharField.register_lookup(lookup)
+    yield
+    for lookup in classes:
+        models.CharField._unregister_lookup(lookup)
+
+
+@pytest.mark.usefixtures("registered")
+def test_registered_lookups_are_always_offered() -> None:
+    found = offered(models.CharField())
+    assert found["ne"] == "{StrValue}"
+    assert found["any_of"] == "{StrValues}"
+    assert found["length"] == "{IntValue}"

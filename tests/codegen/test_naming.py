@@ -1,0 +1,20 @@
+"""Names in a facade."""
+
+from __future__ import annotations
+
+from turbo_orm.codegen.naming import ModelNames, choose_prefixes
+
+
+def test_prefix_is_the_model() -> None:
+    assert choose_prefixes(["Author", "Book"]) == ["Author", "Book"]
+
+
+def test_prefix_is_escaped_where_another_model_has_one_of_the_names() -> None:
+    assert choose_prefixes(["Book", "BookRow", "BookManager"]) == ["Book_", "BookRow", "BookManager"]
+
+
+def test_names() -> None:
+    names = ModelNames("Book", "Book_")
+    assert names["Row"] == "Book_Row"
+    assert names["_Optional"] == "_Book_Optional"
+    assert names.of_manager("by_tag", "Manager") == "Book_ByTagManager"
