@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import signal
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,16 +56,17 @@ def run_batches(
     installation: Installation, server: Server, batches: Sequence[Batch], jobs: int
 ) -> Iterator[tuple[Batch, Run]]:
     """Run *batches* in *jobs* processes at a time; yield each with its run as soon as it has ended."""
-    slots: queue.SimpleQueue[_Slot] = queue.SimpleQueue()
-    for number in range(jobs):
-        slots.put(_Slot(installation, server, number))
+    slots = [_Slot(installation, server, number) for number in range(jobs)]
+    free: queue.SimpleQueue[_Slot] = queue.SimpleQueue()
+    for slot in slots:
+        free.put(slot)
 
     def run(batch: Batch) -> Run:
-        slot = slots.get()
+        slot = free.get()
         try:
             return slot.run(batch)
         finally:
-            slots.put(slot)
+            free.put(slot)
 
     with ThreadPoolExecutor(jobs) as pool:
         futures = {pool.submit(run, batch): batch for batch in batches}
@@ -74,6 +76,8 @@ def run_batches(
         finally:
             for future in futures:
                 future.cancel()
+            for slot in slots:
+                slot.stop()
 
 
 class _Slot:
@@ -83,6 +87,8 @@ class _Slot:
         self._installation = installation
         self._server = server
         self._names = [f"conformance_{os.getpid()}_{number}_{alias}" for alias in ("default", "other")]
+        self._process: subprocess.Popen[bytes] | None = None
+        self._stopped = False
 
     def run(self, batch: Batch) -> Run:
         """Run a batch; if its process dies, run its labels one by one to lose only the culprit's."""
@@ -94,13 +100,19 @@ class _Slot:
             whole.add(_with_crash(self._execute(batch.mode, (label,)), (label,)))
         return whole
 
+    def stop(self) -> None:
+        """Kill what is running; nothing more will."""
+        self._stopped = True
+        if self._process is not None:
+            _kill(self._process)
+
     def _execute(self, mode: str, labels: Sequence[str]) -> Run:
         urls = [self._fresh_database(name) for name in self._names]
         try:
             with tempfile.TemporaryDirectory(prefix="conformance-") as folder:
                 output = Path(folder) / "outcomes"
                 output.touch()
-                said = self._process(mode, labels, urls, output)
+                said = self._run_tests(mode, labels, urls, output)
                 run = read_run(output.read_text(encoding="utf-8").splitlines())
         finally:
             for name in self._names:
@@ -115,7 +127,7 @@ class _Slot:
         drop_database(self._server, f"test_{name}")
         return create_database(self._server, name)
 
-    def _process(self, mode: str, labels: Sequence[str], urls: Sequence[str], output: Path) -> str:
+    def _run_tests(self, mode: str, labels: Sequence[str], urls: Sequence[str], output: Path) -> str:
         """Run Django's tests; return the end of what they said."""
         installation = self._installation
         environment = {
@@ -137,7 +149,9 @@ class _Slot:
             "--verbosity=0",
         ]
         with output.with_name("said").open("w+", errors="replace") as said:
-            process = subprocess.Popen(
+            if self._stopped:
+                raise RuntimeError("The run was stopped.")
+            self._process = process = subprocess.Popen(
                 [*command, *options, *labels],
                 cwd=installation.tests,
                 env=environment,
@@ -150,20 +164,21 @@ class _Slot:
                 process.wait(_SECONDS_PER_PROCESS)
             except subprocess.TimeoutExpired:
                 process.send_signal(signal.SIGABRT)  # faulthandler says where it hangs
-                _wait_or(process.kill, process)
-            except BaseException:
-                process.kill()
-                raise
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(_SECONDS_TO_DUMP)
+            finally:
+                _kill(process)
             said.seek(0)
             return said.read()[-8000:]
 
 
-def _wait_or(kill: Callable[[], None], process: subprocess.Popen[bytes]) -> None:
-    try:
-        process.wait(_SECONDS_TO_DUMP)
-    except subprocess.TimeoutExpired:
-        kill()
-        process.wait()
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """Kill the process and what its tests have started."""
+    if os.name == "posix":
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
+    process.wait()
 
 
 def _with_crash(run: Run, labels: Sequence[str]) -> Run:
