@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -35,6 +36,9 @@ def _database(test_name: str) -> dict[str, Any]:
 
 
 DATABASES = {"default": _database("main"), "other": _database("other")}
+# A server started by a test uses the databases of that test run.
+for _alias, _name in json.loads(os.environ.get("TURBO_TEST_DATABASES", "{}")).items():
+    DATABASES[_alias]["NAME"] = _name
 # Django before 5.1 takes no pool options in DATABASES.
 TURBO_ORM = {"POOL": {"min_size": 2, "max_size": 20, "timeout": 10}}
 

@@ -1,1 +1,12 @@
-urlpatterns: list[object] = []
+from __future__ import annotations
+
+from django.urls import path
+
+from tests.project import views
+
+urlpatterns = [
+    path("authors", views.authors),
+    path("write", views.write),
+    path("pid", views.pid),
+    path("fail", views.fail),
+]
