@@ -32,7 +32,7 @@ TIME_ZONE = "UTC"
 
 # django-async-backend needs Django 6 and Python 3.12; Django's own engine works as well.
 HAS_ASYNC_BACKEND = django.VERSION >= (6, 0) and importlib.util.find_spec("django_async_backend") is not None
-POOL = {"min_size": 5, "max_size": 20}
+POOL = {"min_size": 5, "max_size": 20, "timeout": 10}
 # It warns that synchronous code shares no pool with asynchronous code. Here only commands are synchronous.
 ASYNC_BACKEND_DISABLE_POOL_WARNING = True
 

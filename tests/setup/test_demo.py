@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -11,11 +12,17 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import psycopg
 import pytest
 
+from devtools.demo import main, requests
+from devtools.demo.client import Answer
+from devtools.demo.console import Console
+from devtools.demo.project import TypeCheck
 from devtools.postgres import Postgres
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -76,30 +83,26 @@ def assert_gone(pids: set[int]) -> None:
         time.sleep(0.05)
 
 
-def test_it_runs_the_main_job_on_the_server_it_is_given_and_tidies_up(server: Postgres) -> None:
-    process = demo(server, "--once", "--rows", "1500")
-    said, errors = process.communicate(timeout=200)
-    assert process.returncode == 0, said + errors
-    assert "Everything answered right." in said
-    assert re.search(r"views checked: no errors", said)
-    assert re.search(r"titel__icontains=...\) is refused: Unexpected keyword argument", said)
-    assert "WRONG" not in said
-    assert databases(server) == []
-
-
-def test_it_serves_until_ctrl_c(server: Postgres) -> None:
+def test_it_runs_the_main_job_on_the_server_it_is_given_and_serves_until_ctrl_c(server: Postgres) -> None:
     process = demo(server, "--rows", "1500", "--port", "0")
-    address = re.search(r"Serving at (\S+)", read_until(process, "until Ctrl-C"))
+    said = read_until(process, "until Ctrl-C")
+    assert "views checked: no errors" in said
+    assert "titel__icontains=...) is refused: Unexpected keyword argument" in said
+    assert "100 right" in said
+    assert "Everything answered right." in said
+    assert "WRONG" not in said
+    address = re.search(r"Serving at (\S+)", said)
     assert address is not None
     with urllib.request.urlopen(address[1], timeout=20) as response:
         assert b"The book shop" in response.read()
+    assert len(databases(server)) == 1
     started = children(process.pid)
     assert started
     process.send_signal(signal.SIGINT)
-    assert process.wait(30) == 0
+    process.communicate(timeout=60)
+    assert process.returncode == 0
     assert_gone(started)
     assert databases(server) == []
-    process.communicate()
 
 
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
@@ -138,36 +141,41 @@ def test_a_server_that_does_not_answer_is_one_sentence(monkeypatch: pytest.Monke
     assert re.fullmatch(r"demo: The server of DATABASE_URL \(127\.0\.0\.1:1\) does not answer: .*\n", errors)
 
 
-def test_a_wrong_answer_is_counted(server: Postgres, tmp_path: Path) -> None:
-    """sitecustomize makes the server's copy of a view lie; the demo must notice."""
-    (tmp_path / "sitecustomize.py").write_text(
-        "import sys\n"
-        "if any('uvicorn' in word for word in sys.orig_argv):\n"
-        "    from django.db.models import QuerySet\n"
-        "    import turbo_orm\n"
-        "    async def acount(self): return 1\n"
-        "    turbo_orm.AsyncQuerySet.acount = acount\n"
-    )
-    code = (
-        "import os, sys; from devtools.demo import project; from devtools.demo.main import main\n"
-        "start = project.Project.__init__\n"
-        "def lying(self, *arguments):\n"
-        "    start(self, *arguments)\n"
-        f"    self.environment['PYTHONPATH'] += os.pathsep + {str(tmp_path)!r}\n"
-        "project.Project.__init__ = lying\n"
-        "sys.exit(main(['--once', '--rows', '1500']))\n"
-    )
-    result = subprocess.run(
-        [sys.executable, "-c", code],
-        env={**os.environ, "DATABASE_URL": server.url()},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 1
-    assert "WRONG GET /dashboard/" in result.stdout
-    assert "answers were not right, see above" in result.stderr
+@pytest.mark.parametrize(
+    ("answer", "wrong"),
+    [
+        (Answer(200, '{"a": 1}', 5), None),
+        (Answer(200, '{"a": 2}', 5), "a is 2"),
+        (Answer(500, '{"a": 1}', 5), "status 500, not 200"),
+        (Answer(0, "connection refused", 5), "status 0, not 200"),
+        (Answer(200, "<html>", 5), "not the expected kind of answer: JSONDecodeError"),
+        (Answer(200, "{}", 5), "not the expected kind of answer: KeyError('a')"),
+    ],
+)
+def test_a_wrong_answer_is_named(answer: Answer, wrong: str | None) -> None:
+    def compare(body: str) -> str | None:
+        a = json.loads(body)["a"]
+        return None if a == 1 else f"a is {a}"
+
+    found = requests._what_is_wrong(SimpleNamespace(status=200, wrong=compare), answer)
+    assert (found and found[: len(wrong or "")]) == wrong
+
+
+@pytest.mark.parametrize(
+    ("errors", "rejection", "wrong_answers", "code"),
+    [([], "refused", 0, 0), ([], "refused", 1, 1), (["error"], "refused", 0, 1), ([], None, 0, 1)],
+)
+def test_the_exit_code_says_whether_everything_was_right(
+    monkeypatch: pytest.MonkeyPatch, errors: list[str], rejection: str | None, wrong_answers: int, code: int
+) -> None:
+    class Web(nullcontext[None]):
+        address = "http://127.0.0.1:1"
+
+    project = SimpleNamespace(manage=print, check_types=lambda: TypeCheck(1, errors, rejection))
+    monkeypatch.setattr(main.WebServer, "start", lambda project, port: Web())
+    monkeypatch.setattr(main, "request_views", lambda console, project, web: wrong_answers)
+    options = main._parse(["--once"])
+    assert main._run_project(Console(6), options, project, 1) == code
 
 
 def test_a_database_that_dies_is_one_sentence() -> None:
