@@ -62,8 +62,9 @@ def _labels(options: argparse.Namespace, installation: Installation, mode: str) 
         if unknown:
             raise SetupError(f"Django {installation.version} has no tests {', '.join(unknown)}.")
         return list(options.labels)
-    chosen = options.labels_from or ("verbs" if mode == "verbs" else "all")
-    wanted = {"ci": CI_LABELS, "verbs": VERB_LABELS, "all": existing}[chosen]
+    bridge = {None: existing, "ci": CI_LABELS, "verbs": VERB_LABELS, "all": existing}
+    verbs = {**bridge, None: VERB_LABELS, "ci": VERB_LABELS}
+    wanted = (verbs if mode == "verbs" else bridge)[options.labels_from]
     return [label for label in wanted if label in existing]
 
 

@@ -90,33 +90,21 @@ VERB_LABELS = (
     "xor_lookups",
 )
 
-#: What `.ci/run` runs, in both modes: the breadth of the ORM within its minutes.
+#: What `.ci/run` runs: the whole ORM in both modes, and in the bridge what lives closely with it.
 CI_LABELS = (
-    "aggregation",
-    "annotations",
-    "async",
-    "basic",
-    "bulk_create",
-    "composite_pk",
-    "defer",
-    "delete",
-    "expressions",
-    "generic_relations",
-    "get_or_create",
-    "lookup",
-    "m2m_through",
-    "many_to_many",
-    "many_to_one",
-    "model_inheritance",
-    "ordering",
-    "prefetch_related",
-    "queries",
-    "raw_query",
-    "select_for_update",
-    "select_related",
-    "signals",
-    "transactions",
-    "update",
+    *VERB_LABELS,
+    "asgi",
+    "backends",
+    "contenttypes_tests",
+    "fixtures",
+    "handlers",
+    "model_forms",
+    "model_formsets",
+    "serializers",
+    "sessions_tests",
+    "test_utils",
+    "transaction_hooks",
+    "validation",
 )
 
 
