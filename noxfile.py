@@ -57,8 +57,6 @@ CELLS = (
     Cell("3.13", "6.0", "3.2", async_backend="6.0"),
     Cell("3.13", "6.1", "3.3", async_backend="6.1"),
 )
-#: What .ci/run runs: the oldest pair, the LTS, the newest.
-IN_CI = ("py3.10-dj4.2", "py3.12-dj5.2", "py3.13-dj6.1")
 
 
 def _run(session: nox.Session, cell: Cell) -> None:
@@ -68,8 +66,7 @@ def _run(session: nox.Session, cell: Cell) -> None:
 
 
 for _cell in CELLS:
-    tags = ["matrix", "ci"] if _cell.name in IN_CI else ["matrix"]
 
-    @nox.session(name=_cell.name, python=_cell.python, tags=tags)
+    @nox.session(name=_cell.name, python=_cell.python)
     def _(session: nox.Session, cell: Cell = _cell) -> None:
         _run(session, cell)
