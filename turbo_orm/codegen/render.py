@@ -15,7 +15,7 @@ from turbo_orm.codegen.options import Options
 from turbo_orm.codegen.view import AppView, facade_names, view_app
 from turbo_orm.errors import CodegenError
 
-__all__ = ["Renderer"]
+__all__ = ["Renderer", "template_digest"]
 
 #: Where the names come from which the templates use.
 _SYMBOLS: Mapping[str, tuple[str, ...]] = {

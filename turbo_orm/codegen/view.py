@@ -13,7 +13,7 @@ from turbo_orm.codegen.naming import PUBLIC_SUFFIXES, ModelNames
 from turbo_orm.codegen.options import Options
 from turbo_orm.codegen.paths import lookup_keywords, relation_paths, value_paths
 
-__all__ = ["AppView", "ManagerView", "MethodView", "ModelView", "facade_names", "view_app"]
+__all__ = ["AppView", "Entry", "ManagerView", "MethodView", "ModelView", "facade_names", "view_app"]
 
 _STUB = "turbo_orm.typing"
 

@@ -20,7 +20,7 @@ from turbo_orm.bridge.scopes import Scope
 from turbo_orm.bridge.wrapper import BridgedWrapper, awaiting
 from turbo_orm.errors import BridgeError, ConnectionReleasedError
 
-__all__ = ["JoinedWrapper", "in_their_block", "join"]
+__all__ = ["JoinedConnection", "JoinedWrapper", "in_their_block", "join"]
 
 
 class JoinedWrapper(BridgedWrapper):
