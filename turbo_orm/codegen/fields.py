@@ -71,7 +71,7 @@ class FieldReader:
             if path in KNOWN_FIELDS:
                 return KNOWN_FIELDS[path]
             if path == "django.contrib.postgres.fields.array.ArrayField":
-                return array_of(self.value_type(field.base_field))
+                return array_of(self.value_type(field.base_field), null=field.base_field.null)
             if path == "django.db.models.fields.generated.GeneratedField":
                 return self.value_type(field.output_field)
             if "from_db_value" in vars(base):

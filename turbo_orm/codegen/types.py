@@ -71,12 +71,12 @@ def _aliased(alias: str, read: str, accept: str = "", *, family: str = Family.OR
     )
 
 
-def array_of(items: ValueType) -> ValueType:
-    """Describe django.contrib.postgres's ``ArrayField`` of ``items``."""
-    members = generic(_ITERABLE, items.accept)
-    base = inline(
-        generic(builtin("list"), items.read), generic(name("collections.abc", "Sequence"), items.accept)
-    )
+def array_of(items: ValueType, *, null: bool) -> ValueType:
+    """Describe django.contrib.postgres's ``ArrayField`` of ``items``, which may be ``null``."""
+    nullable = optional if null else union
+    read, accept = nullable(items.read), nullable(items.accept)
+    members = generic(_ITERABLE, accept)
+    base = inline(generic(builtin("list"), read), generic(name("collections.abc", "Sequence"), accept))
     sets = union(members, EXPR)
     return replace(base, arguments={"contains": sets, "contained_by": sets, "overlap": sets})
 
