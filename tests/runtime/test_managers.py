@@ -1,0 +1,146 @@
+"""`AsyncManager` is made, inherited, copied and migrated like any manager of Django's."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+from django.db import models
+from django.db.migrations.state import ModelState, ProjectState
+from django.db.migrations.writer import MigrationWriter
+from django.test.utils import isolate_apps
+
+from tests.project.library.models import (
+    Author,
+    Book,
+    BookQuerySet,
+    Migrated,
+    MigratedManager,
+    Person,
+    Restaurant,
+    Tag,
+    Writer,
+    WriterQuerySet,
+)
+from turbo_orm import AsyncManager, AsyncQuerySet
+
+
+def test_from_queryset_takes_the_methods_of_the_class() -> None:
+    assert isinstance(Book.objects, AsyncManager)
+    assert isinstance(Book.objects.all(), BookQuerySet)
+    assert isinstance(Book.objects.cheap().cheap(), BookQuerySet)
+
+
+async def test_own_async_methods_are_on_the_manager() -> None:
+    author = await Author.objects.acreate(name="a")
+    await Book.objects.acreate(title="dear", author=author, price=20)
+    await Book.objects.acreate(title="cheap", author=author, price=5)
+    assert (await Book.objects.acheapest()).title == "cheap"
+    assert [book.title async for book in author.books.cheap()] == ["cheap"]
+
+
+def test_from_queryset_refuses_djangos_own_querysets() -> None:
+    class Threaded(models.QuerySet):  # type: ignore[type-arg]
+        pass
+
+    with pytest.raises(TypeError, match=r"needs a subclass of turbo_orm.AsyncQuerySet, and Threaded is not"):
+        AsyncManager.from_queryset(Threaded)
+
+
+def test_as_manager() -> None:
+    assert isinstance(Book.as_books, AsyncManager)
+    assert isinstance(Writer.objects.all(), WriterQuerySet)
+    assert Book.as_books.model is Book
+
+
+def test_abstract_bases_pass_their_manager_on() -> None:
+    assert type(Author.objects) is AsyncManager
+    assert Author.objects.model is Author
+
+
+def test_children_with_a_table_of_their_own_inherit_the_manager() -> None:
+    assert isinstance(Restaurant.objects, AsyncManager)
+    assert Restaurant.objects.all().model is Restaurant
+
+
+async def test_several_managers_each_with_its_own_rows() -> None:
+    await Person.everyone.acreate(name="alive")
+    await Person.everyone.acreate(name="dead", alive=False)
+    assert [person.name async for person in Person.living.all()] == ["alive"]
+    assert await Person.everyone.acount() == 2
+    assert await Person._default_manager.acount() == 2
+    assert not isinstance(Person.plain, AsyncManager)
+
+
+def test_a_manager_of_a_model_is_not_reached_through_instances() -> None:
+    with pytest.raises(AttributeError, match="Manager isn't accessible via Author instances"):
+        Author(name="x").objects  # noqa: B018
+
+
+def test_use_in_migrations_writes_the_manager() -> None:
+    state = ModelState.from_model(Migrated)
+    [(name, manager)] = state.managers
+    assert (name, type(manager)) == ("objects", MigratedManager)
+    written, needed = MigrationWriter.serialize(manager)
+    assert written == "tests.project.library.models.MigratedManager()"
+    assert needed == {"import tests.project.library.models"}
+
+
+def test_managers_not_for_migrations_are_not_written() -> None:
+    assert ModelState.from_model(Book).managers == []
+    assert ModelState.from_model(Author).managers == []
+
+
+async def test_historical_models_have_the_manager() -> None:
+    state = ProjectState()
+    state.add_model(ModelState.from_model(Migrated))
+    historical = state.apps.get_model("library", "Migrated")
+    assert historical is not Migrated
+    assert isinstance(historical.objects, MigratedManager)
+    created = await historical.objects.acreate(name="then")
+    await created.asave()
+    assert await Migrated.objects.acount() == 1
+
+
+def test_managers_deconstruct() -> None:
+    assert MigratedManager().deconstruct() == (
+        False,
+        "tests.project.library.models.MigratedManager",
+        None,
+        (),
+        {},
+    )
+    as_manager, _, queryset, _, _ = BookQuerySet.as_manager().deconstruct()
+    assert (as_manager, queryset) == (True, "tests.project.library.models.BookQuerySet")
+
+
+def test_managers_are_equal_by_their_arguments() -> None:
+    assert MigratedManager() == MigratedManager()
+    assert MigratedManager() != AsyncManager()
+
+
+@isolate_apps("tests.project.library")
+def test_a_subclass_of_the_manager_without_init_arguments() -> None:
+    class Manager(AsyncManager):
+        def get_queryset(self) -> AsyncQuerySet:
+            return super().get_queryset().filter(pk__gt=1)
+
+    class Thing(models.Model):
+        objects = Manager()
+
+        class Meta:
+            app_label = "library"
+
+    assert "> 1" in str(Thing.objects.all().query)
+
+
+async def test_querysets_are_pickled_with_their_rows_and_without() -> None:
+    await Tag.objects.acreate(label="x")
+    loaded = Tag.objects.all()
+    await loaded.alist()
+    copy = pickle.loads(pickle.dumps(loaded))
+    await Tag.objects.all().adelete()
+    assert [tag.label async for tag in copy] == ["x"]
+    fresh = Tag.objects.all()
+    fresh.query = pickle.loads(pickle.dumps(loaded.query))
+    assert await fresh.alist() == []
