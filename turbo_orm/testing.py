@@ -1,14 +1,17 @@
-"""For tests: the queries async code executes."""
+"""For tests: the queries async code executes, and test cases whose async code shares their transaction."""
 
 from __future__ import annotations
 
 from types import TracebackType
+from typing import Any, ClassVar
 
+from django import test
 from django.db import DEFAULT_DB_ALIAS, connections
 
 from turbo_orm.bridge.querylog import Recorder, recorders
+from turbo_orm.bridge.session import Session
 
-__all__ = ["assert_num_queries", "capture_queries"]
+__all__ = ["TestCase", "TransactionTestCase", "assert_num_queries", "capture_queries"]
 
 
 class capture_queries:  # noqa: N801 - used like a function, as contextlib's classes are
@@ -66,3 +69,52 @@ class assert_num_queries(capture_queries):  # noqa: N801
         raise AssertionError(
             f"{len(queries)} queries executed, {self._num} expected\nCaptured queries were:\n{listed}"
         )
+
+
+class _InBridge(test.SimpleTestCase):
+    """Runs class set-up, each test and class tear-down in the bridge, on the same connections."""
+
+    _session: ClassVar[Session | None] = None
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        cls._session = Session()
+        cls._session.call(super().setUpClass)
+
+    @classmethod
+    def tearDownClass(cls) -> None:
+        if cls._session is not None:
+            cls._session.call(super().tearDownClass)
+
+    @classmethod
+    def doClassCleanups(cls) -> None:  # noqa: N802 - unittest's name
+        # The last thing unittest calls, also when the set-up failed.
+        session, cls._session = cls._session, None
+        if session is None:
+            return
+        try:
+            session.call(super().doClassCleanups)
+        finally:
+            session.close()
+
+    def __call__(self, result: Any = None) -> None:
+        assert self._session is not None
+        self._session.call(super().__call__, result)
+
+    def debug(self) -> None:
+        assert self._session is not None
+        self._session.call(super().debug)
+
+
+class TestCase(_InBridge, test.TestCase):
+    """`django.test.TestCase` for projects with async code.
+
+    Django's own runs on a sync connection, whose open transaction no async connection can see
+    into. Here the tests, sync and async ones, `setUpTestData()` and the code under test, sync
+    or async, all share one async connection and its transaction, which is rolled back.
+    https://docs.djangoproject.com/en/stable/topics/testing/tools/#testcase
+    """
+
+
+class TransactionTestCase(_InBridge, test.TransactionTestCase):
+    """`django.test.TransactionTestCase`, its set-up and flushes on the async connection too."""

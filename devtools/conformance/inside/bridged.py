@@ -12,7 +12,7 @@ from django.test import SimpleTestCase
 
 from devtools.conformance.inside.counting import counted
 from devtools.conformance.inside.recording import PlainRunner, write_blocking, write_summary
-from devtools.conformance.inside.session import Session
+from turbo_orm.bridge.session import Session
 
 __all__ = ["BridgedRunner"]
 

@@ -1,4 +1,4 @@
-"""One event loop and one root scope for a whole test run: what a thread and its connections are to Django."""
+"""An event loop and a scope for sync callers: to Django, what a thread and its connections are."""
 
 from __future__ import annotations
 
@@ -9,39 +9,48 @@ from collections.abc import Callable
 from contextvars import Context, copy_context
 from typing import Any, TypeVar
 
-import turbo_orm
+from typing_extensions import ParamSpec
+
 from turbo_orm.bridge.greenlets import current_bridge, drive
 from turbo_orm.bridge.scopes import Scope
+from turbo_orm.db.pools import close_pools
 
 __all__ = ["Session"]
 
+P = ParamSpec("P")
 T = TypeVar("T")
+
+_UNSET: Any = object()
 
 
 class Session:
-    """Runs sync functions one after another in the bridge; they share their connections."""
+    """Runs sync functions one after another in the bridge; they share their connections.
+
+    It belongs to the thread and process that made it.
+    """
 
     def __init__(self) -> None:
+        #: How many functions were run.
         self.operations = 0
         self._loop = asyncio.new_event_loop()
         self._scope = Scope(self._loop)
         self._place = (os.getpid(), threading.get_ident())
 
-    def call(self, function: Callable[..., T], /, *args: Any) -> T:
-        """Run *function* as one operation.
+    def call(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run ``function(*args, **kwargs)`` as one operation.
 
-        It is called as it is where it runs in the bridge already, a test run by a test, or in another
-        thread or process than the session's.
+        It is called as it is where it runs in the bridge already, or in another thread or
+        process than the session's.
         """
         if current_bridge() is not None or self._place != (os.getpid(), threading.get_ident()):
-            return function(*args)
+            return function(*args, **kwargs)
         self.operations += 1
         context: Context | None = None
 
         async def operation() -> T:
             nonlocal context
             try:
-                return await drive(self._scope, function, args)
+                return await drive(self._scope, function, args, kwargs)
             finally:
                 context = copy_context()
 
@@ -52,7 +61,7 @@ class Session:
                 _adopt(context)
 
     def close(self) -> None:
-        """Close the tests' connections, then the pools."""
+        """Close the connections, the pools of the loop, and the loop."""
 
         def close_connections() -> None:
             for wrapper in list(self._scope.wrappers.values()):
@@ -60,17 +69,14 @@ class Session:
 
         self.call(close_connections)
         self._loop.run_until_complete(self._scope.close())
-        self._loop.run_until_complete(turbo_orm.close_pools())
+        self._loop.run_until_complete(close_pools())
         self._loop.run_until_complete(self._loop.shutdown_asyncgens())
         self._loop.close()
 
 
 def _adopt(context: Context) -> None:
-    """Keep what an operation's task set: a class's set-up activates its tests' language and time zone."""
+    """Keep what an operation set: a test class's set-up activates its language and time zone."""
     current = copy_context()
     for variable, value in context.items():
         if current.get(variable, _UNSET) is not value:
             variable.set(value)
-
-
-_UNSET = object()

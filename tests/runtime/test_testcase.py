@@ -1,0 +1,121 @@
+"""`turbo_orm.testing.TestCase`: sync set-up, async code and its rollback on one connection."""
+
+from __future__ import annotations
+
+import io
+import unittest
+
+import pytest
+from asgiref.sync import async_to_sync
+from django.db import connection
+from django.http import HttpResponse
+from django.test import override_settings
+from django.urls import path
+
+from tests.project.library.models import Author
+from turbo_orm import atomic, on_commit, testing
+
+
+async def count_authors(request):
+    async with atomic():
+        await Author.objects.acreate(name="by the view")
+    return HttpResponse(str(await Author.objects.acount()))
+
+
+def sync_count(request):
+    return HttpResponse(str(Author.objects.count()))
+
+
+urlpatterns = [path("", count_authors), path("sync", sync_count)]
+seen: list[object] = []
+
+
+class Example(testing.TestCase):
+    @classmethod
+    def setUpTestData(cls):
+        cls.author = Author.objects.create(name="from set-up")
+
+    def setUp(self):
+        Author.objects.create(name="from setUp")
+
+    async def test_async_code_sees_the_set_up(self):
+        seen.append(await Author.objects.acount())
+        await Author.objects.acreate(name="from the test")
+        assert await Author.objects.acount() == 3
+
+    async def test_client(self):
+        with override_settings(ROOT_URLCONF=__name__):
+            response = await self.async_client.get("/")
+        seen.append(response.content)
+        assert await Author.objects.acount() == 3
+
+    def test_sync(self):
+        with override_settings(ROOT_URLCONF=__name__):
+            seen.append(self.client.get("/").content)
+            seen.append(self.client.get("/sync").content)
+        assert Author.objects.count() == 3
+
+    def test_commit_hooks(self):
+        async def register():
+            async with atomic():
+                await on_commit(lambda: seen.append("committed"))
+
+        with self.captureOnCommitCallbacks(execute=True) as callbacks:
+            async_to_sync(register)()
+        assert len(callbacks) == 1
+
+    def test_a_failure_is_reported(self):
+        assert connection.in_atomic_block
+        raise LookupError("on purpose")
+
+
+class Durable(testing.TransactionTestCase):
+    async def test_commits(self):
+        async with atomic(durable=True):
+            await Author.objects.acreate(name="committed")
+        seen.append(await Author.objects.acount())
+
+
+class BrokenSetUp(testing.TestCase):
+    @classmethod
+    def setUpTestData(cls):
+        raise LookupError("in the set-up")
+
+    def test_never_runs(self):
+        seen.append("never")
+
+
+def run(*cases: type[unittest.TestCase]) -> unittest.TestResult:
+    seen.clear()
+    suite = unittest.TestSuite(
+        test for case in cases for test in unittest.defaultTestLoader.loadTestsFromTestCase(case)
+    )
+    return unittest.TextTestRunner(io.StringIO()).run(suite)
+
+
+for case in (Example, Durable, BrokenSetUp):
+    case.__test__ = False  # run by the tests below, not by pytest
+
+
+@pytest.mark.threads  # Django's test client runs middleware in one
+def test_everything_shares_the_tests_transaction():
+    result = run(Example)
+    assert result.testsRun == 5
+    assert [(str(test), "on purpose" in text) for test, text in result.errors] == [
+        (str(Example("test_a_failure_is_reported")), True)
+    ]
+    assert result.failures == []
+    assert seen == [2, b"3", "committed", b"3", b"3"]
+    assert Author.objects.count() == 0
+
+
+def test_transaction_test_case():
+    result = run(Durable)
+    assert (result.testsRun, result.errors, result.failures, seen) == (1, [], [], [1])
+
+
+def test_a_broken_set_up_leaves_nothing():
+    result = run(BrokenSetUp)
+    assert len(result.errors) == 1
+    assert seen == []
+    assert Author.objects.count() == 0
