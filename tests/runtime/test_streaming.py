@@ -9,7 +9,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from django.db import connection, connections, transaction
+from django.db import DataError, connections, transaction
 
 from tests.project.library.models import Author, Book, Tag
 from tests.runtime.support import assert_pool_is_clean, backend_pid, pool, query, sleep
@@ -76,7 +76,7 @@ async def test_fetches_chunk_by_chunk(in_block: bool):
 
 
 async def test_chunk_size_must_be_positive():
-    with pytest.raises(ValueError, match="chunk_size|Chunk size"):
+    with pytest.raises(ValueError, match=r"[Cc]hunk.size"):
         await Tag.objects.aiterator(chunk_size=0).__anext__()
 
 
@@ -357,14 +357,17 @@ def test_its_loop_ends_half_way(django_databases: None):
 
 
 async def test_a_failing_query():
-    with pytest.raises(transaction.TransactionManagementError):
-        async with atomic():
-            with pytest.raises(Exception, match="division by zero"):
-                async with atomic():
-                    broken = (await tags()).extra(where=["1/0 = 1"])
-                    assert [tag async for tag in broken.aiterator()] == []
-            await run_sync(connection.set_rollback, True)
-            await Tag.objects.acount()
+    broken = (await tags()).extra(where=["1/(id - id) = 1"])
+    with pytest.raises(DataError, match="division by zero"):
+        await broken.aiterator().__anext__()
+    async with atomic():
+        with pytest.raises(DataError, match="division by zero"):
+            async with atomic():
+                await broken.aiterator().__anext__()
+        assert await Tag.objects.acount() == 25
+        await run_sync(transaction.set_rollback, True)
+        with pytest.raises(transaction.TransactionManagementError):
+            await Tag.objects.aiterator().__anext__()
     await assert_given_back()
 
 

@@ -168,6 +168,7 @@ class Turn:
 
     def __init__(self, held: Held) -> None:
         self._held = held
+        self._scope: Scope | None = None
 
     async def __aenter__(self) -> Self:
         self._scope = await self._held.open_scope()
@@ -179,17 +180,25 @@ class Turn:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await self._scope.close()
+        if self._scope is not None:
+            await self._scope.close()
 
     async def run(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run ``fn(*args, **kwargs)`` as one step of this turn."""
+        assert self._scope is not None
         try:
             return await drive(self._scope, fn, args, kwargs)
         except GeneratorExit:
             self._held.gone = True  # the coroutine was destroyed: drive() closed the connection
             raise
 
+    def disown(self) -> None:
+        """Let the task that has the turn wait for its end: somebody else will end it."""
+        if self._scope is not None:
+            self._scope.task = None
+
     def abort(self) -> None:
         """Close the connection without awaiting, the block's too: its state is unknown."""
         self._held.gone = True
-        self._scope.abort()
+        if self._scope is not None:
+            self._scope.abort()

@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterable, Generator, Iterable, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Generator,
+    Iterable,
+    Sequence,
+)
 from contextlib import ExitStack, aclosing
-from typing import Any, TypeAlias
+from functools import partial
+from typing import Any, TypeAlias, TypeVar
 
 from django.db import transaction
 from django.db.backends.utils import CursorDebugWrapper
 
 from turbo_orm.bridge.held import Held, Turn
 
-__all__ = ["Rows", "copy_in", "copy_out"]
+__all__ = ["CopyOut", "Rows", "copy_in"]
+
+T = TypeVar("T")
 
 Block: TypeAlias = "bytes | bytearray | memoryview | str"
 Rows: TypeAlias = (
@@ -124,21 +135,43 @@ def _write(driver_copy: Any, batch: list[Any]) -> None:
             driver_copy.write_row(row)
 
 
-async def copy_out(
-    held: Held,
-    connection: Any,
-    cursor: Any,
-    sql: str,
-    params: Any,
-    types: Sequence[int | str] | None,
-    raw: bool,
+class CopyOut(AsyncIterator[T]):
+    """The rows or blocks of one ``COPY ... TO STDOUT``; it starts when the first is asked for."""
+
+    def __init__(
+        self,
+        held: Held,
+        connection: Any,
+        cursor: Any,
+        sql: str,
+        params: Any,
+        types: Sequence[int | str] | None,
+        raw: bool,
+    ) -> None:
+        self._turn = Turn(held)
+        copy = _Copy(connection, cursor)
+        self._rows = _copy_out(held, self._turn, copy, partial(copy.begin, sql, params, types), raw)
+
+    async def __anext__(self) -> T:
+        row: T = await self._rows.__anext__()
+        return row
+
+    async def aclose(self) -> None:
+        """End the COPY now, at whatever row it is."""
+        await self._rows.aclose()
+
+    def __del__(self) -> None:
+        # The loop is about to close the generator, in a task of its own.
+        self._turn.disown()
+
+
+async def _copy_out(
+    held: Held, turn: Turn, copy: _Copy, begin: Callable[..., None], raw: bool
 ) -> AsyncGenerator[Any, None]:
-    """Yield the rows the COPY statement *sql* sends, or their bytes if *raw*."""
-    copy = _Copy(connection, cursor)
     held.keep(copy)
-    async with Turn(held) as turn:
+    async with turn:
         # Leaving early cancels the statement, which costs a transaction without a savepoint.
-        await turn.run(copy.begin, sql, params, types, savepoint=True)
+        await turn.run(begin, savepoint=True)
         try:
             while batch := await turn.run(_read, copy.driver_copy, raw):
                 if raw:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Literal, TypeAlias, overload
+from weakref import WeakSet
 
 from django.db import DEFAULT_DB_ALIAS, connections
 
 from turbo_orm.bridge.held import Held
-from turbo_orm.sql import copy
+from turbo_orm.sql.copy import CopyOut, Rows, copy_in
 
 __all__ = ["AsyncCursor", "cursor"]
 
@@ -25,8 +26,16 @@ async def cursor(using: str | None = None) -> AsyncIterator[AsyncCursor]:
     """
     async with Held("cursor()") as held:
         opened = await held.run(_open, using or DEFAULT_DB_ALIAS)
+        opening = AsyncCursor(held, opened)
         try:
-            yield AsyncCursor(held, opened)
+            yield opening
+        except GeneratorExit:
+            raise  # the coroutine is being destroyed: nothing can be awaited
+        except BaseException:
+            await opening._end_copies()
+            raise
+        else:
+            await opening._end_copies()
         finally:
             opened.close()
 
@@ -47,6 +56,7 @@ class AsyncCursor:
         self._fetching = opened
         self._connection = opened.db
         self._driver_cursor = opened.cursor
+        self._copies: WeakSet[CopyOut[Any]] = WeakSet()
 
     def __repr__(self) -> str:
         state = "closed" if self._driver_cursor.closed else "open"
@@ -103,7 +113,7 @@ class AsyncCursor:
     async def copy_in(
         self,
         sql: str,
-        rows: copy.Rows,
+        rows: Rows,
         params: Params = None,
         *,
         types: Sequence[int | str] | None = None,
@@ -117,16 +127,14 @@ class AsyncCursor:
         Inside `atomic()` other queries of the block wait until the COPY ends; *rows* may not
         query on the block's connection itself.
         """
-        return await copy.copy_in(self._held, self._connection, self._driver_cursor, sql, rows, params, types)
+        return await copy_in(self._held, self._connection, self._driver_cursor, sql, rows, params, types)
 
     @overload
     def copy_out(
         self, sql: str, params: Params = None, *, types: Sequence[int | str] | None = None
-    ) -> AsyncGenerator[tuple[Any, ...], None]: ...
+    ) -> CopyOut[tuple[Any, ...]]: ...
     @overload
-    def copy_out(
-        self, sql: str, params: Params = None, *, raw: Literal[True]
-    ) -> AsyncGenerator[bytes, None]: ...
+    def copy_out(self, sql: str, params: Params = None, *, raw: Literal[True]) -> CopyOut[bytes]: ...
     def copy_out(
         self,
         sql: str,
@@ -134,7 +142,7 @@ class AsyncCursor:
         *,
         types: Sequence[int | str] | None = None,
         raw: bool = False,
-    ) -> AsyncGenerator[Any, None]:
+    ) -> CopyOut[Any]:
         """Yield what the ``COPY ... TO STDOUT`` statement *sql* sends.
 
         That is a tuple per row: of Python values if *types* names the columns' types, else of
@@ -144,4 +152,13 @@ class AsyncCursor:
         Inside `atomic()` other queries of the block wait until the COPY ends; the body of the
         loop may not query on the block's connection itself.
         """
-        return copy.copy_out(self._held, self._connection, self._driver_cursor, sql, params, types, raw)
+        rows: CopyOut[Any] = CopyOut(
+            self._held, self._connection, self._driver_cursor, sql, params, types, raw
+        )
+        self._copies.add(rows)
+        return rows
+
+    async def _end_copies(self) -> None:
+        # One that was left early but is still referenced has the connection's turn.
+        for rows in list(self._copies):
+            await rows.aclose()
