@@ -16,11 +16,13 @@ class TurboOrmConfig(AppConfig):
 
     def ready(self) -> None:
         from turbo_orm import loading, related
+        from turbo_orm.bridge.async_backend import setup
         from turbo_orm.checks import check_databases, check_settings
         from turbo_orm.codegen.checks import check_drift
 
         related.install()  # again: contenttypes can be patched now
         loading.install()
+        setup.enable()
         checks.register(check_settings)
         checks.register(check_databases, checks.Tags.models)
         checks.register(check_drift, checks.Tags.models)

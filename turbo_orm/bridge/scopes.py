@@ -38,6 +38,7 @@ class Scope:
         "apart",
         "closed",
         "context",
+        "in_user_code",
         "leases",
         "loop",
         "parent",
@@ -55,6 +56,8 @@ class Scope:
         self.apart = apart
         self.parent = parent
         self.closed = False
+        #: Sync code of this scope waits for async user code: a receiver, a hook.
+        self.in_user_code = False
         self.turns: Turns | None = None
         #: The child whose turn it is, or was last.
         self.active_child: Scope | None = None

@@ -26,10 +26,12 @@ async def await_user_code(scope: Scope, awaitable: Awaitable[T]) -> T:
     executors = AsyncToSync.executors
     previous = getattr(executors, "current", None)
     executors.current = _BridgeExecutor(scope)
+    nested, scope.in_user_code = scope.in_user_code, True
     try:
         with Entered(scope):
             return await awaitable
     finally:
+        scope.in_user_code = nested
         executors.current = previous
 
 

@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 
 from django.db import DEFAULT_DB_ALIAS
 
-from turbo_orm.bridge.async_backend.guest import Guest
+from turbo_orm.bridge.async_backend.guest import Guest, ending
 from turbo_orm.bridge.scopes import Entered, Scope, active_scope
 from turbo_orm.bridge.turns import NoMoreTurns
 
@@ -50,13 +50,14 @@ async def _enter(self: Any) -> None:
         except NoMoreTurns:
             await _enter(self)
             return
+    entered = Entered(scope)
+    entered.__enter__()
     try:
         await _originals["__aenter__"](self)
     except BaseException:
+        entered.__exit__(None, None, None)
         await _close(scope, borrowed)
         raise
-    entered = Entered(scope)
-    entered.__enter__()
     _entries.setdefault(self, []).append(_Entry(scope, entered, task, borrowed))
 
 
@@ -96,6 +97,7 @@ async def _exit(
         cancelled = await scope.wait_for_children()
         if cancelled is not None and exc is None:
             exc_type, exc = type(cancelled), cancelled
+        ending.add(scope)
         await _originals["__aexit__"](self, exc_type, exc, traceback)
         if cancelled is not None:
             raise cancelled

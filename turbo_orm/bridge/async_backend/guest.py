@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from django.db.utils import load_backend
 
@@ -19,7 +20,7 @@ from turbo_orm.errors import ConnectionReleasedError
 if TYPE_CHECKING:
     from turbo_orm.bridge.wrapper import BridgedWrapper
 
-__all__ = ["Guest", "guest_of"]
+__all__ = ["Guest", "ending", "guest_of"]
 
 
 class Guest:
@@ -56,6 +57,8 @@ class Guest:
         scope = active_scope(asyncio.get_running_loop())
         if scope is None or scope.root is not self._root:
             scope = self._root
+        elif scope.in_user_code:
+            return asyncio.current_task()  # Django runs async receivers in tasks of their own
         return _NOBODY if scope.task is None else scope.task
 
     @_task.setter
@@ -91,7 +94,11 @@ class Guest:
     async def turn(self) -> AsyncIterator[None]:
         """Wait until no other task of the block is in a nested block or a query."""
         assert self.host is not None
-        scope = await open_scope(asyncio.get_running_loop())
+        loop = asyncio.get_running_loop()
+        if active_scope(loop) in ending:
+            yield
+            return
+        scope = await open_scope(loop)
         try:
             yield
         except asyncio.CancelledError as exc:
@@ -102,6 +109,9 @@ class Guest:
 
 
 share_state(Guest, "host")
+
+#: Blocks on their way out: nobody else has a turn in them any more.
+ending: WeakSet[Scope] = WeakSet()
 
 #: Compares unequal to every task.
 _NOBODY = object()
@@ -122,21 +132,29 @@ class _TakingTurns:
 
 
 def _taking_turns(cursor: Any) -> Any:
-    cls: type[Any] = type(cursor)
+    cls: Any = type(cursor)
     cursor.__class__ = _mixed(_TakingTurns, cls)
     return cursor
 
 
 @cache
-def _mixed(mixin: type[Any], cls: type[Any]) -> Any:
+def _mixed(mixin: Any, cls: Any) -> Any:
     return type(cls.__name__, (mixin, cls), {"__module__": __name__, "__doc__": cls.__doc__})
 
 
-def guest_of(host: BridgedWrapper, scope: Scope) -> Any:
-    """Return the guest of *host*, which is created when it is first asked for."""
+def guest_of(host: BridgedWrapper, scope: Scope, ambient: Any) -> Any:
+    """Return the guest of *host*, which is created when it is first asked for.
+
+    Query log and execute wrappers are those of *ambient*, the wrapper their calls would
+    otherwise use, if there is one.
+    """
     guest = host.guest
     if guest is None:
         wrapper_class = load_backend(host.settings_dict["ENGINE"]).AsyncDatabaseWrapper
         guest = host.guest = _mixed(Guest, wrapper_class)(host.settings_dict, host.alias)
         guest.receive(host, scope.root)
+        if ambient is not None:
+            guest.queries_log = ambient.queries_log
+            guest.execute_wrappers = ambient.execute_wrappers
+            guest.force_debug_cursor = ambient.force_debug_cursor
     return guest

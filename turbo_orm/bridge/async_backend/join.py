@@ -120,17 +120,20 @@ class JoinedConnection(BridgedConnection):
             await_only(self.theirs._close())
 
     def leave(self) -> None:
-        """Stop using the connection; break it if a statement of ours is still under way.
+        """Stop using the connection; close it if a statement of ours is still under way.
 
         That is so when the coroutine of an operation is destroyed: nobody will read the
         result, so that the connection would be of no use to its owner either.
         """
-        aconn, wrapper = self._aconn, self._wrapper()
-        if aconn is not None and getattr(self, "waiting", False):
-            if wrapper is not None:
-                wrapper.break_block(GeneratorExit())
-            aconn.pgconn.finish()
-        self.die()
+        aconn = self._aconn
+        if aconn is None or not getattr(self, "waiting", False):
+            self.die()
+            return
+        self._pool_ = getattr(aconn, "_pool", None)
+        self.abandon()
+        # As their close() leaves it in a block.
+        self.theirs.connection = None
+        self.theirs.closed_in_transaction = self.theirs.needs_rollback = True
 
 
 def join(scope: Scope, alias: str) -> BaseDatabaseWrapper | None:

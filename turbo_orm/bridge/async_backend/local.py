@@ -34,7 +34,7 @@ class _GuestAwareLocal:
         host = host_of(alias)
         if host is None:
             return getattr(self.original, alias)
-        return guest_of(*host)
+        return guest_of(*host, getattr(self.original, alias, None))
 
     def __setattr__(self, alias: str, value: Any) -> None:
         replaced = _replaced.get()

@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import suppress
 from functools import cache
 
+from django.core.exceptions import ImproperlyConfigured
+from django.db import connections
 from django.db.utils import load_backend
 
 from turbo_orm.bridge.async_backend import blocks, local
 from turbo_orm.bridge.async_backend.pools import async_wrapper_class, share_pools
 from turbo_orm.bridge.wrapper import find_pool_of, forget_pool_of
 
-__all__ = ["enabled"]
+__all__ = ["enable", "enabled"]
+
+
+def enable() -> None:
+    """Hook in for every alias that has its engine, before anybody queries.
+
+    Otherwise our first query does, and pools which the library built before that stay apart.
+    """
+    if "django_async_backend" not in sys.modules:
+        return
+    for alias in connections:
+        with suppress(ImproperlyConfigured):  # whoever uses that alias is told
+            enabled(connections.settings[alias]["ENGINE"])
 
 
 @cache
