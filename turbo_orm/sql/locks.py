@@ -102,10 +102,10 @@ def _call(alias: str, function: str, key: Key) -> bool:
     """Call *function* of PostgreSQL, and return whether it took or released the lock."""
     with connections[alias].cursor() as cursor:
         if isinstance(key, tuple):
-            cursor.execute(f"SELECT {function}(%s::int4, %s::int4)", key)
+            cursor.execute(f"SELECT {function}(CAST(%s AS int4), CAST(%s AS int4))", key)
         elif isinstance(key, str):
             cursor.execute(f"SELECT {function}(hashtextextended(%s, 0))", [key])
         else:
-            cursor.execute(f"SELECT {function}(%s::int8)", [key])
+            cursor.execute(f"SELECT {function}(CAST(%s AS int8))", [key])
         (result,) = cursor.fetchone()
     return result is not False  # the functions that wait return void
