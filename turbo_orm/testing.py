@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from django import test
 from django.db import DEFAULT_DB_ALIAS, connections
+from django.utils.connection import ConnectionDoesNotExist
 
 from turbo_orm.bridge.querylog import Recorder, recorders
 from turbo_orm.bridge.session import Session
@@ -24,7 +25,8 @@ class capture_queries:  # noqa: N801 - used like a function, as contextlib's cla
     """
 
     def __init__(self, using: str = DEFAULT_DB_ALIAS) -> None:
-        connections.settings[using]  # an unknown alias is an error now
+        if using not in connections.settings:
+            raise ConnectionDoesNotExist(f"The connection {using!r} doesn't exist.")
         self._using = using
         self._recorders: list[Recorder] = []
 

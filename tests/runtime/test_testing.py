@@ -1,0 +1,176 @@
+"""`capture_queries()` and `assert_num_queries()`: the statements of async code."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from django.db import connection
+from django.test import override_settings
+from django.utils.connection import ConnectionDoesNotExist
+
+from tests.project.library.models import Author, Book, Tag
+from tests.runtime.support import query
+from turbo_orm import atomic, cursor, on_commit, run_sync
+from turbo_orm.testing import assert_num_queries, capture_queries
+
+
+async def test_records_sql_and_time():
+    with capture_queries() as queries:
+        assert queries == []
+        await Tag.objects.acreate(label="x")
+        assert [each["sql"].split()[0] for each in queries] == ["INSERT"]
+        await Tag.objects.aget(label="x")
+    assert 'WHERE "library_tag"."label" = \'x\'' in queries[1]["sql"]
+    assert all(float(each["time"]) >= 0 for each in queries)
+    await Tag.objects.acount()
+    assert len(queries) == 2
+
+
+async def test_every_way_to_execute():
+    author = await Author.objects.acreate(name="a")
+    with capture_queries() as queries:
+        await author.asave()
+        await author.books.acreate(title="b")
+        await Author.objects.prefetch_related("books").alist()
+        [each async for each in Author.objects.aiterator()]
+        await run_sync(query, "SELECT 'by run_sync'")
+        async with cursor() as c:
+            await c.execute("SELECT 'by a cursor'")
+    found = [each["sql"] for each in queries]
+    assert [sql.split()[0] for sql in found if not sql.startswith("SELECT")] == [
+        "UPDATE",
+        "INSERT",
+        "DECLARE",
+    ]
+    assert len([sql for sql in found if sql.startswith("SELECT")]) == 4
+    assert "SELECT 'by run_sync'" in found
+    assert "SELECT 'by a cursor'" in found
+
+
+async def test_an_open_block_and_its_end():
+    """As with Django's own: BEGIN and COMMIT count, with Django's words for them."""
+    async with atomic():
+        await Tag.objects.acreate(label="before")
+        with capture_queries() as inside:
+            await Tag.objects.acreate(label="x")
+            async with atomic():
+                await Tag.objects.acount()
+        await Tag.objects.acount()
+    kinds = [each["sql"].split()[0] for each in inside]
+    assert kinds == ["INSERT", "SAVEPOINT", "SELECT", "RELEASE"]
+    with capture_queries() as around:
+        async with atomic():
+            await Tag.objects.acount()
+            await on_commit(Tag.objects.acount)
+    assert [each["sql"].split()[0] for each in around] == ["BEGIN", "SELECT", "COMMIT", "SELECT"]
+
+
+async def test_a_cursor_opened_before():
+    async with cursor() as c:
+        await c.execute("SELECT 1")
+        with capture_queries() as queries:
+            await c.execute("SELECT 2")
+        await c.execute("SELECT 3")
+    assert [each["sql"] for each in queries] == ["SELECT 2"]
+
+
+@pytest.mark.parametrize("in_block", [False, True])
+async def test_child_tasks(in_block: bool):
+    async def work() -> None:
+        await asyncio.gather(*(Tag.objects.acount() for _ in range(5)))
+
+    with capture_queries() as queries:
+        if in_block:
+            async with atomic():
+                await work()
+        else:
+            await work()
+    assert len([each for each in queries if "COUNT" in each["sql"]]) == 5
+
+
+async def test_other_tasks_are_not_recorded():
+    go, done = asyncio.Event(), asyncio.Event()
+
+    async def other() -> None:
+        await go.wait()
+        await Tag.objects.acount()
+        done.set()
+
+    task = asyncio.create_task(other())
+    with capture_queries() as queries:
+        go.set()
+        await done.wait()
+        outliving = asyncio.create_task(_count_later())
+    await asyncio.gather(task, outliving)
+    assert queries == []
+
+
+async def _count_later() -> None:
+    await asyncio.sleep(0.01)
+    await Tag.objects.acount()
+
+
+async def test_nested_and_of_other_aliases():
+    with capture_queries() as outer, capture_queries("other") as other:
+        await Tag.objects.acount()
+        with capture_queries() as inner:
+            await Tag.objects.aexists()
+        await Tag.objects.using("other").acount()
+    assert (len(outer), len(inner), len(other)) == (2, 1, 1)
+    assert inner[0] is outer[1]
+    with pytest.raises(ConnectionDoesNotExist, match="nope"):
+        capture_queries("nope")
+
+
+async def test_does_not_fill_djangos_log_unless_that_is_on():
+    log = connection.queries_log
+    log.clear()
+    with capture_queries() as queries:
+        await Tag.objects.acount()
+    assert (len(queries), len(log)) == (1, 0)
+    with capture_queries() as queries, override_settings(DEBUG=True):
+        await Tag.objects.acount()
+    assert (len(queries), len(log)) == (1, 1)
+    log.clear()
+
+
+async def test_failing_queries_are_recorded():
+    with capture_queries() as queries:
+        with pytest.raises(Book.DoesNotExist):
+            await Book.objects.aget(title="none")
+        with pytest.raises(Exception, match="nothing"):
+            await run_sync(query, "SELECT nothing")
+    assert len(queries) == 2
+
+
+async def test_assert_num_queries():
+    with assert_num_queries(0):
+        pass
+    with assert_num_queries(2) as queries:
+        await Tag.objects.acount()
+        await Tag.objects.aexists()
+    assert len(queries) == 2
+    with assert_num_queries(1, using="other"):
+        await Tag.objects.acount()
+        await Tag.objects.using("other").acount()
+
+
+async def test_assert_num_queries_fails_as_djangos_does():
+    with pytest.raises(AssertionError) as caught, assert_num_queries(1):
+        await run_sync(query, "SELECT 1")
+        await run_sync(query, "SELECT 2")
+    assert str(caught.value) == (
+        "2 queries executed, 1 expected\nCaptured queries were:\n1. SELECT 1\n2. SELECT 2"
+    )
+    with pytest.raises(LookupError), assert_num_queries(1):
+        raise LookupError
+
+
+def test_from_sync_code(django_databases: None):
+    with assert_num_queries(1):
+        asyncio.run(_count())
+
+
+async def _count() -> None:
+    await Tag.objects.acount()
