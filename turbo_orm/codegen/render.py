@@ -33,6 +33,7 @@ _SYMBOLS: Mapping[str, tuple[str, ...]] = {
         "Expr",
         "ManyOverlay",
         "PrefetchLike",
+        "RawRows",
         "ReverseOverlay",
     ),
 }

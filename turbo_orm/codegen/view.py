@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from turbo_orm.codegen import ir
-from turbo_orm.codegen.expressions import ANY, generic, name, optional, union
+from turbo_orm.codegen.expressions import ANY, builtin, generic, name, optional, union
 from turbo_orm.codegen.imports import Imports
 from turbo_orm.codegen.ir import RelationKind
 from turbo_orm.codegen.naming import PUBLIC_SUFFIXES, ModelNames
@@ -80,7 +80,9 @@ class ModelView:
     literals: tuple[Entry, ...]
     #: One line of keywords for each field or relation.
     lookups: tuple[str, ...]
+    #: What `values_list()` of one name and `afetch()` give: Literals of names, and types.
     flat: tuple[Entry, ...]
+    fetched: tuple[Entry, ...]
     managers: tuple[ManagerView, ...]
     related_manager_base: str
     lookup_self: str
@@ -166,6 +168,7 @@ class _ModelViewer:
                 for group in keywords
             ),
             flat=tuple(self._flat()),
+            fetched=tuple(self._fetched()),
             managers=managers,
             related_manager_base=managers[0].manager,
             lookup_self="_self" if "self" in keyword_names else "self",
@@ -293,6 +296,19 @@ class _ModelViewer:
             for value, paths in by_type.items()
             if value != ANY
         ]
+
+    def _fetched(self) -> list[Entry]:
+        by_type: dict[str, list[str]] = {}
+        for relation in self._model.relations:
+            if not relation.name or not relation.target:
+                continue
+            result = self._result(relation.target)
+            if not relation.kind.is_one:
+                result = generic(builtin("list"), result)
+            elif relation.null:
+                result = optional(result)
+            by_type.setdefault(result, []).append(relation.name)
+        return [Entry(self._literal(names), self._spell(result)) for result, names in by_type.items()]
 
     def _managers(self) -> tuple[ManagerView, ...]:
         views: list[ManagerView] = []

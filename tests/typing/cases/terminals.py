@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from typing import Any
 
+from accounts.turbo import User
 from django.db.models import Avg, Sum
 from shop.turbo import Book
 from typing_extensions import assert_type
@@ -23,6 +24,12 @@ async def right(book: Book) -> None:
     assert_type(Book.objects.filter(title="x").aiterator(), AsyncIterator[Book])
     assert_type([row async for row in Book.objects.filter(title="x")], list[Book])
     assert_type([row async for row in Book.objects.aiterator(chunk_size=10)], list[Book])
+    assert_type([row async for row in Book.objects], list[Book])
+    async for row in Book.objects.raw("SELECT *, 1 AS one FROM shop_book WHERE id = %s", [1]):
+        assert_type(row.title, str)
+        assert_type(row.one, Any)
+    for found in await Book.objects.araw("SELECT * FROM shop_book"):
+        assert_type(found.author, User)
     # The same models are used in sync code.
     assert_type(list(Book.objects.all()), list[Book])
     assert_type(Book.objects.first(), Book | None)
