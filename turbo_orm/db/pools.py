@@ -13,6 +13,7 @@ from weakref import WeakSet
 
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
+from psycopg_pool._acompat import AEvent
 
 __all__ = ["Pool", "PoolKey", "PoolSpec", "close_pools", "find_pool", "forget_pool", "free_places"]
 
@@ -68,6 +69,7 @@ class Pool(AsyncConnectionPool[AsyncConnection[Any]]):
     async def open(self, wait: bool = False, timeout: float = 30.0) -> None:
         """Open the pool on the running loop, and have it closed when the loop ends."""
         await super().open(wait, timeout)
+        self._sched._event.__class__ = _CancellableEvent
         await _pools_of(asyncio.get_running_loop()).watch_shutdown()
 
     async def warm(self) -> None:
@@ -133,6 +135,22 @@ class Pool(AsyncConnectionPool[AsyncConnection[Any]]):
             raise
         self._live.add(conn)
         return conn
+
+
+class _CancellableEvent(AEvent):
+    """An event whose waiter always notices its cancellation.
+
+    `asyncio.wait_for()`, which psycopg_pool uses, loses one that comes together with the event
+    on Python before 3.12; `asyncio.run()` then waits for the pool's scheduler for ever.
+    """
+
+    async def wait_timeout(self, timeout: float) -> bool:
+        waiter = asyncio.ensure_future(self.wait())
+        try:
+            done, _ = await asyncio.wait({waiter}, timeout=timeout)
+        finally:
+            waiter.cancel()
+        return bool(done)
 
 
 class _WorkerCancelled(BaseException):
