@@ -11,6 +11,7 @@ from pathlib import Path
 from devtools.bootstrap.commands import COMMANDS, Command, usage
 from devtools.bootstrap.environment import Environment, prepare
 from devtools.bootstrap.pythons import find_pythons
+from devtools.bootstrap.uv import uv_environment
 from devtools.errors import SetupError
 from devtools.signals import end_cleanly_on_signals, exit_code
 
@@ -19,6 +20,7 @@ __all__ = ["main"]
 ROOT = Path(__file__).resolve().parents[2]
 # These would lead the environment's Python to other modules than its own.
 _FOREIGN = ("PYTHONHOME", "PYTHONPATH", "CONDA_PREFIX", "__PYVENV_LAUNCHER__")
+_FOR_INSTALLERS = ("UV_DEFAULT_INDEX", "UV_PYTHON_DOWNLOADS", "SSL_CERT_FILE")
 
 
 def main(arguments: list[str]) -> int:
@@ -50,6 +52,10 @@ def main(arguments: list[str]) -> int:
 def _become(environment: Environment, command: Command, arguments: list[str]) -> int:
     """Replace this process by the command, so that signals and the exit code are its own."""
     variables = {name: value for name, value in os.environ.items() if name not in _FOREIGN}
+    installers = uv_environment()
+    for name in _FOR_INSTALLERS:  # for the uv that nox and the tests run
+        if name in installers:
+            variables[name] = installers[name]
     if environment.uv is not None:
         variables["UV"] = environment.uv  # as uv itself does for what it runs
     variables["VIRTUAL_ENV"] = str(environment.folder)
