@@ -58,7 +58,11 @@ def _parser() -> argparse.ArgumentParser:
 def _labels(options: argparse.Namespace, installation: Installation, mode: str) -> list[str]:
     existing = available(installation.tests)
     if options.labels:
-        unknown = [label for label in options.labels if package_of(label) not in existing]
+        unknown = [
+            label
+            for label in options.labels
+            if not (installation.tests / package_of(label) / "__init__.py").exists()
+        ]
         if unknown:
             raise SetupError(f"Django {installation.version} has no tests {', '.join(unknown)}.")
         return list(options.labels)
@@ -83,8 +87,8 @@ def _run_series(series: str, options: argparse.Namespace) -> int:
         for batch, run in run_batches(installation, server, make_batches(labels), options.jobs):
             for comparison in ledger.take(batch, run):
                 print_comparison(comparison)
+            store.save(installation, ledger, whole=everything)
     failures = print_result(ledger)
-    store.save(installation, ledger, whole=lambda label: label in everything)
     if options.write_docs:
         write_document(ROOT)
     return 1 if failures else 0

@@ -26,6 +26,9 @@ Django's test suite is taken from its source distribution and run on PostgreSQL 
   `save()`, iteration, `related.add()`...) is done by its async twin (`aget()`, `asave()`, `alist()`,
   `related.aadd()`...).
 
+Left out are `gis_tests` (another database) and `admin_scripts` (every test starts `django-admin` in a
+process of its own, which the bridge can't reach).
+
 A test that ends in another way than ordinarily is *different*. Tests that fail or are skipped
 ordinarily too (no Selenium, another database's feature) are not. A run fails if it executed nothing, if
 it did not wait for the database through the bridge, or if a single wait blocked the event loop's thread.

@@ -6,8 +6,9 @@ from pathlib import Path
 
 __all__ = ["CI_LABELS", "VERB_LABELS", "available", "package_of"]
 
-#: Not test packages of their own, or in need of a database we do not have.
-_SKIPPED = frozenset({"gis_tests", "import_error_package", "test_runner_apps"})
+#: Not test packages of their own; in need of another database; or, the tests of `django-admin`, all in
+#: processes of their own, which no runner can lead through the bridge (they run when asked for by name).
+_SKIPPED = frozenset({"admin_scripts", "gis_tests", "import_error_package", "test_runner_apps"})
 
 #: What "verbs" runs when no labels are given: the packages about querysets, instances and relations.
 VERB_LABELS = (

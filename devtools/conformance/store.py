@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,18 +43,18 @@ class Store:
             if label in labels
         }
 
-    def save(self, installation: Installation, ledger: Ledger, whole: Callable[[str], bool]) -> None:
-        """Keep the results of the test packages that ran as a *whole*."""
+    def save(self, installation: Installation, ledger: Ledger, whole: Collection[str]) -> None:
+        """Keep the results of the test packages that ran as a *whole*, replacing earlier ones."""
         stored = self.read()
         if stored.get("version") != installation.version:
             stored = {"plain": {}, "modes": {}}
         python = "{}.{}".format(*installation.python.version)
         stored.update(version=installation.version, python=python)
         for label, outcomes in ledger.plain_outcomes().items():
-            if whole(label):
+            if label in whole:
                 stored["plain"][label] = {test: [each.status, each.detail] for test, each in outcomes.items()}
         for comparison in ledger.comparisons:
-            if whole(comparison.label):
+            if comparison.label in whole:
                 stored["modes"].setdefault(comparison.mode, {})[comparison.label] = _plain_data(comparison)
         self._file.parent.mkdir(parents=True, exist_ok=True)
         unfinished = self._file.with_suffix(".new")

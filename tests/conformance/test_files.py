@@ -69,7 +69,7 @@ def test_the_newest_fitting_python_is_chosen():
 
 
 def test_test_packages_of_a_folder_start_with_those_about_the_orm(tmp_path: Path):
-    for name in ("admin_views", "update", "queries", "gis_tests"):
+    for name in ("admin_views", "update", "queries", "gis_tests", "admin_scripts"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").touch()
     (tmp_path / "templates").mkdir()
