@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -73,6 +74,7 @@ def _labels(options: argparse.Namespace, installation: Installation, mode: str) 
 
 
 def _run_series(series: str, options: argparse.Namespace) -> int:
+    started = time.monotonic()
     installation = install(ROOT, series)
     store = Store(ROOT, series)
     modes = options.mode or list(MODES)
@@ -88,7 +90,7 @@ def _run_series(series: str, options: argparse.Namespace) -> int:
             for comparison in ledger.take(batch, run):
                 print_comparison(comparison)
             store.save(installation, ledger, whole=everything)
-    failures = print_result(ledger)
+    failures = print_result(ledger, time.monotonic() - started)
     if options.write_docs:
         write_document(ROOT)
     return 1 if failures else 0

@@ -34,7 +34,7 @@ def print_comparison(comparison: Comparison) -> None:
     sys.stdout.flush()
 
 
-def print_result(ledger: Ledger) -> int:
+def print_result(ledger: Ledger, seconds: float) -> int:
     """Print the differences again, by name, and the sums; return the number of reasons to fail."""
     print()
     for comparison in ledger.comparisons:
@@ -55,5 +55,5 @@ def print_result(ledger: Ledger) -> int:
         failures += 1
         print(f"FAULT {fault}")
     passed = sum(comparison.numbers["passed"] for comparison in ledger.comparisons)
-    print(f"\n{passed} passed, {failures} failed")  # the line `.ci/run` counts
+    print(f"\n=== {passed} passed, {failures} failed in {seconds:.1f}s ===")  # as pytest's, for `.ci/run`
     return failures

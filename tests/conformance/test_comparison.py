@@ -129,8 +129,8 @@ def test_the_evidence_is_checked(ledger: Ledger, capsys: pytest.CaptureFixture[s
         "bridge: 1 waits on a sync connection blocked the loop:",
         "verbs: no async verb was called.",
     ]
-    assert print_result(ledger) == 2
-    assert capsys.readouterr().out.endswith("\n0 passed, 2 failed\n")
+    assert print_result(ledger, seconds=1.5) == 2
+    assert capsys.readouterr().out.endswith("\n=== 0 passed, 2 failed in 1.5s ===\n")
 
 
 def test_a_run_outside_the_bridge_proves_nothing(ledger: Ledger):
