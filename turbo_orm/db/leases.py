@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import select
+import sys
 from contextlib import suppress
 from typing import Any
 
@@ -14,6 +16,10 @@ from turbo_orm.db._uncancellable import uncancellable
 from turbo_orm.db.pools import Pool
 
 __all__ = ["discard", "give_back", "lease"]
+
+#: `asyncio.wait_for()`, with which psycopg_pool waits for a connection, lets a cancellation be
+#: lost that comes together with the connection: https://github.com/python/cpython/issues/86296
+_LOSES_CANCELLATION = sys.version_info < (3, 12)
 
 #: Seconds to wait for the server to take note of a cancellation request.
 _CANCEL_TIMEOUT = 2.0
@@ -28,12 +34,29 @@ async def lease(pool: Pool) -> AsyncConnection[Any]:
     if not pool._opened:
         await pool.open()
     while True:
-        conn = await pool.getconn()
+        conn = await (_getconn_in_task(pool) if _LOSES_CANCELLATION and not pool._pool else pool.getconn())
         if not _hung_up(conn):
             return conn
         # The server ended this session while it lay idle; the pool discards it.
         conn.pgconn.finish()
         await uncancellable(pool.putconn(conn))
+
+
+async def _getconn_in_task(pool: Pool) -> AsyncConnection[Any]:
+    task = asyncio.ensure_future(pool.getconn())
+    try:
+        await asyncio.wait({task})
+    except asyncio.CancelledError:
+        task.cancel()
+        await uncancellable(_take_back(task, pool))
+        raise
+    return task.result()
+
+
+async def _take_back(task: asyncio.Task[AsyncConnection[Any]], pool: Pool) -> None:
+    await asyncio.wait({task})
+    if not task.cancelled() and task.exception() is None:
+        await pool.putconn(task.result())
 
 
 async def give_back(conn: AsyncConnection[Any], pool: Pool | None, *, soiled: bool = False) -> None:
