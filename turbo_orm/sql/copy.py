@@ -11,9 +11,10 @@ from collections.abc import (
     Callable,
     Generator,
     Iterable,
+    Iterator,
     Sequence,
 )
-from contextlib import ExitStack, aclosing
+from contextlib import ExitStack
 from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
@@ -84,13 +85,13 @@ async def copy_in(
     """Send *rows* to the COPY statement *sql*; return how many the server took."""
     copy = _Copy(connection, cursor)
     held.keep(copy)
+    batches = _Batches(rows)
     async with Turn(held) as turn:
         await turn.run(copy.begin, sql, params, types, savepoint=False)
         try:
-            async with aclosing(_batches(rows)) as batches:
-                async for batch in batches:
-                    await turn.run(_write, copy.driver_copy, batch)
-                    await asyncio.sleep(0)  # a fast server may never make a write wait
+            while batch := await batches.next():
+                await turn.run(_write, copy.driver_copy, batch)
+                await asyncio.sleep(0)  # a fast server may never make a write wait
         except GeneratorExit:
             turn.abort()
             raise
@@ -102,25 +103,33 @@ async def copy_in(
     return count
 
 
-async def _batches(rows: Rows) -> AsyncGenerator[list[Any], None]:
-    batch: list[Any] = []
-    weight = 0
-    if isinstance(rows, AsyncIterable):
-        async for row in rows:
+class _Batches:
+    """Rows in lists of a size that is worth a step.
+
+    Not a generator: before Python 3.12 one that awaits can't be left by destroying the coroutine.
+    """
+
+    def __init__(self, rows: Rows) -> None:
+        self._async: AsyncIterator[Any] | None = None
+        self._sync: Iterator[Any] = iter(())
+        if isinstance(rows, AsyncIterable):
+            self._async = rows.__aiter__()
+        else:
+            self._sync = iter([rows] if isinstance(rows, _BLOCKS) else rows)
+
+    async def next(self) -> list[Any]:
+        """Return the next batch; the one after the last is empty."""
+        batch: list[Any] = []
+        weight = 0
+        while weight < _BATCH:
+            try:
+                row = next(self._sync) if self._async is None else await self._async.__anext__()
+            except (StopIteration, StopAsyncIteration):
+                self._async, self._sync = None, iter(())
+                break
             batch.append(row)
             weight += _weight(row)
-            if weight >= _BATCH:
-                yield batch
-                batch, weight = [], 0
-    else:
-        for row in [rows] if isinstance(rows, _BLOCKS) else rows:
-            batch.append(row)
-            weight += _weight(row)
-            if weight >= _BATCH:
-                yield batch
-                batch, weight = [], 0
-    if batch:
-        yield batch
+        return batch
 
 
 def _weight(row: Any) -> int:
