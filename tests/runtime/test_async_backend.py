@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import unittest
+from collections import Counter
 from collections.abc import AsyncIterator
+from contextlib import suppress
+from random import Random
 from typing import Any
 
 import psycopg
@@ -702,6 +705,41 @@ async def test_their_query_log_and_execute_wrappers():
     inserts = [query for query in captured.captured_queries if "INSERT" in query["sql"]]
     assert len(inserts) == 1
     assert [sql.split()[0] for sql in statements] == ["INSERT", "SAVEPOINT", "SELECT", "RELEASE"]
+
+
+@pytest.mark.usefixtures("one_pool")
+@pytest.mark.parametrize("seed", range(3))
+async def test_cancelled_anywhere(seed: int):
+    """Blocks in blocks, cancelled at any moment: what was not committed whole left nothing."""
+    random = Random(seed)
+
+    async def work(number: int, used: list[Any]) -> None:
+        outer, inner = (atomic, async_atomic) if number % 2 else (async_atomic, atomic)
+        used.append(async_connections["default"])
+        async with outer():
+            await NATIVE.acreate(name=f"{number} first")
+            async with inner():
+                await Author.objects.acreate(name=f"{number} second")
+                await NATIVE.filter(name=f"{number} second").aupdate(age=number)
+            await Author.objects.acreate(name=f"{number} third")
+
+    async def cancelled(number: int) -> None:
+        used: list[Any] = []
+        task = asyncio.create_task(work(number, used))
+        await asyncio.sleep(random.random() * 0.1)
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+        for wrapper in used:  # async_new_connection() may lose the connection it was cancelled in
+            await wrapper.close()
+
+    for start in range(0, 40, 4):
+        await asyncio.gather(*map(cancelled, range(start, start + 4)))
+    await assert_pool_is_clean()
+    found = Counter(name.split()[0] for name in await names())
+    assert set(found.values()) <= {3}
+    await work(100, [])
+    assert await Author.objects.filter(name__startswith="100 ").acount() == 3
 
 
 @pytest.mark.usefixtures("one_pool")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from contextlib import suppress
 from functools import cache
+from importlib.metadata import version
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
@@ -31,11 +32,16 @@ def enable() -> None:
 
 @cache
 def enabled(engine: str) -> bool:
-    """Whether *engine* is django-async-backend's; the first time, hook into the library."""
+    """Whether *engine* is django-async-backend's; the first time, hook into the library.
+
+    False for 0.0.x, for Django 5: its connections do not know their tasks. Only pools are shared.
+    """
     async_class = async_wrapper_class(load_backend(engine))
     if async_class is None:
         return False
     share_pools(async_class, find_pool_of, forget_pool_of)
+    if int(version("django-async-backend").split(".")[0]) < 6:
+        return False
     local.install()
     blocks.install()
     return True
