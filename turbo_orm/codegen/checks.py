@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
-from django.apps import AppConfig, apps
+from django.apps import AppConfig
 from django.core import checks
 
 from turbo_orm.codegen import ir
 from turbo_orm.codegen.header import FORMAT, Header
-from turbo_orm.codegen.introspect import Introspection, eligible_apps, facade_folder
+from turbo_orm.codegen.introspect import Introspection
 from turbo_orm.codegen.options import Options, load_options
 from turbo_orm.errors import CodegenError
 
@@ -24,23 +25,21 @@ def check_drift(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[
     An app without a facade is not using generated types, and gets no warning.
     """
     asked = None if app_configs is None else {config.label for config in app_configs}
-    labels = [
-        config.label
-        for config in eligible_apps().values()
-        if (asked is None or config.label in asked) and (facade_folder(config) / "turbo.pyi").exists()
-    ]
-    if not labels:
-        return []
     try:
         options = load_options()
-        schema = Introspection(options).read(labels)
+        introspection = Introspection(options)
+        stubs = {
+            label: facade.stub
+            for label, facade in introspection.facades.items()
+            if (asked is None or label in asked) and facade.stub.exists()
+        }
+        schema = introspection.read(stubs)
     except CodegenError as error:
         return [checks.Warning(str(error), id="turbo_orm.W103")]
-    return [warning for app in schema.apps for warning in _app_warnings(app, options)]
+    return [warning for app in schema.apps for warning in _app_warnings(app, stubs[app.label], options)]
 
 
-def _app_warnings(app: ir.App, options: Options) -> Iterator[checks.CheckMessage]:
-    path = facade_folder(apps.get_app_config(app.label)) / "turbo.pyi"
+def _app_warnings(app: ir.App, path: Path, options: Options) -> Iterator[checks.CheckMessage]:
     found = Header.parse(path.read_text(encoding="utf-8"))
     expected = Header.of(app, options)
     shown = os.path.relpath(path)

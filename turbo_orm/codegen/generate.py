@@ -6,11 +6,10 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from django.apps import apps
-
 from turbo_orm.codegen import ir
+from turbo_orm.codegen.facades import Facade
 from turbo_orm.codegen.files import GeneratedFile, check_replaceable
-from turbo_orm.codegen.introspect import Introspection, facade_folder
+from turbo_orm.codegen.introspect import Introspection
 from turbo_orm.codegen.options import Options
 from turbo_orm.codegen.render import Renderer
 from turbo_orm.codegen.validate import validate
@@ -48,15 +47,16 @@ def make_plan(
     schema = introspection.read(wanted, progress)
     validate(schema)
     renderer = Renderer(options)
-    files = tuple(file for app in schema.apps for file in _files(app, renderer))
+    files = tuple(
+        file for app in schema.apps for file in _files(app, introspection.facades[app.label], renderer)
+    )
     check_replaceable(files)
     return Plan(schema, files)
 
 
-def _files(app: ir.App, renderer: Renderer) -> list[GeneratedFile]:
-    folder = facade_folder(apps.get_app_config(app.label))
+def _files(app: ir.App, facade: Facade, renderer: Renderer) -> list[GeneratedFile]:
     planned = []
     for suffix, text in renderer.render(app).items():
-        path = folder / f"turbo{suffix}"
+        path = facade.path.with_suffix(suffix)
         planned.append(GeneratedFile(path, os.path.relpath(path), text))
     return planned

@@ -3,43 +3,25 @@
 from __future__ import annotations
 
 import inspect
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 
-from django.apps import AppConfig, apps
+from django.apps import apps
 from django.db.models import Model
 from django.utils import translation
 
 from turbo_orm.codegen import ir
 from turbo_orm.codegen.annotations import AnnotationReader, is_importable
 from turbo_orm.codegen.expressions import name
+from turbo_orm.codegen.facades import Facade, find_facades, why_no_facade
 from turbo_orm.codegen.fields import FieldReader
 from turbo_orm.codegen.lookups import key_lookups
-from turbo_orm.codegen.managers import has_async_manager, model_managers
+from turbo_orm.codegen.managers import model_managers
 from turbo_orm.codegen.naming import choose_prefixes
 from turbo_orm.codegen.options import Options
 from turbo_orm.codegen.relations import model_relations
 from turbo_orm.errors import CodegenError
 
-__all__ = ["Introspection", "eligible_apps", "facade_folder", "facade_module"]
-
-
-def eligible_apps() -> dict[str, AppConfig]:
-    """Return the apps which get a facade, by label: those of the project with an async manager."""
-    return {
-        config.label: config
-        for config in sorted(apps.get_app_configs(), key=lambda config: config.label)
-        if _is_projects(config) and any(map(has_async_manager, config.get_models()))
-    }
-
-
-def facade_module(config: AppConfig) -> str:
-    return f"{config.name}.turbo"
-
-
-def facade_folder(config: AppConfig) -> Path:
-    return Path(config.path)
+__all__ = ["Introspection"]
 
 
 class Introspection:
@@ -47,14 +29,12 @@ class Introspection:
 
     def __init__(self, options: Options) -> None:
         self._options = options
-        self._apps = eligible_apps()
-        self._facades = {
-            model._meta.label: facade_module(config)
-            for config in self._apps.values()
-            for model in config.get_models()
-            if has_async_manager(model)
+        #: The facades of all apps, by label: what one refers to may be in another.
+        self.facades = find_facades(options)
+        self._module_of = {
+            model._meta.label: facade.module for facade in self.facades.values() for model in facade.models
         }
-        self._prefixes = _prefixes(self._facades)
+        self._prefixes = _prefixes(self._module_of)
         self._annotations = AnnotationReader(self._result_type, _model_names())
         self._models: dict[str, ir.Model] = {}
         self._notes: dict[str, tuple[str, ...]] = {}
@@ -65,25 +45,24 @@ class Introspection:
         Raises `CodegenError` for one which has nothing to generate.
         """
         for label in wanted:
-            if label not in self._apps:
-                raise CodegenError(self._why_not(label))
-        return sorted(set(wanted)) or list(self._apps)
+            if label not in self.facades:
+                raise CodegenError(why_no_facade(label, list(self.facades)))
+        return sorted(set(wanted)) or list(self.facades)
 
     def read(self, labels: Iterable[str], progress: Callable[[str], None] = lambda label: None) -> ir.Schema:
         """Describe the apps called ``labels``; ``progress`` is called with each model's label."""
         with translation.override(None):  # help texts in the language of the source, whoever runs the command
-            return ir.Schema(tuple(self._app(self._apps[label], progress) for label in labels))
+            return ir.Schema(tuple(self._app(self.facades[label], progress) for label in labels))
 
-    def _app(self, config: AppConfig, progress: Callable[[str], None]) -> ir.App:
+    def _app(self, facade: Facade, progress: Callable[[str], None]) -> ir.App:
         models = []
-        for model in sorted(config.get_models(), key=lambda model: model.__name__):
-            if model._meta.label in self._facades:
-                progress(model._meta.label)
-                models.append(self._model(model))
+        for model in sorted(facade.models, key=lambda model: model.__name__):
+            progress(model._meta.label)
+            models.append(self._model(model))
         context = self._reachable(models)
         return ir.App(
-            label=config.label,
-            facade=facade_module(config),
+            label=facade.label,
+            facade=facade.module,
             models=tuple(models),
             context=context,
             notes=tuple(note for model in models for note in self._notes[model.label]),
@@ -119,7 +98,7 @@ class Introspection:
             module=model.__module__,
             qualname=model.__qualname__,
             doc=_docstring(model),
-            facade=self._facades.get(model._meta.label, ""),
+            facade=self._module_of.get(model._meta.label, ""),
             prefix=self._prefixes.get(model._meta.label, model.__name__),
             is_importable=is_importable(model),
             key_read=key.read,
@@ -128,7 +107,7 @@ class Introspection:
             parents=self._parents(model),
             fields=fields.columns(model),
             relations=model_relations(model, fields),
-            managers=model_managers(model, self._annotations),
+            managers=model_managers(model, self._annotations, attach=model._meta.label in self._module_of),
         )
         self._notes[described.label] = tuple(f"{unknown} is Any" for unknown in fields.unknown)
         return described
@@ -138,42 +117,16 @@ class Introspection:
         nearest: list[type[Model]] = []
         for base in model.__mro__[1:]:
             options = vars(base).get("_meta")
-            if options is None or options.abstract or options.label not in self._facades:
+            if options is None or options.abstract or options.label not in self._module_of:
                 continue
             if not any(issubclass(found, base) for found in nearest):
                 nearest.append(base)
         return tuple(parent._meta.label for parent in nearest)
 
     def _result_type(self, model: type[Model]) -> str:
-        if model._meta.label in self._facades:
+        if model._meta.label in self._module_of:
             return name("@row", model._meta.label)
         return name("@base", model._meta.label)
-
-    def _why_not(self, label: str) -> str:
-        try:
-            config = apps.get_app_config(label)
-        except LookupError:
-            return (
-                f"There is no app with the label {label!r} in INSTALLED_APPS. "
-                f"Apps to generate for: {', '.join(self._apps) or 'none'}."
-            )
-        if not any(map(has_async_manager, config.get_models())):
-            return (
-                f"No model of the app {label!r} has an AsyncManager, so there is nothing to generate. "
-                "Add `objects = AsyncManager()` to a model (from turbo_orm import AsyncManager)."
-            )
-        return (
-            f"The facade of the app {label!r} cannot be written to {facade_folder(config)}: "
-            "that folder is an installed package's, or not writable. Generate for the project's own apps."
-        )
-
-
-def _is_projects(config: AppConfig) -> bool:
-    """Whether the app's folder is the project's own: not an installed package's, and writable."""
-    folder = Path(config.path).resolve()
-    if {"site-packages", "dist-packages"} & set(folder.parts):
-        return False
-    return os.access(folder, os.W_OK)
 
 
 def _model_names() -> dict[str, type[Model]]:

@@ -136,6 +136,8 @@ class Manager:
 
     name: str
     is_default: bool
+    #: Whether the model has an ordinary manager of that name, which importing the facade makes async.
+    is_attached: bool
     #: The hand-written manager class, where source code can name it.
     base: str | None
     #: The hand-written queryset class, where source code can name it.

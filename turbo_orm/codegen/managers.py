@@ -21,23 +21,33 @@ def has_async_manager(model: type[Model]) -> bool:
     return any(_is_async(manager) for manager in model._meta.managers)
 
 
-def model_managers(model: type[Model], annotations: AnnotationReader) -> tuple[ir.Manager, ...]:
-    """Return the async managers of ``model``, the default one first."""
+def model_managers(
+    model: type[Model], annotations: AnnotationReader, *, attach: bool
+) -> tuple[ir.Manager, ...]:
+    """Return the async managers of ``model``, the default one first.
+
+    With ``attach``, the default manager of a model that has none becomes one when its facade is
+    imported.
+    """
     default = model._default_manager.name
-    found = (
-        ir.Manager(
-            name=manager.name,
-            is_default=manager.name == default,
-            base=_nameable(type(manager)),
-            queryset=_nameable(queryset_class),
-            methods=tuple(_methods(type(manager), annotations)),
-            queryset_methods=tuple(_methods(queryset_class, annotations)),
-        )
-        for manager in model._meta.managers
-        if _is_async(manager)
-        for queryset_class in [manager._queryset_class]  # type: ignore[attr-defined,unused-ignore]
-    )
+    managers = [manager for manager in model._meta.managers if _is_async(manager)]
+    attached = not managers and attach
+    if attached:
+        managers = [manager for manager in model._meta.managers if manager.name == default]
+    found = (_describe(manager, default, annotations, attached=attached) for manager in managers)
     return tuple(sorted(found, key=lambda manager: (not manager.is_default, manager.name)))
+
+
+def _describe(manager: Any, default: str, annotations: AnnotationReader, *, attached: bool) -> ir.Manager:
+    return ir.Manager(
+        name=manager.name,
+        is_default=manager.name == default,
+        is_attached=attached,
+        base=_nameable(type(manager)),
+        queryset=_nameable(manager._queryset_class),
+        methods=tuple(_methods(type(manager), annotations)),
+        queryset_methods=tuple(_methods(manager._queryset_class, annotations)),
+    )
 
 
 def _is_async(manager: Any) -> bool:
@@ -61,8 +71,8 @@ def _nameable(cls: type[Any]) -> str | None:
 
 
 def _roots(cls: type[Any]) -> set[type[Any]]:
-    """The bases of AsyncManager and AsyncQuerySet themselves."""
-    return {base for ours in cls.__mro__ if _is_turbo(ours) for base in ours.__mro__}
+    """The bases of Django's Manager, and of AsyncManager and AsyncQuerySet."""
+    return {*Manager.__mro__, *(base for ours in cls.__mro__ if _is_turbo(ours) for base in ours.__mro__)}
 
 
 def _hand_written(cls: type[Any]) -> list[type[Any]]:

@@ -32,8 +32,8 @@ class Options:
     lookups: Breadth = Breadth.COMMON
     #: Depth and lookups of single models: ``{"blog.Book": {"depth": 2}}``.
     models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    #: Facades of apps which cannot be edited: ``{"auth": "accounts.auth"}``.
-    packages: Mapping[str, str] = field(default_factory=dict)
+    #: The modules of facades of apps which cannot be edited: ``{"auth": "accounts.auth_types"}``.
+    facades: Mapping[str, str] = field(default_factory=dict)
     #: A folder whose templates come before ours.
     templates: str | None = None
     #: Types of custom fields: ``{"shop.fields.MoneyField": "shop.money.Money"}``.
@@ -46,8 +46,11 @@ class Options:
         return Breadth(self.models.get(label, {}).get("lookups", self.lookups))
 
     def digest(self) -> str:
-        """Hash what the output depends on. Not the templates' folder: it differs between machines."""
-        values = {key: value for key, value in asdict(self).items() if key != "templates"}
+        """Hash what the output depends on, besides the models.
+
+        Not the templates' folder: it differs between machines. Not where facades are: the models say.
+        """
+        values = {key: value for key, value in asdict(self).items() if key not in ("templates", "facades")}
         return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
@@ -66,7 +69,8 @@ def load_options(**overrides: Any) -> Options:
                 f"{', '.join(sorted(option.upper() for option in known))}."
             )
     given["field_types"] = setting.get("FIELD_TYPES", {})
-    given.update({key: value for key, value in overrides.items() if value is not None})
+    given.update({key: value for key, value in overrides.items() if value is not None and key != "facades"})
+    given["facades"] = {**given.get("facades", {}), **(overrides.get("facades") or {})}
     return _checked(given)
 
 

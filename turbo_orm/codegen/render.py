@@ -74,6 +74,7 @@ class Renderer:
             app=view,
             imports="\n".join(_model_imports(app)),
             typing_only=_typing_only(view),
+            used=_used(view),
         )
         return {".py": module, ".pyi": stub.rstrip() + "\n"}
 
@@ -86,6 +87,12 @@ def _model_imports(app: ir.App) -> list[str]:
     for model in app.models:
         by_module.setdefault(model.module, []).append(f"{model.qualname} as {model.name}")
     return [f"from {module} import {', '.join(sorted(names))}" for module, names in sorted(by_module.items())]
+
+
+def _used(view: AppView) -> list[str]:
+    """What the module imports of `turbo_orm.generated`."""
+    attach = ["attach_manager"] if view.attached else []
+    return [*attach, "manager_class", "queryset_class", "typing_only"]
 
 
 def _typing_only(view: AppView) -> list[str]:

@@ -98,6 +98,8 @@ class AppView:
     facade: str
     label: str
     models: tuple[ModelView, ...]
+    #: Managers which importing the module makes async: the model's name and the attribute.
+    attached: tuple[Entry, ...]
 
 
 def facade_names(app: ir.App) -> set[str]:
@@ -120,7 +122,13 @@ def facade_names(app: ir.App) -> set[str]:
 def view_app(app: ir.App, options: Options, imports: Imports) -> AppView:
     models = {model.label: model for model in (*app.models, *app.context)}
     views = tuple(_ModelViewer(model, models, options, imports).view() for model in app.models)
-    return AppView(app.facade, app.label, views)
+    attached = tuple(
+        Entry(model.name, manager.name)
+        for model in app.models
+        for manager in model.managers
+        if manager.is_attached
+    )
+    return AppView(app.facade, app.label, views, attached)
 
 
 class _ModelViewer:
@@ -360,7 +368,7 @@ class _ModelViewer:
             methods=self._methods(
                 (
                     *(method for method in manager.queryset_methods if not method.queryset_only),
-                    *manager.methods,
+                    *(method for method in manager.methods if _improves(method, manager)),
                 ),
                 f"{queryset}[{row}]",
                 annotated,
@@ -383,6 +391,11 @@ class _ModelViewer:
             )
             for method in methods
         )
+
+
+def _improves(method: ir.Method, manager: ir.Manager) -> bool:
+    """Whether to repeat a method of the manager's class: not if checkers can infer more from the class."""
+    return manager.base is None or method.returns != ANY
 
 
 def _comment(text: str) -> str:

@@ -52,6 +52,11 @@ class Command(BaseCommand):
         )
         parser.add_argument("--depth", type=int, help="How many relations lookups may cross (default: 1).")
         parser.add_argument(
+            "--package",
+            metavar="PACKAGE",
+            help="Write the facades of the named apps, which cannot be edited, into this package of yours.",
+        )
+        parser.add_argument(
             "--lookups",
             choices=[breadth.value for breadth in Breadth],
             help="Which lookups to offer (default: common).",
@@ -81,10 +86,19 @@ class Command(BaseCommand):
                 self.stdout.write(line)
 
     def _plan(self, options: dict[str, Any]) -> Plan:
-        configured = load_options(depth=options["depth"], lookups=options["lookups"])
+        labels, package = options["app_labels"], options["package"]
+        if package and not labels:
+            raise CodegenError(
+                "--package needs the labels of the apps, for example: --package shop.external auth"
+            )
+        configured = load_options(
+            depth=options["depth"],
+            lookups=options["lookups"],
+            facades={label: f"{package}.{label}" for label in labels} if package else None,
+        )
         progress = Progress(self.stderr if options["verbosity"] else None)
         try:
-            return make_plan(options["app_labels"], configured, progress.step)
+            return make_plan(labels, configured, progress.step)
         finally:
             progress.close()
 
