@@ -38,12 +38,10 @@ async def test_every_way_to_execute():
         async with cursor() as c:
             await c.execute("SELECT 'by a cursor'")
     found = [each["sql"] for each in queries]
-    assert [sql.split()[0] for sql in found if not sql.startswith("SELECT")] == [
-        "UPDATE",
-        "INSERT",
-        "DECLARE",
-    ]
-    assert len([sql for sql in found if sql.startswith("SELECT")]) == 4
+    kinds = [sql.split()[0] for sql in found]
+    assert kinds[4] in ("DECLARE", "SELECT"), "some Djangos log a server-side cursor as its query"
+    del kinds[4]
+    assert kinds == ["UPDATE", "INSERT", "SELECT", "SELECT", "SELECT", "SELECT"]
     assert "SELECT 'by run_sync'" in found
     assert "SELECT 'by a cursor'" in found
 
