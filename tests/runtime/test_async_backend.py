@@ -23,6 +23,7 @@ from turbo_orm import advisory_lock, atomic, on_commit, run_sync
 from turbo_orm.bridge.async_backend.guest import Guest
 from turbo_orm.db import pools
 from turbo_orm.errors import BlockDeadlockError, BridgeError, ConnectionReleasedError
+from turbo_orm.testing import TestCase
 
 if not settings.DATABASES["default"]["ENGINE"].startswith("django_async_backend"):
     pytest.skip("needs TURBO_TEST_ENGINE=async_backend and django-async-backend", allow_module_level=True)
@@ -277,6 +278,24 @@ class TestOurQueriesInTheirBlock:
             assert await Author.objects.acount() == 2
         assert await names() == ["child", "parent"]
 
+    async def test_a_task_started_in_a_block_of_ours_inside_it(self):
+        async def child(number: int) -> int:
+            async with atomic():
+                await Author.objects.acreate(name=f"child {number}")
+                return await run_sync(backend_pid)
+
+        async def native_child() -> None:
+            async with async_atomic():
+                pass
+
+        async with async_atomic():
+            async with atomic():
+                assert set(await asyncio.gather(*map(child, range(3)))) == {await native_pid()}
+                with pytest.raises(RuntimeError, match=r"nested tasks|owned by another task"):
+                    await asyncio.create_task(native_child())
+            await Author.objects.filter(name="child 0").adelete()
+        assert await names() == ["child 1", "child 2"]
+
     async def test_a_task_that_outlives_it(self):
         go = asyncio.Event()
 
@@ -487,7 +506,7 @@ class TestTheirCallsInOurBlock:
                 return await NATIVE.acount()
 
         async with atomic():
-            with pytest.raises(RuntimeError, match=r"nested tasks|owned by another task|same task"):
+            with pytest.raises(RuntimeError, match=r"nested tasks|owned by another task"):
                 await asyncio.create_task(child())
             assert await asyncio.create_task(child_with_a_block()) == 1
             await NATIVE.acreate(name="parent")
@@ -796,6 +815,32 @@ def test_their_test_case():
             assert await names() == []
 
         test_starts_empty_again = test_starts_empty
+
+    outcome = unittest.defaultTestLoader.loadTestsFromTestCase(Case).run(unittest.TestResult())
+    assert outcome.testsRun == 3
+    assert not outcome.errors + outcome.failures
+
+
+def test_our_test_case():
+    """Their calls in an async test of `turbo_orm.testing.TestCase` are in its transaction."""
+
+    class Case(TestCase):
+        databases = ("default",)
+
+        @classmethod
+        def setUpTestData(cls) -> None:
+            Author.objects.create(name="set up")
+
+        async def test_joins(self) -> None:
+            await NATIVE.acreate(name="theirs")
+            async with async_atomic():
+                await Author.objects.acreate(name="ours")
+            assert await names() == await native_names() == ["ours", "set up", "theirs"]
+
+        async def test_starts_anew(self) -> None:
+            assert await native_names() == ["set up"]
+
+        test_starts_anew_again = test_starts_anew
 
     outcome = unittest.defaultTestLoader.loadTestsFromTestCase(Case).run(unittest.TestResult())
     assert outcome.testsRun == 3
