@@ -76,6 +76,9 @@ def _manager(model: type[Model], name: str) -> Any:
 def _async_manager_class(manager: type[Any], queryset: type[Any]) -> type[Any]:
     from turbo_orm.manager import AsyncManager
 
+    if issubclass(AsyncManager, manager):
+        return AsyncManager
+
     def get_queryset(self: Any) -> Any:
         found = cast(Any, super(made, self)).get_queryset()
         found.__class__ = _async_queryset_class(type(found))
