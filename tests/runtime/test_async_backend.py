@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import subprocess
+import sys
 import unittest
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -845,3 +847,37 @@ def test_our_test_case():
     outcome = unittest.defaultTestLoader.loadTestsFromTestCase(Case).run(unittest.TestResult())
     assert outcome.testsRun == 3
     assert not outcome.errors + outcome.failures
+
+
+WITHOUT_OUR_APP = """
+import asyncio, os
+import django
+from django.conf import settings
+from tests.project.settings import DATABASES
+
+DATABASES["default"]["OPTIONS"] = {"pool": {"min_size": 0, "max_size": 2}}
+settings.configure(DATABASES=DATABASES, INSTALLED_APPS=["django_async_backend"], USE_TZ=True,
+                   ASYNC_BACKEND_DISABLE_POOL_WARNING=True)
+django.setup()
+from django_async_backend.db import async_connections
+from django_async_backend.db.transaction import async_atomic
+from tests.runtime.support import backend_pid
+from turbo_orm import run_sync
+
+async def main():
+    async with async_atomic():
+        joined = await run_sync(backend_pid) == async_connections["default"].connection.info.backend_pid
+    apart = await run_sync(backend_pid) != async_connections["default"].connection.info.backend_pid
+    await async_connections.close_all()
+    print(joined, apart)
+
+asyncio.run(main())
+"""
+
+
+def test_hooked_in_after_their_block_began():
+    """Without our app in INSTALLED_APPS our first query hooks in."""
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_OUR_APP], check=True, capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout.split() == ["True", "True"]

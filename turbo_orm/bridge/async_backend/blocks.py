@@ -14,7 +14,7 @@ from turbo_orm.bridge.async_backend.guest import Guest, ending
 from turbo_orm.bridge.scopes import Entered, Scope, active_scope
 from turbo_orm.bridge.turns import NoMoreTurns
 
-__all__ = ["install"]
+__all__ = ["any_open", "install"]
 
 
 class _Entry(NamedTuple):
@@ -26,6 +26,32 @@ class _Entry(NamedTuple):
 
 #: The entries of their blocks inside our scopes; one object may be entered several times.
 _entries: WeakKeyDictionary[Any, list[_Entry]] = WeakKeyDictionary()
+
+
+#: How many of their blocks are open in this process, at least. While it is 0 nobody needs to
+#: ask whether there is one to join.
+_open = 0
+#: There may be some which were opened before they were counted.
+_uncounted = False
+
+
+def any_open() -> bool:
+    """Whether one of their blocks may be open in this process."""
+    return _open > 0 or _uncounted
+
+
+async def _count_and_enter(self: Any) -> None:
+    global _open
+    await _enter(self)
+    _open += 1
+
+
+async def _exit_and_count(self: Any, *exc_info: Any) -> None:
+    global _open
+    try:
+        await _exit(self, *exc_info)
+    finally:
+        _open -= 1
 
 
 async def _enter(self: Any) -> None:
@@ -124,10 +150,12 @@ async def _close(scope: Scope, borrowed: tuple[str, ...]) -> None:
 _originals: dict[str, Any] = {}
 
 
-def install() -> None:
-    """Hook our scopes into ``async_atomic``, once."""
+def install(*, late: bool) -> None:
+    """Hook our scopes into ``async_atomic``, once; *late* if there may be open blocks already."""
+    global _uncounted
     block_class: Any = import_module("django_async_backend.db.transaction").AsyncAtomic
     if not _originals:
         _originals.update(__aenter__=block_class.__aenter__, __aexit__=block_class.__aexit__)
-        block_class.__aenter__ = _enter
-        block_class.__aexit__ = _exit
+        block_class.__aenter__ = _count_and_enter
+        block_class.__aexit__ = _exit_and_count
+        _uncounted = late

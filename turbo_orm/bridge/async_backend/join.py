@@ -11,7 +11,7 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.utils import load_backend
 
-from turbo_orm.bridge.async_backend import local
+from turbo_orm.bridge.async_backend import blocks, local
 from turbo_orm.bridge.async_backend.setup import enabled
 from turbo_orm.bridge.async_backend.state import share_state
 from turbo_orm.bridge.connection import BridgedConnection
@@ -142,7 +142,7 @@ def join(scope: Scope, alias: str) -> BaseDatabaseWrapper | None:
     Raises `BridgeError` if the task only inherited the block: its connection belongs to the
     task that opened it.
     """
-    if scope.root.apart or not enabled(connections.settings[alias]["ENGINE"]):
+    if not enabled(connections.settings[alias]["ENGINE"]) or not blocks.any_open() or scope.root.apart:
         return None
     with loop_visible(scope.loop):
         theirs = local.their_wrapper(alias)
@@ -154,7 +154,7 @@ def join(scope: Scope, alias: str) -> BaseDatabaseWrapper | None:
 
 def in_their_block(alias: str) -> bool:
     """Whether the running task is in an ``async_atomic`` block on *alias*, outside of the bridge."""
-    if not enabled(connections.settings[alias]["ENGINE"]):
+    if not enabled(connections.settings[alias]["ENGINE"]) or not blocks.any_open():
         return False
     theirs = local.their_wrapper(alias)
     return theirs is not None and bool(theirs.in_atomic_block)

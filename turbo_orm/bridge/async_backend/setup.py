@@ -27,7 +27,7 @@ def enable() -> None:
         return
     for alias in connections:
         with suppress(ImproperlyConfigured):  # whoever uses that alias is told
-            enabled(connections.settings[alias]["ENGINE"])
+            _hook_in(connections.settings[alias]["ENGINE"], late=False)
 
 
 @cache
@@ -36,6 +36,10 @@ def enabled(engine: str) -> bool:
 
     False for 0.0.x, for Django 5: its connections do not know their tasks. Only pools are shared.
     """
+    return _hook_in(engine, late=True)
+
+
+def _hook_in(engine: str, *, late: bool) -> bool:
     async_class = async_wrapper_class(load_backend(engine))
     if async_class is None:
         return False
@@ -43,5 +47,5 @@ def enabled(engine: str) -> bool:
     if int(version("django-async-backend").split(".")[0]) < 6:
         return False
     local.install()
-    blocks.install()
+    blocks.install(late=late)
     return True
