@@ -96,10 +96,13 @@ class Atomic:
                 # can be sent. Closing the connection makes the server roll back.
                 scope.abort()
                 return
-            cancelled = await scope.wait_for_children()
+            last, cancelled = await scope.open_last()
             if cancelled is not None and exc is None:
                 exc_type, exc = type(cancelled), cancelled
-            await drive(scope, _leave, (entry.block, self._options, (exc_type, exc, traceback)))
+            try:
+                await drive(last, _leave, (entry.block, self._options, (exc_type, exc, traceback)))
+            finally:
+                last.end()
             if cancelled is not None:
                 raise cancelled
         finally:

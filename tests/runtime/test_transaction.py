@@ -252,6 +252,57 @@ async def test_on_commit_runs_after_the_commit_only():
     assert "never" not in log
 
 
+async def test_on_commit_while_tasks_of_the_block_want_their_turn():
+    """The hook's queries come first; the tasks then go on outside the block."""
+    log = []
+
+    async def child() -> None:
+        for _ in range(5):
+            await run_sync(lambda: log.append(("child", connection.in_atomic_block)))
+
+    async def hook() -> None:
+        log.append(("hook", await Author.objects.acount()))
+        await asyncio.sleep(0.02)
+        async with atomic():
+            await Author.objects.acreate(name="by the hook")
+
+    tasks = []
+    async with atomic():
+        await Author.objects.acreate(name="a")
+        await on_commit(hook)
+        tasks = [asyncio.create_task(child()) for _ in range(3)]
+        await asyncio.sleep(0)
+        tasks.append(asyncio.create_task(run_sync(sleep, 0.02)))
+    await asyncio.wait_for(asyncio.gather(*tasks), 10)
+    assert ("hook", 1) in log
+    assert await names() == ["a", "by the hook"]
+    await assert_pool_is_clean()
+
+
+async def test_nobody_comes_between_the_commit_and_the_end(monkeypatch):
+    """A task that asks while the block commits gets a connection of its own."""
+    from django.db.backends.base.base import BaseDatabaseWrapper
+
+    pids = {}
+    commit = BaseDatabaseWrapper._commit
+
+    def slow_commit(self):
+        sleep(0.05)
+        return commit(self)
+
+    monkeypatch.setattr(BaseDatabaseWrapper, "_commit", slow_commit)
+
+    async def late() -> None:
+        await asyncio.sleep(0.02)
+        pids["late"] = await run_sync(lambda: (backend_pid(), connection.in_atomic_block))
+
+    async with atomic():
+        pids["block"] = await run_sync(backend_pid)
+        task = asyncio.create_task(late())
+    await task
+    assert pids["late"][1] is False
+
+
 async def test_on_commit_outside_a_block_runs_now():
     log = []
 

@@ -91,11 +91,49 @@ class Scope:
         await parent.turns.acquire(partial(find_deadlock, parent, asyncio.current_task()))
         parent.active_child = self
 
-    async def close(self) -> None:
-        """End the scope: pass the turn on, or give every connection back if this is a root."""
+    async def open_last(self) -> tuple[Scope, BaseException | None]:
+        """Open the child in which this scope's own work ends: after all others, and none follows.
+
+        It is ended with this scope. Also returns the cancellation that arrived meanwhile, if one
+        did: a block must end its transaction before it may be interrupted.
+        """
+        cancelled: BaseException | None = None
+        if self.turns is None:
+            self.turns = Turns(self.loop)
+        while True:
+            try:
+                await self.turns.acquire()
+                break
+            except asyncio.CancelledError as exc:
+                cancelled = exc
+        self.active_child = last = Scope(self.loop, self)
+        last.task = asyncio.current_task()
+        return last, cancelled
+
+    async def wait_for_children(self) -> BaseException | None:
+        """Wait until no child is active or waiting for its turn.
+
+        Returns the cancellation that arrived meanwhile, if one did.
+        """
+        cancelled: BaseException | None = None
+        while self.turns is not None and self.turns.taken:
+            try:
+                await self.turns.acquire()
+            except asyncio.CancelledError as exc:
+                cancelled = exc
+            else:
+                self.turns.release()
+        return cancelled
+
+    def end(self) -> None:
+        """Let no child begin any more; those which wait look for another scope."""
         self.closed = True
         if self.turns is not None:
             self.turns.end()
+
+    async def close(self) -> None:
+        """End the scope: pass the turn on, or give every connection back if this is a root."""
+        self.end()
         if self.parent is not None:
             assert self.parent.turns is not None
             self.parent.turns.release()
@@ -103,21 +141,6 @@ class Scope:
         self._detach()
         if self.leases:
             await uncancellable(self._release())
-
-    async def wait_for_children(self) -> BaseException | None:
-        """Wait until no child is active, and let no other begin.
-
-        Returns the cancellation that arrived meanwhile, if one did: a block must end its
-        transaction before it may be interrupted.
-        """
-        cancelled: BaseException | None = None
-        while self.turns is not None and self.turns.taken:
-            try:
-                await self.turns.acquire()
-                break
-            except asyncio.CancelledError as exc:
-                cancelled = exc
-        return cancelled
 
     def abort(self) -> None:
         """Give everything up without awaiting: the coroutine in charge is being destroyed."""
