@@ -24,6 +24,7 @@ from devtools.demo.client import Answer
 from devtools.demo.console import Console
 from devtools.demo.project import TypeCheck
 from devtools.postgres import Postgres
+from tests.setup.processes import children
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
@@ -68,17 +69,17 @@ def read_until(process: subprocess.Popen[str], text: str) -> str:
     return said
 
 
-def children(pid: int) -> set[int]:
-    """All processes started by a process, and by those."""
-    found = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True)
-    pairs = [tuple(map(int, line.split())) for line in found.stdout.splitlines()]
-    below = {child for child, parent in pairs if parent == pid}
-    return below.union(*(children(child) for child in below))
+def runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def assert_gone(pids: set[int]) -> None:
     deadline = time.monotonic() + 20
-    while left := [pid for pid in pids if Path(f"/proc/{pid}").exists()]:
+    while left := [pid for pid in pids if runs(pid)]:
         assert time.monotonic() < deadline, left
         time.sleep(0.05)
 

@@ -12,6 +12,7 @@ import pytest
 
 from devtools.bootstrap.commands import COMMANDS
 from devtools.bootstrap.pythons import find_pythons, pyenv_folders
+from tests.setup.processes import mentioning
 
 ROOT = Path(__file__).resolve().parents[2]
 Program = Callable[[str, str], Path]
@@ -108,7 +109,7 @@ def test_a_signal_while_installing_leaves_nothing(
     assert process.returncode == code
     assert said.splitlines()[-1] == "dev.py: interrupted while setting up; nothing half-made was left."
     assert os.listdir(tmp_path / "dev") == ["lock"]
-    assert subprocess.run(["pgrep", "-f", str(tmp_path)], capture_output=True, check=False).stdout == b""
+    assert mentioning(str(tmp_path)) == []
 
 
 def test_no_network_is_one_sentence(prepared: dict[str, str], program: Program, tmp_path: Path) -> None:
