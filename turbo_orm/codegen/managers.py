@@ -13,6 +13,7 @@ from django.db.models import Manager, Model, QuerySet
 from turbo_orm.codegen import ir
 from turbo_orm.codegen.annotations import AnnotationReader, UnreadableAnnotation, is_importable
 from turbo_orm.codegen.expressions import ANY, name
+from turbo_orm.codegen.inference import infer_return
 
 __all__ = ["has_async_manager", "model_managers"]
 
@@ -119,7 +120,9 @@ def _method(function: Any, owner: type[Any], annotations: AnnotationReader) -> i
         queryset_only=bool(getattr(function, "queryset_only", False)),
         is_async=inspect.iscoroutinefunction(function),
         parameters=_parameters(parameters, namespace, annotations),
-        returns=_returns(returns, owner, namespace, annotations),
+        returns=_returns(returns, owner, namespace, annotations)
+        if returns is not inspect.Signature.empty
+        else infer_return(function, owner) or ANY,
         doc=inspect.cleandoc(function.__doc__ or "").split("\n")[0],
     )
 
@@ -164,8 +167,6 @@ def _returns(annotation: Any, owner: type[Any], namespace: Any, annotations: Ann
     ``Self`` and the queryset's own class are the generated queryset of the same rows; a bare
     ``AsyncQuerySet`` or ``QuerySet``, or one of Any, has what the method annotates as well.
     """
-    if annotation is inspect.Signature.empty:
-        return ANY
     if isinstance(annotation, str) and annotation.partition("[")[0].rpartition(".")[2] == "Self":
         return ir.SAME_QUERYSET
     try:

@@ -349,6 +349,7 @@ class _ModelViewer:
             if custom
             else self._spell(generic(name(_STUB, "AsyncQuerySet"), row, annotated_row))
         )
+        own = {method.name for method in manager.methods}
         on_rows = [
             method
             for method in manager.queryset_methods
@@ -367,7 +368,11 @@ class _ModelViewer:
             annotated_base=f"{rows}[{annotated_row}], {custom}" if custom else "",
             methods=self._methods(
                 (
-                    *(method for method in manager.queryset_methods if not method.queryset_only),
+                    *(
+                        method
+                        for method in manager.queryset_methods
+                        if not method.queryset_only and method.name not in own
+                    ),
                     *(method for method in manager.methods if _improves(method, manager)),
                 ),
                 f"{queryset}[{row}]",

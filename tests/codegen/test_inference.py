@@ -1,0 +1,113 @@
+"""What unannotated queryset methods return, by their source."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from turbo_orm import AsyncQuerySet
+from turbo_orm.codegen import ir
+from turbo_orm.codegen.inference import infer_return
+
+SAME, ANNOTATED = ir.SAME_QUERYSET, ir.ANNOTATED_QUERYSET
+
+
+class Rows(AsyncQuerySet):
+    def plain(self):  # type: ignore[no-untyped-def]
+        return self.filter(a=1).exclude(b=2).order_by("c")
+
+    def itself(self):  # type: ignore[no-untyped-def]
+        return self
+
+    def sliced(self):  # type: ignore[no-untyped-def]
+        return self.filter(a=1)[:5]
+
+    def by_another(self):  # type: ignore[no-untyped-def]
+        return self.plain().distinct()
+
+    def counted(self):  # type: ignore[no-untyped-def]
+        return self.annotate(n=1).filter(n=1)
+
+    def after_counted(self):  # type: ignore[no-untyped-def]
+        return self.counted().plain()
+
+    def branches(self, flag=False):  # type: ignore[no-untyped-def]
+        rows = self.all()
+        if flag:
+            rows = rows.filter(a=1)
+        return rows if flag else self.none()
+
+    def a_branch_annotates(self, flag=False):  # type: ignore[no-untyped-def]
+        if flag:
+            return self.filter(a=1)
+        return self.counted()
+
+    def first_row(self):  # type: ignore[no-untyped-def]
+        return self.filter(a=1).first()
+
+    def one(self):  # type: ignore[no-untyped-def]
+        return self.filter(a=1)[0]
+
+    def nothing(self):  # type: ignore[no-untyped-def]
+        self.filter(a=1)
+
+    def sometimes(self, flag=False):  # type: ignore[no-untyped-def]
+        if flag:
+            return None
+        return self.all()
+
+    def parameter(self, rows):  # type: ignore[no-untyped-def]
+        return rows.filter(a=1)
+
+    def of_another(self):  # type: ignore[no-untyped-def]
+        return Rows().filter(a=1)
+
+    def recursive(self):  # type: ignore[no-untyped-def]
+        return self.recursive().filter(a=1)
+
+    def generator(self):  # type: ignore[no-untyped-def]
+        yield 1
+        return self
+
+    def inner(self):  # type: ignore[no-untyped-def]
+        def helper():  # type: ignore[no-untyped-def]
+            return 3
+
+        return self.filter(a=helper())
+
+    def values_of(self):  # type: ignore[no-untyped-def]
+        return self.values("a")
+
+
+@pytest.mark.parametrize(
+    ("method", "expected"),
+    [
+        ("plain", SAME),
+        ("itself", SAME),
+        ("sliced", SAME),
+        ("by_another", SAME),
+        ("branches", SAME),
+        ("inner", SAME),
+        ("counted", ANNOTATED),
+        ("after_counted", ANNOTATED),
+        ("a_branch_annotates", ANNOTATED),
+        ("first_row", None),
+        ("one", None),
+        ("nothing", None),
+        ("sometimes", None),
+        ("parameter", None),
+        ("of_another", None),
+        ("recursive", None),
+        ("generator", None),
+        ("values_of", None),
+    ],
+)
+def test_inferred(method: str, expected: str | None) -> None:
+    assert infer_return(vars(Rows)[method], Rows) == expected
+
+
+def test_function_without_source() -> None:
+    namespace: dict[str, Any] = {}
+    exec("def method(self):\n    return self", namespace)
+    assert infer_return(namespace["method"], Rows) is None

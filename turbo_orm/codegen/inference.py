@@ -1,0 +1,130 @@
+"""Infers what a queryset method without annotations returns, where its source makes that plain.
+
+Most hand-written methods are ``return self.filter(...)``: a chain of calls on ``self``.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Iterator
+from typing import Any
+
+from turbo_orm.codegen import ir
+
+__all__ = ["infer_return"]
+
+#: Methods which return a queryset of the same rows.
+_SAME = frozenset(
+    (
+        "all",
+        "alias",
+        "complex_filter",
+        "defer",
+        "difference",
+        "distinct",
+        "exclude",
+        "extra",
+        "filter",
+        "get_queryset",
+        "intersection",
+        "none",
+        "only",
+        "order_by",
+        "prefetch_related",
+        "reverse",
+        "select_for_update",
+        "select_related",
+        "union",
+        "using",
+    )
+)
+
+
+def infer_return(function: Any, owner: type[Any]) -> str | None:
+    """Return which queryset ``function``, a method of ``owner``, gives; ``None`` if that is not plain."""
+    return _Method(owner, frozenset()).infer(function)
+
+
+class _Method:
+    """Reads one method; ``seen`` are the names of those which led here."""
+
+    def __init__(self, owner: type[Any], seen: frozenset[str]) -> None:
+        self._owner = owner
+        self._seen = seen
+        self._this = ""
+        self._assigned: dict[str, list[ast.expr]] = {}
+
+    def infer(self, function: Any) -> str | None:
+        try:
+            tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+        except (OSError, SyntaxError, TypeError):
+            return None
+        definition = tree.body[0]
+        if not isinstance(definition, ast.FunctionDef) or not definition.args.args:
+            return None
+        self._this = definition.args.args[0].arg
+        nodes = list(_own_nodes(definition))
+        for node in nodes:
+            if (
+                isinstance(node, ast.Assign)
+                and len(node.targets) == 1
+                and isinstance(node.targets[0], ast.Name)
+            ):
+                self._assigned.setdefault(node.targets[0].id, []).append(node.value)
+        returned = [node.value for node in nodes if isinstance(node, ast.Return)]
+        if not returned or any(isinstance(node, (ast.Yield, ast.YieldFrom)) for node in nodes):
+            return None
+        return _join([self._chain(value, frozenset()) for value in returned])
+
+    def _chain(self, node: ast.expr | None, following: frozenset[str]) -> str | None:
+        """What the expression gives; ``following`` are the variables whose values led here."""
+        if isinstance(node, ast.Name):
+            return self._variable(node.id, following)
+        if isinstance(node, ast.IfExp):
+            return _join([self._chain(node.body, following), self._chain(node.orelse, following)])
+        if isinstance(node, ast.Subscript):
+            return self._chain(node.value, following) if isinstance(node.slice, ast.Slice) else None
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            start = self._chain(node.func.value, following)
+            return start and self._called(node.func.attr, start)
+        return None
+
+    def _variable(self, name: str, following: frozenset[str]) -> str | None:
+        if name == self._this:
+            return ir.SAME_QUERYSET
+        values = self._assigned.get(name, [])
+        if name in following:
+            return ir.SAME_QUERYSET  # `rows = rows.filter(...)`: what it was before counts
+        return _join([self._chain(value, following | {name}) for value in values])
+
+    def _called(self, method: str, start: str) -> str | None:
+        if method in _SAME:
+            return start
+        if method == "annotate":
+            return ir.ANNOTATED_QUERYSET
+        function = inspect.getattr_static(self._owner, method, None)
+        if method in self._seen or not inspect.isfunction(function):
+            return None
+        if function.__module__.startswith(("django.", "turbo_orm.")):
+            return None
+        found = _Method(self._owner, self._seen | {method}).infer(function)
+        return ir.ANNOTATED_QUERYSET if found and start == ir.ANNOTATED_QUERYSET else found
+
+
+def _own_nodes(definition: ast.FunctionDef) -> Iterator[ast.AST]:
+    """The nodes of a function's body, without those of functions inside it."""
+    pending: list[ast.AST] = list(definition.body)
+    while pending:
+        node = pending.pop(0)
+        yield node
+        if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)):
+            pending.extend(ast.iter_child_nodes(node))
+
+
+def _join(found: list[str | None]) -> str | None:
+    """One answer for all branches: annotated if one is, none if one is unknown."""
+    if not found or None in found:
+        return None
+    return ir.ANNOTATED_QUERYSET if ir.ANNOTATED_QUERYSET in found else ir.SAME_QUERYSET
