@@ -15,6 +15,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from asgiref.local import Local
 from django.conf import settings
 from django.db import IntegrityError, ProgrammingError, connection, transaction
 from django.db.models.signals import post_save
@@ -40,6 +41,17 @@ except ImportError:  # 6.0
     async_new_connection = async_connections._independent_connection
 
 NATIVE = Author.async_objects
+
+
+@pytest.fixture(autouse=True)
+def _nothing_inherited(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Begin without connections.
+
+    Request signals of other tests leave some in the main thread's context, which all later
+    tests inherit; the first one to use such a connection would own it.
+    """
+    hooked = async_connections._connections
+    monkeypatch.setitem(vars(hooked), "original", Local(thread_critical=True))
 
 
 @pytest.fixture

@@ -28,30 +28,29 @@ class _Entry(NamedTuple):
 _entries: WeakKeyDictionary[Any, list[_Entry]] = WeakKeyDictionary()
 
 
-#: How many of their blocks are open in this process, at least. While it is 0 nobody needs to
-#: ask whether there is one to join.
-_open = 0
+#: As long as the number of their open blocks in this process; while it is empty nobody needs to
+#: look for one to join. (A list, because threads may append and pop at the same time.)
+_open: list[None] = []
 #: There may be some which were opened before they were counted.
 _uncounted = False
 
 
 def any_open() -> bool:
     """Whether one of their blocks may be open in this process."""
-    return _open > 0 or _uncounted
+    return bool(_open) or _uncounted
 
 
 async def _count_and_enter(self: Any) -> None:
-    global _open
     await _enter(self)
-    _open += 1
+    _open.append(None)
 
 
 async def _exit_and_count(self: Any, *exc_info: Any) -> None:
-    global _open
     try:
         await _exit(self, *exc_info)
     finally:
-        _open -= 1
+        if _open:
+            _open.pop()
 
 
 async def _enter(self: Any) -> None:
