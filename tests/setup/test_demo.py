@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Protocol
 
 import psycopg
 import pytest
@@ -44,19 +45,35 @@ def databases(server: Postgres) -> list[str]:
     return [name for (name,) in rows]
 
 
-def demo(server: Postgres | None, *arguments: str) -> subprocess.Popen[str]:
-    environment = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"}
-    environment["PYTHONUNBUFFERED"] = "1"
-    if server is not None:
-        environment["DATABASE_URL"] = server.url()
-    return subprocess.Popen(
-        [sys.executable, "-m", "devtools.demo", *arguments],
-        env=environment,
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+class Demo(Protocol):
+    def __call__(self, server: Postgres | None, *arguments: str) -> subprocess.Popen[str]: ...
+
+
+@pytest.fixture
+def demo() -> Iterator[Demo]:
+    """Start the demo on a server, or on one of its own; it ends with the test."""
+    processes = []
+
+    def start(server: Postgres | None, *arguments: str) -> subprocess.Popen[str]:
+        environment = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"}
+        environment["PYTHONUNBUFFERED"] = "1"
+        if server is not None:
+            environment["DATABASE_URL"] = server.url()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "devtools.demo", *arguments],
+            env=environment,
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        processes.append(process)
+        return process
+
+    yield start
+    for process in processes:
+        process.terminate()
+        process.communicate(timeout=60)
 
 
 def read_until(process: subprocess.Popen[str], text: str) -> str:
@@ -84,7 +101,9 @@ def assert_gone(pids: set[int]) -> None:
         time.sleep(0.05)
 
 
-def test_it_runs_the_main_job_on_the_server_it_is_given_and_serves_until_ctrl_c(server: Postgres) -> None:
+def test_it_runs_the_main_job_on_the_server_it_is_given_and_serves_until_ctrl_c(
+    server: Postgres, demo: Demo
+) -> None:
     process = demo(server, "--rows", "1500", "--port", "0")
     said = read_until(process, "until Ctrl-C")
     assert "views checked: no errors" in said
@@ -107,7 +126,7 @@ def test_it_runs_the_main_job_on_the_server_it_is_given_and_serves_until_ctrl_c(
 
 
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_in_the_middle_leaves_nothing(server: Postgres, signum: int, code: int) -> None:
+def test_a_signal_in_the_middle_leaves_nothing(server: Postgres, demo: Demo, signum: int, code: int) -> None:
     process = demo(server, "--once", "--rows", "1500")
     read_until(process, "[2/6]")
     time.sleep(1)
@@ -120,7 +139,7 @@ def test_a_signal_in_the_middle_leaves_nothing(server: Postgres, signum: int, co
     assert databases(server) == []
 
 
-def test_a_port_in_use_is_one_sentence() -> None:
+def test_a_port_in_use_is_one_sentence(demo: Demo) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -134,7 +153,7 @@ def test_a_port_in_use_is_one_sentence() -> None:
     )
 
 
-def test_a_server_that_does_not_answer_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_does_not_answer_is_one_sentence(demo: Demo, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Postgres, "url", lambda self, database=None: "postgresql://a:b@127.0.0.1:1/x")
     process = demo(Postgres(), "--once")
     _, errors = process.communicate(timeout=60)
@@ -179,7 +198,7 @@ def test_the_exit_code_says_whether_everything_was_right(
     assert main._run_project(Console(6), options, project, 1) == code
 
 
-def test_a_database_that_dies_is_one_sentence() -> None:
+def test_a_database_that_dies_is_one_sentence(demo: Demo) -> None:
     with Postgres() as server:
         process = demo(server, "--once", "--rows", "1500")
         read_until(process, "[2/6]")
