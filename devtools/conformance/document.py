@@ -24,7 +24,7 @@ Django's test suite is taken from its source distribution and run on PostgreSQL 
 - **bridge**: every class set-up, test and tear-down runs in turbo_orm's bridge, on async connections;
 - **verbs**: in addition the models' managers are `AsyncManager`, and what a test calls (`get()`,
   `save()`, iteration, `related.add()`...) is done by its async twin (`aget()`, `asave()`, `alist()`,
-  `related.aadd()`...).
+  `related.aadd()`...). By default only in the test packages about the ORM.
 
 Left out are `gis_tests` (another database) and `admin_scripts` (every test starts `django-admin` in a
 process of its own, which the bridge can't reach).
@@ -64,7 +64,8 @@ def _totals(results: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
             labels = result.get("modes", {}).get(mode)
             if labels:
                 numbers = total(label["numbers"] for label in labels.values())
-                cells = (result["version"], result["python"], mode, len(labels), *numbers.values())
+                packages = f"{len(labels)} of {result['packages']}"
+                cells = (result["version"], result["python"], mode, packages, *numbers.values())
                 yield f"| {' | '.join(str(cell) for cell in cells)} |"
         if not result.get("modes"):
             yield f"| {series} | | not run | | | | | | |"

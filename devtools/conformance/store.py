@@ -10,6 +10,7 @@ from typing import Any
 
 from devtools.conformance.comparison import Comparison
 from devtools.conformance.installation import Installation
+from devtools.conformance.labels import available
 from devtools.conformance.ledger import Ledger
 from devtools.conformance.outcomes import Outcome
 
@@ -28,7 +29,7 @@ class Store:
         self._file = conformance_folder(root) / series / "results.json"
 
     def read(self) -> dict[str, Any]:
-        """Return what is stored: ``version``, ``python``, ``plain`` and ``modes``."""
+        """Return what is stored: ``version``, ``python``, ``packages``, ``plain`` and ``modes``."""
         try:
             stored = json.loads(self._file.read_text())
         except (OSError, ValueError):
@@ -49,7 +50,9 @@ class Store:
         if stored.get("version") != installation.version:
             stored = {"plain": {}, "modes": {}}
         python = "{}.{}".format(*installation.python.version)
-        stored.update(version=installation.version, python=python)
+        stored.update(
+            version=installation.version, python=python, packages=len(available(installation.tests))
+        )
         for label, outcomes in ledger.plain_outcomes().items():
             if label in whole:
                 stored["plain"][label] = {test: [each.status, each.detail] for test, each in outcomes.items()}

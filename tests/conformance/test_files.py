@@ -93,6 +93,7 @@ def test_document_of_stored_results():
     result = {
         "version": "6.1.3",
         "python": "3.13",
+        "packages": 212,
         "modes": {
             "bridge": {
                 "queries": {
@@ -106,7 +107,7 @@ def test_document_of_stored_results():
     }
     text = render({"4.2": {}, "6.1": result})
     assert "| 4.2 | | not run |" in text
-    assert "| 6.1.3 | 3.13 | bridge | 1 | 500 | 1 | 6 | 1 | 1 |" in text
+    assert "| 6.1.3 | 3.13 | bridge | 1 of 212 | 500 | 1 | 6 | 1 | 1 |" in text
     assert "- `queries.tests.Q.test_q: passed -> failed` (6.1.3 bridge): **not known**" in text
     assert "| queries | 500 / 1 / 6 / 1 |" in text
 
