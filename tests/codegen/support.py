@@ -26,21 +26,34 @@ class Project:
     def generate(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         return self.manage("turbo_generate", *arguments, **environment)
 
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start a management command which runs until it is interrupted."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "django", *arguments],
+            cwd=self.folder,
+            env=self._environment(),
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
     def python(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, *arguments],
             cwd=self.folder,
-            env={
-                **os.environ,
-                "PYTHONPATH": f"{ROOT}{os.pathsep}{self.folder}",
-                "DJANGO_SETTINGS_MODULE": "settings",
-                "PYTHONDONTWRITEBYTECODE": "1",
-                **environment,
-            },
+            env=self._environment(**environment),
             capture_output=True,
             text=True,
             check=False,
         )
+
+    def _environment(self, **more: str) -> dict[str, str]:
+        return {
+            **os.environ,
+            "PYTHONPATH": f"{ROOT}{os.pathsep}{self.folder}",
+            "DJANGO_SETTINGS_MODULE": "settings",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            **more,
+        }
 
     def write(self, path: str, text: str) -> Path:
         file = self.folder / path

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
+import signal
+import time
+from collections.abc import Callable
 
 import pytest
 
@@ -152,3 +156,39 @@ def test_exit_codes_are_in_the_help(notes: Project) -> None:
     assert "exit codes:\n  0  " in helped
     assert "\n  1  --check" in helped
     assert "\n  2  " in helped
+
+
+def test_json(notes: Project) -> None:
+    told = json.loads(notes.generate("--json").stdout)
+    assert {"apps": ["notes"], "models": 1, "fields": 2, "unknown": []}.items() <= told.items()
+    assert told["files"] == [
+        {"path": "notes/turbo.py", "changed": True},
+        {"path": "notes/turbo.pyi", "changed": True},
+    ]
+    again = json.loads(notes.generate("--json", "--check").stdout)
+    assert [file["changed"] for file in again["files"]] == [False, False]
+    notes.replace("notes/turbo.pyi", "text: str", "text: int")
+    checked = notes.generate("--json", "--check")
+    assert checked.returncode == 1
+    assert [file["changed"] for file in json.loads(checked.stdout)["files"]] == [False, True]
+
+
+def test_watch_generates_again_when_a_model_changes(notes: Project) -> None:
+    process = notes.start("turbo_generate", "--watch")
+    try:
+        wait_for(lambda: "notes/turbo.pyi" in notes.facades())
+        notes.replace("notes/models.py", "    objects", "    stars = models.IntegerField()\n    objects")
+        wait_for(lambda: "    stars: int\n" in notes.read("notes/turbo.pyi"))
+    finally:
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert output.count("wrote notes/turbo.pyi") == 2
+    assert output.count("1 model with") == 2
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)

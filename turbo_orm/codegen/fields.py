@@ -26,8 +26,8 @@ class FieldReader:
     def __init__(self, options: Options, annotations: AnnotationReader) -> None:
         self._options = options
         self._annotations = annotations
-        #: Fields whose type is Any, as ``blog.Book.cover (some.module.CoverField)``.
-        self.unknown: list[str] = []
+        #: The columns described so far whose type nothing tells.
+        self.unknown: list[ir.Unknown] = []
 
     def columns(self, model: type[Model]) -> tuple[ir.Field, ...]:
         breadth = self._options.breadth_of(model._meta.label)
@@ -44,7 +44,7 @@ class FieldReader:
     def _column(self, model: type[Model], field: Field[Any, Any], breadth: Breadth) -> ir.Field:
         kind = self.value_type(field)
         if kind is UNKNOWN:
-            self.unknown.append(f"{model._meta.label}.{field.name} ({_path(type(field))})")
+            self.unknown.append(ir.Unknown(f"{model._meta.label}.{field.name}", _path(type(field))))
         nullable = optional if field.null else union
         return ir.Field(
             name=field.name,

@@ -37,7 +37,7 @@ class Introspection:
         self._prefixes = _prefixes(self._module_of)
         self._annotations = AnnotationReader(self._result_type, _model_names())
         self._models: dict[str, ir.Model] = {}
-        self._notes: dict[str, tuple[str, ...]] = {}
+        self._unknown: dict[str, tuple[ir.Unknown, ...]] = {}
 
     def labels(self, wanted: Sequence[str]) -> list[str]:
         """Return the labels of the apps to generate for, all if none is given.
@@ -65,7 +65,7 @@ class Introspection:
             facade=facade.module,
             models=tuple(models),
             context=context,
-            notes=tuple(note for model in models for note in self._notes[model.label]),
+            unknown=tuple(unknown for model in models for unknown in self._unknown[model.label]),
         )
 
     def _reachable(self, models: list[ir.Model]) -> tuple[ir.Model, ...]:
@@ -109,7 +109,7 @@ class Introspection:
             relations=model_relations(model, fields),
             managers=model_managers(model, self._annotations, attach=model._meta.label in self._module_of),
         )
-        self._notes[described.label] = tuple(f"{unknown} is Any" for unknown in fields.unknown)
+        self._unknown[described.label] = tuple(fields.unknown)
         return described
 
     def _parents(self, model: type[Model]) -> tuple[str, ...]:

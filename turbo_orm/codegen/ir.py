@@ -24,6 +24,7 @@ __all__ = [
     "Relation",
     "RelationKind",
     "Schema",
+    "Unknown",
     "dump",
 ]
 
@@ -173,6 +174,14 @@ class Model:
 
 
 @dataclass(frozen=True)
+class Unknown:
+    """A field whose type is Any, because nothing tells it."""
+
+    field: str
+    field_class: str
+
+
+@dataclass(frozen=True)
 class App:
     """An application with a facade."""
 
@@ -182,8 +191,7 @@ class App:
     models: tuple[Model, ...]
     #: Models of other facades and hand-written ones which the facade's paths lead to.
     context: tuple[Model, ...]
-    #: What a reader of the command's summary should know, such as a type that stayed ``Any``.
-    notes: tuple[str, ...]
+    unknown: tuple[Unknown, ...]
 
 
 @dataclass(frozen=True)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from argparse import RawDescriptionHelpFormatter
+from collections.abc import Sequence
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser, no_translations
 
-from turbo_orm.codegen.files import write
+from turbo_orm.codegen.facades import find_facades
+from turbo_orm.codegen.files import GeneratedFile, write
 from turbo_orm.codegen.generate import Plan, make_plan
 from turbo_orm.codegen.options import Breadth, load_options
 from turbo_orm.codegen.progress import Progress
-from turbo_orm.codegen.report import summary
+from turbo_orm.codegen.report import as_json, summary
+from turbo_orm.codegen.watch import take_snapshot, watch, watched_folders
 from turbo_orm.errors import CodegenError
 
 __all__ = ["Command"]
@@ -50,6 +54,10 @@ class Command(BaseCommand):
         parser.add_argument(
             "--dry-run", action="store_true", help="Write nothing; name the files that would change."
         )
+        parser.add_argument("--json", action="store_true", help="Print what was done as JSON.")
+        parser.add_argument(
+            "--watch", action="store_true", help="Generate again whenever the project's code changes."
+        )
         parser.add_argument("--depth", type=int, help="How many relations lookups may cross (default: 1).")
         parser.add_argument(
             "--package",
@@ -64,26 +72,45 @@ class Command(BaseCommand):
 
     @no_translations
     def handle(self, *app_labels: str, **options: Any) -> None:
+        if options["watch"]:
+            self._watch()
+            return
         started = time.monotonic()
         try:
             plan = self._plan(options)
-            if options["check"]:
-                self._check(plan)
-                return
             changed = plan.changed
-            if options["diff"]:
-                self.stdout.write("".join(file.diff() for file in changed), ending="")
-            lines = summary(plan, written=not options["dry_run"], seconds=time.monotonic() - started)
+            seconds = time.monotonic() - started
+            told = self._tell(plan, options, seconds)
             for file in changed:
-                if not options["dry_run"]:
+                if not options["check"] and not options["dry_run"]:
                     write(file)
-                if options["verbosity"]:
-                    self.stdout.write(f"{'would write' if options['dry_run'] else 'wrote'} {file.shown}")
         except CodegenError as error:
             raise CommandError(str(error), returncode=2) from error
-        if options["verbosity"]:
-            for line in lines:
-                self.stdout.write(line)
+        for line in told:
+            self.stdout.write(line)
+        if options["check"]:
+            self._check(changed)
+
+    def _tell(self, plan: Plan, options: dict[str, Any], seconds: float) -> list[str]:
+        """Return what to print once all is done. A diff is printed at once, before files change."""
+        if options["json"]:
+            return [as_json(plan, seconds=seconds)]
+        if options["diff"] or options["check"]:
+            self.stdout.write("".join(file.diff() for file in plan.changed), ending="")
+        if options["check"] or not options["verbosity"]:
+            return []
+        verb = "would write" if options["dry_run"] else "wrote"
+        found, *notes = summary(plan, written=not options["dry_run"], seconds=seconds)
+        files = [f"{verb} {file.shown}" for file in plan.changed]
+        return [*files, self.style.SUCCESS(found), *(self.style.WARNING(note) for note in notes)]
+
+    def _watch(self) -> None:
+        command = [sys.executable, *sys.orig_argv[1:]]
+        command.remove("--watch")
+        folders = watched_folders()
+        generated = [facade.path.with_suffix(".py") for facade in find_facades(load_options()).values()]
+        with contextlib.suppress(KeyboardInterrupt):
+            watch(command, lambda: take_snapshot(folders, generated), self.stdout.write)
 
     def _plan(self, options: dict[str, Any]) -> Plan:
         labels, package = options["app_labels"], options["package"]
@@ -102,11 +129,9 @@ class Command(BaseCommand):
         finally:
             progress.close()
 
-    def _check(self, plan: Plan) -> None:
-        changed = plan.changed
+    def _check(self, changed: Sequence[GeneratedFile]) -> None:
         if not changed:
             return
-        self.stdout.write("".join(file.diff() for file in changed), ending="")
         self.stderr.write(
             f"{', '.join(file.shown for file in changed)}: not what turbo_generate would write. "
             "Run `manage.py turbo_generate` and commit the result."
