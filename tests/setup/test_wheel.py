@@ -104,9 +104,8 @@ def generate(python: Path, project: Path) -> dict[str, str]:
 
 def test_the_wheel_holds_what_belongs_into_it_and_nothing_else(wheel: Path, checkout: Path) -> None:
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
-    package = {
-        str(path.relative_to(checkout)) for path in (checkout / "turbo_orm").rglob("*") if path.is_file()
-    }
+    files = {path for path in (checkout / "turbo_orm").rglob("*") if path.is_file()}
+    package = {str(path.relative_to(checkout)) for path in files if path.suffix != ".pyc"}
     templates = {f"turbo_orm/templates/{path.name}" for path in (checkout / "templates").glob("*.j2")}
     assert templates
     assert names == package | templates
