@@ -73,7 +73,7 @@ def _manager(model: type[Model], name: str) -> Any:
 
 
 @cache
-def _async_manager_class(manager: type[Any], queryset: type[Any]) -> type[Any]:
+def _async_manager_class(manager: Any, queryset: Any) -> Any:
     from turbo_orm.manager import AsyncManager
 
     if issubclass(AsyncManager, manager):
@@ -111,7 +111,7 @@ def _async_manager_class(manager: type[Any], queryset: type[Any]) -> type[Any]:
 
 
 @cache
-def _async_queryset_class(queryset: type[Any]) -> type[Any]:
+def _async_queryset_class(queryset: Any) -> Any:
     from django.db.models import QuerySet
 
     from turbo_orm.queryset import AsyncQuerySet
