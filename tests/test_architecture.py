@@ -23,7 +23,7 @@ LAYERS: list[set[str]] = [
     {"bridge"},
     {"retry", "loading", "prefetching", "transaction", "sql"},
     {"execution"},
-    {"raw", "queryset", "manager", "instance", "related"},
+    {"raw", "queryset", "manager", "instance", "adoption", "related"},
     {"atomic_requests", "hooks"},
     {""},
     {"apps", "asgi", "checks", "generated", "testing", "typing"},

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from functools import cache
 from typing import Any, cast
 
 from django.apps import apps
@@ -19,13 +18,14 @@ def attach_manager(model: type[Model], name: str) -> None:
     It keeps its class as a base, so that its own methods, such as ``create_user()``, stay. For
     migrations it is still the manager of the model's app. Does nothing if it is async already.
     """
+    from turbo_orm.adoption import async_manager_class
     from turbo_orm.manager import AsyncManager
 
     current: Any = _manager(model, name)
     if isinstance(current, AsyncManager):
         return
     manager = copy.copy(current)
-    manager.__class__ = _async_manager_class(type(current), current._queryset_class)
+    manager.__class__ = async_manager_class(current.__class__, current._queryset_class)
     options: Any = model._meta
     options.local_managers[:] = [other for other in options.local_managers if other.name != name]
     manager.contribute_to_class(model, name)
@@ -70,54 +70,3 @@ def _manager(model: type[Model], name: str) -> Any:
         f"{model._meta.label} has no manager {name!r}, but its generated module was made when it had one. "
         f"Run `manage.py turbo_generate {model._meta.app_label}`."
     )
-
-
-@cache
-def _async_manager_class(manager: Any, queryset: Any) -> Any:
-    from turbo_orm.manager import AsyncManager
-
-    if issubclass(AsyncManager, manager):
-        return AsyncManager
-
-    def get_queryset(self: Any) -> Any:
-        found = cast(Any, super(made, self)).get_queryset()
-        found.__class__ = _async_queryset_class(type(found))
-        return found
-
-    def deconstruct(self: Any) -> Any:
-        original = copy.copy(self)
-        original.__class__ = manager
-        return original.deconstruct()
-
-    def equals(self: Any, other: object) -> bool:
-        # Migrations compare managers: this one is no change of the original.
-        return isinstance(other, manager) and bool(
-            self._constructor_args == cast(Any, other)._constructor_args
-        )
-
-    made: type[Any] = type(
-        f"Async{manager.__name__}",
-        (manager, AsyncManager),
-        {
-            "__module__": __name__,
-            "_queryset_class": _async_queryset_class(queryset),
-            "get_queryset": get_queryset,
-            "deconstruct": deconstruct,
-            "__eq__": equals,
-            "__hash__": manager.__hash__,
-        },
-    )
-    return made
-
-
-@cache
-def _async_queryset_class(queryset: Any) -> Any:
-    from django.db.models import QuerySet
-
-    from turbo_orm.queryset import AsyncQuerySet
-
-    if issubclass(queryset, AsyncQuerySet):
-        return queryset
-    if queryset is QuerySet:
-        return AsyncQuerySet
-    return type(f"Async{queryset.__name__}", (queryset, AsyncQuerySet), {"__module__": __name__})

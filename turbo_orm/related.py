@@ -4,48 +4,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from functools import cache, wraps
+from functools import wraps
 from typing import Any
 
-from django.db.models import Manager, QuerySet
+from django.db.models import Manager
 from django.db.models.fields import related_descriptors
 
+from turbo_orm.adoption import async_manager_class
 from turbo_orm.instance import is_managed
 from turbo_orm.manager import AsyncManager
-from turbo_orm.queryset import AsyncQuerySet, async_verb
+from turbo_orm.queryset import async_verb
 
 __all__ = ["install"]
-
-
-@cache
-def _async_manager_class(manager_class: Any) -> Any:
-    """Return *manager_class* with `AsyncManager`'s methods beneath its own."""
-    if issubclass(manager_class, AsyncManager):
-        return manager_class
-    namespace = {"_queryset_class": _async_queryset_class(manager_class._queryset_class)}
-    bases = (AsyncManager,) if manager_class is Manager else (manager_class, AsyncManager)
-    return type(f"Async{manager_class.__name__}", bases, namespace)
-
-
-@cache
-def _async_queryset_class(queryset_class: Any) -> Any:
-    if issubclass(queryset_class, AsyncQuerySet):
-        return queryset_class
-    if queryset_class is QuerySet:
-        return AsyncQuerySet
-
-    def reduce(self: Any, protocol: int) -> Any:
-        return _empty_queryset, (queryset_class,), self.__getstate__()
-
-    return type(
-        f"Async{queryset_class.__name__}",
-        (queryset_class, AsyncQuerySet),
-        {"__reduce_ex__": reduce},  # pickle can't find a class made on the fly by its name
-    )
-
-
-def _empty_queryset(queryset_class: Any) -> Any:
-    return _async_queryset_class(queryset_class)()
 
 
 def _async_if_managed(create: Callable[..., Any]) -> Callable[..., Any]:
@@ -53,7 +23,7 @@ def _async_if_managed(create: Callable[..., Any]) -> Callable[..., Any]:
     def create_manager(superclass: Any, rel: Any, *args: Any, **kwargs: Any) -> Any:
         if not any(is_managed(model) for model in (rel.model, rel.related_model)):
             return create(superclass, rel, *args, **kwargs)
-        manager_class = create(_async_manager_class(superclass), rel, *args, **kwargs)
+        manager_class = create(async_manager_class(superclass), rel, *args, **kwargs)
         if superclass in (Manager, AsyncManager) and hasattr(manager_class, "constrained_target"):
             for name in ("count", "exists"):
                 setattr(manager_class, name, _without_join(name, getattr(manager_class, name)))
