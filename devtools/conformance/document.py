@@ -8,6 +8,7 @@ from typing import Any
 
 from devtools.conformance.batches import MODES
 from devtools.conformance.comparison import total
+from devtools.conformance.known import load_known
 from devtools.conformance.series import SERIES
 from devtools.conformance.store import Store
 
@@ -46,8 +47,21 @@ the command fail.
 
 def write_document(root: Path) -> None:
     """Write the document."""
-    results = {series: Store(root, series).read() for series in SERIES}
+    results = {series: _with_reasons(series, Store(root, series).read()) for series in SERIES}
     (root / "docs/conformance.md").write_text(render(results), encoding="utf-8")
+
+
+def _with_reasons(series: str, result: dict[str, Any]) -> dict[str, Any]:
+    """Give each difference the reason that `known.json` has for it by now."""
+    for mode, labels in result.get("modes", {}).items():
+        known = load_known(mode, series)
+        for label in labels.values():
+            for each in label["differences"]:
+                reasons = (entry.reason for entry in known if entry.matches(each["test"]))
+                each["reason"] = next(reasons, None)
+            unknown = sum(each["reason"] is None for each in label["differences"])
+            label["numbers"]["unknown"] = unknown
+    return result
 
 
 def render(results: Mapping[str, Mapping[str, Any]]) -> str:

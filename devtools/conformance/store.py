@@ -69,7 +69,6 @@ def _plain_data(comparison: Comparison) -> dict[str, Any]:
     return {
         "numbers": dict(comparison.numbers),
         "differences": [
-            {"difference": str(difference), "reason": difference.known and difference.known.reason}
-            for difference in comparison.differences
+            {"test": difference.test, "difference": str(difference)} for difference in comparison.differences
         ],
     }
