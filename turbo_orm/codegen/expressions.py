@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from functools import cache
 
 __all__ = [
     "ANY",
@@ -41,6 +42,7 @@ def generic(origin: str, *arguments: str) -> str:
     return f"{origin}[{', '.join(arguments)}]"
 
 
+@cache
 def union(*parts: str) -> str:
     """Join ``parts`` with ``|``, each once, ``None`` last. A union with ``Any`` is ``Any``."""
     members = list(dict.fromkeys(member for part in parts for member in split_union(part)))

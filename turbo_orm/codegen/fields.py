@@ -28,6 +28,7 @@ class FieldReader:
         self._annotations = annotations
         #: The columns described so far whose type nothing tells.
         self.unknown: list[ir.Unknown] = []
+        self._lookups: dict[tuple[object, ...], tuple[ir.Lookup, ...]] = {}
 
     def columns(self, model: type[Model]) -> tuple[ir.Field, ...]:
         breadth = self._options.breadth_of(model._meta.label)
@@ -60,8 +61,17 @@ class FieldReader:
             has_choices=bool(field.choices),
             has_steps=field.get_internal_type() in ("DateField", "DateTimeField") and not field.null,
             help=str(field.help_text),
-            lookups=field_lookups(field, kind, breadth, self.value_type),
+            lookups=self._lookups_of(field, kind, breadth),
         )
+
+    def _lookups_of(self, field: Any, kind: ValueType, breadth: Breadth) -> tuple[ir.Lookup, ...]:
+        """Ask each class of fields once: most models have the same few."""
+        if getattr(field, "instance_lookups", None):
+            return field_lookups(field, kind, breadth, self.value_type)
+        key = (type(field), kind.read, kind.value, field.null, breadth)
+        if key not in self._lookups:
+            self._lookups[key] = field_lookups(field, kind, breadth, self.value_type)
+        return self._lookups[key]
 
     def _of_class(self, field: Any) -> ValueType:
         for base in type(field).__mro__:

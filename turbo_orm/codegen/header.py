@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from dataclasses import dataclass
 
@@ -30,8 +29,7 @@ class Header:
 
     @classmethod
     def of(cls, app: ir.App, options: Options) -> Header:
-        digest = hashlib.sha256(ir.dump(app).encode()).hexdigest()[:16]
-        return cls(FORMAT, digest, options.digest())
+        return cls(FORMAT, app.digest[:16], options.digest())
 
     @classmethod
     def parse(cls, text: str) -> Header | None:

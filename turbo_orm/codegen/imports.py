@@ -40,10 +40,13 @@ class Imports:
         self._taken = set(taken)
         self._names: dict[tuple[str, str], str] = {}
         self._modules: dict[str, str] = {}
+        self._spelled: dict[str, str] = {}
 
     def spell(self, expression: str) -> str:
         """Return a type expression as source text."""
-        return substitute(expression, self._spell)
+        if expression not in self._spelled:
+            self._spelled[expression] = substitute(expression, self._spell)
+        return self._spelled[expression]
 
     def name(self, module: str, name: str) -> str:
         """Return the local name of ``name`` from ``module``."""

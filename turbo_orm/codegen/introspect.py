@@ -36,6 +36,7 @@ class Introspection:
         }
         self._prefixes = _prefixes(self._module_of)
         self._annotations = AnnotationReader(self._result_type, _model_names())
+        self._fields = FieldReader(options, self._annotations)
         self._models: dict[str, ir.Model] = {}
         self._unknown: dict[str, tuple[ir.Unknown, ...]] = {}
 
@@ -90,7 +91,8 @@ class Introspection:
         return self._models[label]
 
     def _describe(self, model: type[Model]) -> ir.Model:
-        fields = FieldReader(self._options, self._annotations)
+        fields = self._fields
+        known = len(fields.unknown)
         key = fields.value_type(model._meta.pk)
         described = ir.Model(
             label=model._meta.label,
@@ -109,7 +111,7 @@ class Introspection:
             relations=model_relations(model, fields),
             managers=model_managers(model, self._annotations, attach=model._meta.label in self._module_of),
         )
-        self._unknown[described.label] = tuple(fields.unknown)
+        self._unknown[described.label] = tuple(fields.unknown[known:])
         return described
 
     def _parents(self, model: type[Model]) -> tuple[str, ...]:

@@ -8,9 +8,11 @@ follows), the hand-written one, and the generated related managers.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass
 from enum import Enum
+from functools import cached_property
 
 __all__ = [
     "ANNOTATED_QUERYSET",
@@ -172,6 +174,11 @@ class Model:
     relations: tuple[Relation, ...]
     managers: tuple[Manager, ...]
 
+    @cached_property
+    def digest(self) -> str:
+        """A hash of all of it, made once for the many apps whose paths lead here."""
+        return hashlib.sha256(repr(self).encode()).hexdigest()
+
 
 @dataclass(frozen=True)
 class Unknown:
@@ -193,6 +200,12 @@ class App:
     context: tuple[Model, ...]
     unknown: tuple[Unknown, ...]
 
+    @cached_property
+    def digest(self) -> str:
+        """A hash of everything the facade depends on, but for the options."""
+        parts = [self.label, self.facade, *(model.digest for model in (*self.models, *self.context))]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
 
 @dataclass(frozen=True)
 class Schema:
@@ -202,5 +215,5 @@ class Schema:
 
 
 def dump(node: App | Schema) -> str:
-    """Return ``node`` as JSON text: what the schema hash is made of, and what people can read."""
+    """Return ``node`` as JSON text, for people to read."""
     return json.dumps(asdict(node), indent=1, sort_keys=True, ensure_ascii=False)

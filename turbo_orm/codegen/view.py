@@ -141,6 +141,7 @@ class _ModelViewer:
         self._models = models
         self._depth = options.depth_of(model.label)
         self._spell = imports.spell
+        self._paths = value_paths(model, models, self._depth)
         self._names = ModelNames(model.name, model.prefix)
         self._foreign_keys = {
             relation.name: relation for relation in model.relations if relation.kind.is_forward_one
@@ -279,7 +280,7 @@ class _ModelViewer:
     def _literals(self) -> list[Entry]:
         model, models, depth = self._model, self._models, self._depth
         fields = dict.fromkeys(spelling for field in model.fields for spelling in (field.name, field.attname))
-        paths = [path.name for path in value_paths(model, models, depth)]
+        paths = [path.name for path in self._paths]
         texts = {
             "Field": list(fields),
             "Path": paths,
@@ -297,7 +298,7 @@ class _ModelViewer:
 
     def _flat(self) -> list[Entry]:
         by_type: dict[str, list[str]] = {}
-        for path in value_paths(self._model, self._models, self._depth):
+        for path in self._paths:
             by_type.setdefault(path.value, []).append(path.name)
         return [
             Entry(self._literal(paths), self._spell(value))
