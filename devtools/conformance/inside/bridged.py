@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from typing import Any
 
 from django.db import connections
-from django.test import SimpleTestCase
 
 from devtools.conformance.inside.counting import counted
 from devtools.conformance.inside.recording import PlainRunner, write_blocking, write_summary
@@ -39,10 +38,18 @@ class _BridgedSuite(unittest.TestSuite):
         _call(super()._handleModuleTearDown, result)  # type: ignore[misc]
 
 
+def _calling(cls: type[unittest.TestCase]) -> Iterator[type[unittest.TestCase]]:
+    """Yield the test case classes which say themselves how their tests are called."""
+    if "__call__" in vars(cls):
+        yield cls
+    for subclass in cls.__subclasses__():
+        yield from _calling(subclass)
+
+
 @contextmanager
 def _bridged_calls() -> Iterator[None]:
     """Have test cases run in the bridge: Django's `__call__` brackets set-up and tear-down too."""
-    originals = {cls: cls.__call__ for cls in (SimpleTestCase, unittest.TestCase)}
+    originals = {cls: cls.__call__ for cls in _calling(unittest.TestCase)}
 
     def bridged(original: Any) -> Any:
         def __call__(self: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N807
