@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import cache
 
 __all__ = [
@@ -13,7 +13,6 @@ __all__ = [
     "builtin",
     "generic",
     "name",
-    "names_in",
     "optional",
     "split_union",
     "substitute",
@@ -83,7 +82,3 @@ def split_union(expression: str) -> list[str]:
 def substitute(expression: str, spell: Callable[[str, str], str]) -> str:
     """Replace each name by what ``spell(module, qualname)`` returns."""
     return _NAME.sub(lambda match: spell(match[1], match[2]), expression)
-
-
-def names_in(expressions: Iterable[str]) -> set[tuple[str, str]]:
-    return {(match[1], match[2]) for expression in expressions for match in _NAME.finditer(expression)}

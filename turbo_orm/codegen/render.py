@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -117,13 +116,3 @@ def _template_folders(options: Options) -> list[Path]:
             f'TURBO_ORM["CODEGEN"]["TEMPLATES"] is {options.templates!r}, which is not a folder.'
         )
     return [own, ours]
-
-
-def template_digest(options: Options) -> str:
-    """Hash the project's own templates, if it has any."""
-    if options.templates is None:
-        return ""
-    digest = hashlib.sha256()
-    for path in sorted(Path(options.templates).glob("*.j2")):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
-    return digest.hexdigest()
