@@ -11,10 +11,11 @@ from turbo_orm.codegen import ir
 from turbo_orm.codegen.header import Header
 from turbo_orm.codegen.imports import Imports, Symbols
 from turbo_orm.codegen.options import Options
-from turbo_orm.codegen.view import AppView, facade_names, view_app
+from turbo_orm.codegen.view import facade_names, view_app
+from turbo_orm.codegen.views import AppView
 from turbo_orm.errors import CodegenError
 
-__all__ = ["Renderer", "template_digest"]
+__all__ = ["Renderer"]
 
 #: Where the names come from which the templates use.
 _SYMBOLS: Mapping[str, tuple[str, ...]] = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from turbo_orm.codegen import ir
 from turbo_orm.codegen.expressions import ANY, builtin, generic, name, optional, union
@@ -12,94 +11,11 @@ from turbo_orm.codegen.ir import RelationKind
 from turbo_orm.codegen.naming import PUBLIC_SUFFIXES, ModelNames
 from turbo_orm.codegen.options import Options
 from turbo_orm.codegen.paths import lookup_keywords, relation_paths, value_paths
+from turbo_orm.codegen.views import AppView, Entry, ManagerView, MethodView, ModelView
 
-__all__ = ["AppView", "Entry", "ManagerView", "MethodView", "ModelView", "facade_names", "view_app"]
+__all__ = ["facade_names", "view_app"]
 
 _STUB = "turbo_orm.typing"
-
-
-@dataclass(frozen=True)
-class Entry:
-    """An attribute, a key of a TypedDict, or an overload: a name, its type, and what is said of it."""
-
-    name: str
-    type: str
-    default: str = ""
-    doc: str = ""
-
-
-@dataclass(frozen=True)
-class MethodView:
-    definition: str
-    name: str
-    parameters: str
-    returns: str
-    doc: str
-
-
-@dataclass(frozen=True)
-class ManagerView:
-    """A manager and the queryset it returns."""
-
-    attribute: str
-    queries: str
-    queryset: str
-    manager: str
-    queryset_bases: str
-    manager_bases: str
-    #: The class whose instance is the method ``annotate``, and what it returns.
-    annotate: str
-    annotated: str
-    #: The base of the class ``annotated``, if the queryset class is hand-written.
-    annotated_base: str
-    methods: tuple[MethodView, ...]
-    queryset_methods: tuple[MethodView, ...]
-    annotated_methods: tuple[MethodView, ...]
-    #: Whether the classes were printed for an earlier manager with the same queryset class.
-    shares_queryset: bool
-
-
-@dataclass(frozen=True)
-class ModelView:
-    names: ModelNames
-    row: str
-    base: str
-    bases: str
-    doc: str
-    key: str
-    key_accept: str
-    attributes: tuple[Entry, ...]
-    displays: tuple[str, ...]
-    steps: tuple[str, ...]
-    init: tuple[Entry, ...]
-    optional: tuple[Entry, ...]
-    required: tuple[Entry, ...]
-    update: tuple[Entry, ...]
-    values: tuple[Entry, ...]
-    #: Source text of the Literal types.
-    literals: tuple[Entry, ...]
-    #: One line of keywords for each field or relation.
-    lookups: tuple[str, ...]
-    #: What `values_list()` of one name and `afetch()` give: Literals of names, and types.
-    flat: tuple[Entry, ...]
-    fetched: tuple[Entry, ...]
-    managers: tuple[ManagerView, ...]
-    related_manager_base: str
-    lookup_self: str
-    lookup_args: str
-    #: Text after ``self`` in methods whose keywords are field names.
-    after_self: str
-    get_or_create_keywords: str
-    typing_only: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class AppView:
-    facade: str
-    label: str
-    models: tuple[ModelView, ...]
-    #: Managers which importing the module makes async: the model's name and the attribute.
-    attached: tuple[Entry, ...]
 
 
 def facade_names(app: ir.App) -> set[str]:
