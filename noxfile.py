@@ -1,4 +1,4 @@
-"""The test suite over Pythons, Djangos, drivers and engines: `python3 dev.py matrix`.
+"""The test suite over Pythons, Djangos and engines: `python3 dev.py matrix`.
 
 `python3 dev.py matrix --list` shows the cells, `--session NAME` runs one. A cell whose Python this machine
 lacks is skipped; none is ever downloaded.
@@ -28,7 +28,6 @@ class Cell(NamedTuple):
 
     python: str
     django: str
-    psycopg: str
     async_backend: str | None = None
 
     @property
@@ -37,25 +36,25 @@ class Cell(NamedTuple):
 
     @property
     def requirements(self) -> list[str]:
-        pinned = [f"Django=={self.django}.*", f"psycopg[binary,pool]=={self.psycopg}.*"]
+        pinned = [f"Django=={self.django}.*"]
         if self.async_backend is not None:
             pinned.append(f"django-async-backend=={self.async_backend}.*")
         return pinned
 
 
 CELLS = (
-    Cell("3.10", "4.2", "3.2"),
-    Cell("3.10", "5.2", "3.3"),
-    Cell("3.11", "4.2", "3.3"),
-    Cell("3.11", "5.2", "3.3"),
-    Cell("3.12", "4.2", "3.3"),
-    Cell("3.12", "5.2", "3.2"),
-    Cell("3.12", "6.0", "3.3", async_backend="6.0"),
-    Cell("3.12", "6.1", "3.3", async_backend="6.1"),
-    Cell("3.13", "4.2", "3.3"),
-    Cell("3.13", "5.2", "3.3"),
-    Cell("3.13", "6.0", "3.2", async_backend="6.0"),
-    Cell("3.13", "6.1", "3.3", async_backend="6.1"),
+    Cell("3.10", "4.2"),
+    Cell("3.10", "5.2"),
+    Cell("3.11", "4.2"),
+    Cell("3.11", "5.2"),
+    Cell("3.12", "4.2"),
+    Cell("3.12", "5.2"),
+    Cell("3.12", "6.0", async_backend="6.0"),
+    Cell("3.12", "6.1", async_backend="6.1"),
+    Cell("3.13", "4.2"),
+    Cell("3.13", "5.2"),
+    Cell("3.13", "6.0", async_backend="6.0"),
+    Cell("3.13", "6.1", async_backend="6.1"),
 )
 
 
