@@ -78,7 +78,7 @@ def _load_name(model: type[Model], objects: list[Model], name: str) -> None:
         field: Any = model._meta.get_field(name)
     except FieldDoesNotExist:
         field = None
-    if field is not None and not field.is_relation:
+    if field is not None and (not field.is_relation or name == getattr(field, "attname", None) != field.name):
         _load_column(objects, field.attname)
     elif hasattr(model, name):
         prefetch_related_objects(objects, name)

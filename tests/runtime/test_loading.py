@@ -116,6 +116,13 @@ async def test_deferred_fields(shelf):
     assert books[4].meta == {}
 
 
+async def test_the_deferred_column_of_a_relation(shelf):
+    books = await Book.objects.defer("author").alist()
+    key, queries = await counted(books[0].afetch("author_id"))
+    assert (key, queries) == ((await Author.objects.aget(name="a")).pk, 1)
+    assert "author_id" in vars(books[4])
+
+
 @pytest.mark.parametrize(
     ("model", "name"),
     [(Book, "author"), (Author, "profile"), (Note, "target")],

@@ -102,9 +102,7 @@ class Pool(AsyncConnectionPool[AsyncConnection[Any]]):
         if self._sched_runner is not None and self._sched_runner.done():
             self._sched_runner = None
         await super().close(timeout)
-        # A worker cancelled between connecting and storing leaves a connection nobody knows.
-        for conn in set(self._live) - set(self._lent):
-            conn.pgconn.finish()
+        self.abandon()  # a worker cancelled between connecting and storing leaves a connection
 
     async def getconn(self, timeout: float | None = None) -> AsyncConnection[Any]:
         """Lend a connection; see psycopg_pool."""
@@ -116,6 +114,12 @@ class Pool(AsyncConnectionPool[AsyncConnection[Any]]):
         """Take a lent connection back; see psycopg_pool."""
         self._lent.discard(conn)
         await super().putconn(conn)
+
+    def abandon(self) -> None:
+        """Close the idle connections without awaiting; those in use are closed when returned."""
+        self._closed = True
+        for conn in set(self._live) - set(self._lent):
+            conn.pgconn.finish()
 
     async def _add_connection(self, attempt: Any, growing: bool = False) -> None:
         once: Any = _OneAttempt()
@@ -207,8 +211,8 @@ class _LoopPools:
         """Close the sockets of a loop that was closed without finalising its generators."""
         pools, self.pools = list(self.pools.values()), {}
         for pool in pools:
-            pool._closed = True
-            for conn in list(pool._live):
+            pool.abandon()
+            for conn in list(pool._lent):
                 conn.pgconn.finish()
 
 
@@ -240,7 +244,10 @@ def find_pool(loop: asyncio.AbstractEventLoop, key: PoolKey, build: Callable[[],
     """Return *loop*'s pool of the database *key*, made (not opened) from ``build()`` at need."""
     pools = _pools_of(loop).pools
     pool = pools.get(key)
-    if pool is None or pool.deserted:
+    if pool is not None and pool.deserted:
+        pool.abandon()
+        pool = None
+    if pool is None:
         pool = pools[key] = Pool(build())
     return pool
 
