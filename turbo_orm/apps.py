@@ -19,8 +19,10 @@ class TurboOrmConfig(AppConfig):
         from turbo_orm.bridge.async_backend import setup
         from turbo_orm.checks import check_databases, check_settings
         from turbo_orm.codegen.checks import check_drift
+        from turbo_orm.fetch_modes.older_django import descriptors
 
         related.install()  # again: contenttypes can be patched now
+        descriptors.install()
         loading.install()
         setup.enable()
         checks.register(check_settings)

@@ -8,6 +8,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from turbo_orm import atomic_requests, instance, loading, related
 from turbo_orm.bridge import greenlets, handler, user_code
+from turbo_orm.fetch_modes.older_django import descriptors
 
 __all__ = ["install"]
 
@@ -28,6 +29,7 @@ def install() -> None:
     user_code.install()
     instance.install()
     related.install()
+    descriptors.install()
     loading.install()
     atomic_requests.install()
     _installed = True

@@ -20,7 +20,7 @@ from django.db.models.query_utils import DeferredAttribute
 
 from turbo_orm.errors import NotLoadedError
 
-__all__ = ["Peers", "install", "load", "remember_peers"]
+__all__ = ["Peers", "install", "load", "load_column", "remember_peers", "with_peers"]
 
 
 class Peers(list["weakref.ref[Model]"]):
@@ -52,7 +52,7 @@ def load(instance: Model, paths: Iterable[str]) -> Any:
 
 
 def _load_path(instance: Model, path: str) -> Any:
-    objects: list[Model] = _with_peers(instance)
+    objects: list[Model] = with_peers(instance)
     first, *rest = names = path.split(LOOKUP_SEP)
     for position, name in enumerate(names):
         by_model: dict[type[Model], list[Model]] = {}
@@ -66,7 +66,8 @@ def _load_path(instance: Model, path: str) -> Any:
     return _value(instance, first)
 
 
-def _with_peers(instance: Model) -> list[Model]:
+def with_peers(instance: Model) -> list[Model]:
+    """Return *instance* and the objects which came from the same query and are still alive."""
     peers = [peer for ref in getattr(instance._state, "peers", ()) if (peer := ref()) is not None]
     # A peer of another database or class (multi-table parents) would need another query.
     alike = [peer for peer in peers if type(peer) is type(instance) and peer._state.db == instance._state.db]
@@ -79,7 +80,7 @@ def _load_name(model: type[Model], objects: list[Model], name: str) -> None:
     except FieldDoesNotExist:
         field = None
     if field is not None and (not field.is_relation or name == getattr(field, "attname", None) != field.name):
-        _load_column(objects, field.attname)
+        load_column(objects, field.attname)
     elif hasattr(model, name):
         prefetch_related_objects(objects, name)
     else:
@@ -92,7 +93,8 @@ def _load_name(model: type[Model], objects: list[Model], name: str) -> None:
         )
 
 
-def _load_column(objects: list[Model], attname: str) -> None:
+def load_column(objects: list[Model], attname: str) -> None:
+    """Load the deferred field *attname* of those of *objects*, all of one model, which lack it."""
     missing = [found for found in objects if attname not in found.__dict__ and found.pk is not None]
     if len(missing) == 1:
         missing[0].refresh_from_db(fields=[attname])
@@ -130,6 +132,8 @@ def install() -> None:
     one costs nothing. contenttypes' generic foreign keys are added once they can be imported.
     """
     _explain(related_descriptors.ForwardManyToOneDescriptor, "get_object", "select_related")
+    if hasattr(related_descriptors.ForwardManyToOneDescriptor, "fetch_many"):  # FETCH_PEERS of Django 6.1
+        _explain(related_descriptors.ForwardManyToOneDescriptor, "fetch_many", "select_related")
     _explain(related_descriptors.ReverseOneToOneDescriptor, "__get__", "select_related")
     _explain(DeferredAttribute, "__get__", "only")
     contenttypes = sys.modules.get("django.contrib.contenttypes.fields")
@@ -149,6 +153,8 @@ def _explain(descriptor_class: Any, method: str, remedy: str) -> None:
         try:
             return original(self, instance, *args)
         except SynchronousOnlyOperation as exc:
+            if isinstance(instance, list):
+                instance = instance[0]
             if instance is None or not hasattr(instance, "afetch") or isinstance(exc, NotLoadedError):
                 raise
             raise NotLoadedError(_explanation(self, instance, remedy)) from exc

@@ -12,6 +12,7 @@ from django.db.models.query import ModelIterable
 
 from turbo_orm import execution
 from turbo_orm.errors import NotLoadedError
+from turbo_orm.fetch_modes.older_django.querysets import with_fetch_modes
 from turbo_orm.loading import remember_peers
 from turbo_orm.raw import AsyncRawQuerySet
 
@@ -32,6 +33,7 @@ def async_verb(name: str, like: Callable[..., Any]) -> Callable[..., Any]:
     return verb
 
 
+@with_fetch_modes
 class AsyncQuerySet(QuerySet[Any, Any]):
     """A `QuerySet` whose async methods really are: no thread, a pooled async connection.
 

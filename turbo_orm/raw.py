@@ -8,10 +8,12 @@ from typing import Any
 from django.db.models.query import RawQuerySet
 
 from turbo_orm import execution
+from turbo_orm.fetch_modes.older_django.querysets import with_raw_fetch_modes
 
 __all__ = ["AsyncRawQuerySet"]
 
 
+@with_raw_fetch_modes
 class AsyncRawQuerySet(RawQuerySet):  # type: ignore[type-arg]  # not subscriptable at runtime
     """A `RawQuerySet` that is fetched without a thread.
 

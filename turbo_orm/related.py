@@ -11,6 +11,7 @@ from django.db.models import Manager
 from django.db.models.fields import related_descriptors
 
 from turbo_orm.adoption import async_manager_class
+from turbo_orm.fetch_modes.older_django.querysets import carry_to_related
 from turbo_orm.instance import is_managed
 from turbo_orm.manager import AsyncManager
 from turbo_orm.queryset import async_verb
@@ -24,6 +25,7 @@ def _async_if_managed(create: Callable[..., Any]) -> Callable[..., Any]:
         if not any(is_managed(model) for model in (rel.model, rel.related_model)):
             return create(superclass, rel, *args, **kwargs)
         manager_class = create(async_manager_class(superclass), rel, *args, **kwargs)
+        carry_to_related(manager_class)
         if superclass in (Manager, AsyncManager) and hasattr(manager_class, "constrained_target"):
             for name in ("count", "exists"):
                 setattr(manager_class, name, _without_join(name, getattr(manager_class, name)))
