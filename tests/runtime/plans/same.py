@@ -1,0 +1,41 @@
+"""Whether two results of a query are the same in everything a program could see."""
+
+from __future__ import annotations
+
+from typing import Any
+from weakref import ref
+
+from django.db.models import Model
+from django.db.models.base import ModelState
+
+__all__ = ["seen"]
+
+
+def seen(value: Any, _met: dict[int, int] | None = None) -> Any:
+    """Return *value* as nested tuples: types, order of attributes, states, caches, peers, identity.
+
+    Whether an empty ``fields_cache`` exists yet is left out: looking at one makes it.
+    """
+    met = {} if _met is None else _met
+    if isinstance(value, Model):
+        if id(value) in met:
+            return ("again", met[id(value)])
+        met[id(value)] = len(met)
+        attributes = [(name, seen(item, met)) for name, item in value.__dict__.items()]
+        return (type(value), attributes, _weak(value))
+    if isinstance(value, ModelState):
+        state = {name: item for name, item in vars(value).items() if name != "fields_cache"}
+        caches = [(name, seen(item, met)) for name, item in vars(value).get("fields_cache", {}).items()]
+        return (type(value), sorted((name, seen(item, met)) for name, item in state.items()), caches)
+    if isinstance(value, ref):
+        return ("ref", seen(value(), met))
+    if isinstance(value, dict):
+        return (type(value), [(seen(key, met), seen(item, met)) for key, item in value.items()])
+    if isinstance(value, list | tuple):
+        names = getattr(value, "_fields", None)
+        return (type(value), names, [seen(item, met) for item in value])
+    return (type(value), value)
+
+
+def _weak(value: Model) -> bool:
+    return ref(value)() is value

@@ -1,0 +1,3 @@
+"""Query plans: SQL compiled once per query shape, rows loaded by generated functions."""
+
+__all__: list[str] = []

@@ -1,0 +1,301 @@
+"""Model instances out of the columns of a row: what ``from_db()`` and select_related() do."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from keyword import iskeyword
+from typing import Any, Literal, NamedTuple
+from weakref import ref
+
+from django.db.models import Model
+from django.db.models.base import ModelState
+from django.db.models.fields.files import FileDescriptor, ImageFileDescriptor
+from django.db.models.fields.mixins import FieldCacheMixin
+from django.db.models.fields.related_descriptors import ForeignKeyDeferredAttribute
+
+from turbo_orm.plans.columns import Columns
+from turbo_orm.plans.functions import make_function
+from turbo_orm.plans.unsupported import Unsupported
+
+__all__ = ["Instances", "Peers", "check_construction", "stores_directly"]
+
+#: Data descriptors that only put the value into the ``__dict__`` of an instance which has none yet.
+_DIRECT = (ForeignKeyDeferredAttribute, FileDescriptor, ImageFileDescriptor)
+
+#: Which instances get peers: none, those of the query's own model, or all (`FETCH_PEERS`).
+Peers = Literal["none", "own", "all"]
+
+_HAS_FETCH_MODES = hasattr(ModelState, "fetch_mode")
+
+#: Since 6.1 the end of an instance needs the dictionary, and it is cheaper to make here.
+_ALWAYS_HAS_CACHE = hasattr(ModelState, "__del__")
+
+#: More nested relations than this are not worth a thought about Python's limits.
+_MAX_DEPTH = 40
+
+#: Where Django keeps `Model`; a method that was replaced from outside has another.
+_BASE = sys.modules[Model.__module__].__file__
+
+
+def check_construction(model: type[Model]) -> None:
+    """Raise `Unsupported` unless making an instance of *model* from a row is Django's work alone."""
+    own = {
+        "__init__": model.__init__ is Model.__init__ and _is_djangos(Model.__init__),
+        "from_db": getattr(model.from_db, "__func__", None) is vars(Model)["from_db"].__func__
+        and _is_djangos(vars(Model)["from_db"].__func__),
+        "__new__": model.__new__ is object.__new__,
+        "__setattr__": model.__setattr__ is object.__setattr__,
+        "the call of its metaclass": type(model).__call__ is type.__call__,
+        # Model.__init__() ends with super().__init__().
+        "__init__ of a base after Model": not any(
+            "__init__" in vars(base) for base in model.__mro__[model.__mro__.index(Model) + 1 : -1]
+        ),
+    }
+    for name, is_djangos in own.items():
+        if not is_djangos:
+            raise Unsupported(f"{model.__qualname__} has its own {name}")
+    if model._meta.abstract:
+        raise Unsupported(f"{model.__qualname__} is abstract")
+
+
+def _is_djangos(function: Any) -> bool:
+    code = getattr(function, "__code__", None)
+    return code is not None and code.co_filename == _BASE
+
+
+def stores_directly(model: type[Model], name: str) -> bool:
+    """Whether ``setattr(new_instance, name, value)`` only puts *value* into its ``__dict__``."""
+    for cls in model.__mro__:
+        if name in vars(cls):
+            kind = type(vars(cls)[name])
+            return kind in _DIRECT or not (hasattr(kind, "__set__") or hasattr(kind, "__delete__"))
+    return True
+
+
+class _Relation(NamedTuple):
+    """An instance that select_related() hangs on another one."""
+
+    variable: str
+    cache: str
+    local_setter: Any
+    remote_setter: Any
+    #: The keys in the ``fields_cache`` of the two, where the setter does nothing but set it.
+    local_key: str | None
+    remote_key: str | None
+
+
+class Instances:
+    """Generates the functions that make the instances of one query."""
+
+    def __init__(
+        self,
+        select: Sequence[Any],
+        klass_info: Mapping[str, Any],
+        annotations: Mapping[str, int] | None,
+        columns: Columns,
+    ) -> None:
+        #: As they are met, with repetitions.
+        self.models: list[type[Model]] = []
+        #: Attribute names the query's own model gets.
+        self.loaded: list[str] = []
+        #: Whether a descriptor or cache of the project is set.
+        self.calls_user_code = False
+        self._select = select
+        self._klass_info = klass_info
+        self._annotations = annotations or {}
+        self._columns = columns
+        self._names: dict[int, str] = {}
+        self._nodes = 0
+        columns.namespace.update(new=object.__new__, ModelState=ModelState, ref=ref)
+        self.source("none")
+
+    def function(self, peers: Peers) -> Callable[..., list[Any]]:
+        """Return ``load(rows, db, fetch_mode, peers)``; what *peers* is for says the parameter."""
+        load: Callable[..., list[Any]] = make_function(
+            "load", self.source(peers), dict(self._columns.namespace)
+        )
+        return load
+
+    def source(self, peers: Peers) -> str:
+        """Return the text of `function`."""
+        self.models = []
+        self._nodes = 0
+        body: list[str] = []
+        self._emit(self._klass_info, body, peers, 0)
+        lines = [
+            *self._columns.setup,
+            *(f"peers{node} = []" for node in range(1, self._nodes) if peers == "all"),
+            "loaded = []",
+            "add = loaded.append",
+            f"for {self._columns.targets} in rows:",
+            *(f"    {line}" for line in (*self._columns.conversions, *body)),
+            "    add(o0)",
+            *(["peers += map(ref, loaded)"] if peers != "none" else []),
+            "return loaded",
+        ]
+        return "\n".join(["def load(rows, db, fetch_mode, peers):", *(f"    {line}" for line in lines), ""])
+
+    def _emit(self, info: Mapping[str, Any], lines: list[str], peers: Peers, depth: int) -> int:
+        """Append to *lines* what makes the instance of *info*; return its number."""
+        if depth > _MAX_DEPTH:
+            raise Unsupported("relations are selected too deeply")
+        model: type[Model] = info["model"]
+        check_construction(model)
+        self.models.append(model)
+        node = self._nodes
+        self._nodes += 1
+        # The other instances come first: their number and order is nothing Django shows.
+        relations = [
+            self._emit_relation(related, lines, peers, depth)
+            for related in info.get("related_klass_infos", ())
+        ]
+        fields = self._fields(info)
+        if node == 0:
+            self.loaded = [name for name, _ in fields]
+        called = next(
+            (number for number, (name, _) in enumerate(fields) if not stores_directly(model, name)), None
+        )
+        direct = fields[:called]
+        late = [] if called is None else fields[called:]
+        self.calls_user_code = self.calls_user_code or bool(late)
+        annotations = list(self._annotations.items()) if node == 0 else []
+        plain = not late and all(relation.local_key is not None for relation in relations)
+        if plain and all(_is_free(model, name) for name, _ in annotations):
+            direct, annotations = [*direct, *annotations], []
+        state = f"s{node}"
+        cache = [f"{relation.local_key!r}: {relation.variable}" for relation in relations] if plain else []
+        needs_cache = bool(relations) or depth > 0 or _ALWAYS_HAS_CACHE or _has_foreign_keys(model, fields)
+        lines.append(f"{state} = ModelState()")
+        if needs_cache:
+            # As a variable, for the other end of a one-to-one relation.
+            lines.append(f"{state}.fields_cache = f{node} = {{{', '.join(cache)}}}")
+        known = [
+            f"{state}.adding = False",
+            f"{state}.db = db",
+            *([f"{state}.fetch_mode = fetch_mode"] if _HAS_FETCH_MODES else []),
+            *(
+                [f"{state}.peers = peers{node or ''}"]
+                if peers == "all" or (peers == "own" and node == 0)
+                else []
+            ),
+        ]
+        items = "".join(f", {name!r}: c{position}" for name, position in direct)
+        made = [
+            f"o{node} = new({self._name('Model', model)})",
+            f"o{node}.__dict__ = {{'_state': {state}{items}}}",
+        ]
+        # A descriptor sees what it would in __init__(): an object that is being made.
+        lines += [*known, *made] if not late else [*made, *(_set(node, *field) for field in late), *known]
+        if peers == "all" and node:
+            lines.append(f"peers{node}.append(ref(o{node}))")
+        for relation in relations:
+            lines += self._connect(node, relation, local=not plain)
+        for name, position in annotations:
+            self.calls_user_code = self.calls_user_code or not stores_directly(model, name)
+            lines.append(_set(node, name, position))
+        return node
+
+    def _emit_relation(
+        self, info: Mapping[str, Any], lines: list[str], peers: Peers, depth: int
+    ) -> _Relation:
+        inner: list[str] = []
+        node = self._emit(info, inner, peers, depth + 1)
+        positions = dict(self._fields(info))
+        key = _key_attname(info["model"])
+        if key not in positions:
+            raise Unsupported("a related object is selected without its key")
+        lines += [
+            f"if c{positions[key]} is None:",
+            f"    o{node} = None",
+            "else:",
+            *(f"    {line}" for line in inner),
+        ]
+        local_setter, remote_setter = info["local_setter"], info["remote_setter"]
+        for setter in (local_setter, remote_setter):
+            owner = getattr(setter, "__self__", None)
+            if isinstance(owner, FieldCacheMixin) and _cache_key(setter) is None:
+                self.calls_user_code = True
+        return _Relation(
+            f"o{node}",
+            f"f{node}",
+            local_setter,
+            None if _does_nothing(remote_setter) else remote_setter,
+            _cache_key(local_setter),
+            _cache_key(remote_setter),
+        )
+
+    def _connect(self, node: int, relation: _Relation, *, local: bool) -> list[str]:
+        lines = []
+        other = relation.variable
+        if local and relation.local_key is not None:
+            lines.append(f"f{node}[{relation.local_key!r}] = {other}")
+        elif local:
+            lines.append(f"{self._name('set_local', relation.local_setter)}(o{node}, {other})")
+        if relation.remote_key is not None:
+            lines.append(f"if {other} is not None: {relation.cache}[{relation.remote_key!r}] = o{node}")
+        elif relation.remote_setter is not None:
+            setter = self._name("set_remote", relation.remote_setter)
+            lines.append(f"if {other} is not None: {setter}({other}, o{node})")
+        return lines
+
+    def _fields(self, info: Mapping[str, Any]) -> list[tuple[str, int]]:
+        """The attribute names an instance gets, in the order it gets them, and their columns."""
+        numbers: list[int] = info["select_fields"]
+        concrete = [field.attname for field in info["model"]._meta.concrete_fields]
+        if info.get("from_parent"):
+            columns = {self._select[number][0].target.attname: number for number in numbers}
+            found = [(name, columns[name]) for name in concrete if name in columns]
+            if len(found) < 2:
+                raise Unsupported("Django makes no row of a single column of a parent")
+            return found
+        positions = range(numbers[0], numbers[-1] + 1)
+        names = [self._select[position][0].target.attname for position in positions]
+        if len(names) != len(concrete):
+            concrete = [name for name in concrete if name in names]
+        if len(names) != len(concrete):
+            raise Unsupported(f"the columns of {info['model'].__qualname__} are not its fields")
+        return list(zip(concrete, positions, strict=True))
+
+    def _name(self, prefix: str, value: Any) -> str:
+        # By identity: setters are bound methods, and klass_info keeps them alive.
+        if id(value) not in self._names:
+            self._names[id(value)] = self._columns.name(prefix, value)
+        return self._names[id(value)]
+
+
+def _set(node: int, name: str, position: int) -> str:
+    if name.isidentifier() and not iskeyword(name):
+        return f"o{node}.{name} = c{position}"
+    return f"setattr(o{node}, {name!r}, c{position})"
+
+
+def _is_free(model: type[Model], name: str) -> bool:
+    """Whether no data descriptor of *model* hears of *name*, not even one of Django's."""
+    kind = next((type(vars(cls)[name]) for cls in model.__mro__ if name in vars(cls)), None)
+    return name != "_state" and not (hasattr(kind, "__set__") or hasattr(kind, "__delete__"))
+
+
+def _has_foreign_keys(model: type[Model], fields: Sequence[tuple[str, int]]) -> bool:
+    return any(not _is_free(model, name) for name, _ in fields)
+
+
+def _key_attname(model: type[Model]) -> str:
+    fields = getattr(model._meta, "pk_fields", None) or [model._meta.pk]
+    name: str = fields[0].attname
+    return name
+
+
+def _cache_key(setter: Any) -> str | None:
+    if getattr(setter, "__func__", None) is not FieldCacheMixin.set_cached_value:
+        return None
+    field = setter.__self__
+    key: str = field.cache_name if hasattr(field, "cache_name") else field.get_cache_name()
+    return key
+
+
+def _does_nothing(setter: Any) -> bool:
+    return (
+        getattr(setter, "__name__", "") == "<lambda>"
+        and getattr(setter, "__module__", "") == "django.db.models.sql.compiler"
+    )
