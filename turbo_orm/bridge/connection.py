@@ -14,7 +14,8 @@ from psycopg import pq
 from psycopg.rows import tuple_row
 
 from turbo_orm.bridge.greenlets import await_only, current_bridge
-from turbo_orm.db.leases import discard, give_back
+from turbo_orm.db.connections import close_now
+from turbo_orm.db.leases import abandon, give_back
 from turbo_orm.db.pools import Pool
 from turbo_orm.errors import ConnectionReleasedError
 
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
     from turbo_orm.bridge.wrapper import BridgedWrapper
 
 __all__ = ["BridgedConnection"]
-
-#: Tasks nobody awaits, kept from being collected.
-_discarding: set[asyncio.Task[None]] = set()
 
 
 class BridgedConnection(psycopg.Connection[Any]):
@@ -97,8 +95,8 @@ class BridgedConnection(psycopg.Connection[Any]):
         bridge = current_bridge()
         if bridge is not None and not bridge.closing:
             await_only(self.release())
-        else:
-            self.pgconn.finish()
+        elif self._aconn is not None:
+            close_now(self._aconn)
 
     def note_server_cursor(self, cursor: Any) -> None:
         """Remember a named cursor: left open, it would outlive the operation on the server.
@@ -124,13 +122,7 @@ class BridgedConnection(psycopg.Connection[Any]):
         if aconn is None:
             return
         self.die()
-        loop = self._scope.loop
-        if loop.is_running():
-            task = loop.create_task(discard(aconn, self._pool_))
-            _discarding.add(task)
-            task.add_done_callback(_discarding.discard)
-        else:
-            aconn.pgconn.finish()
+        abandon(aconn, self._pool_, self._scope.loop)
 
     def die(self) -> None:
         """Stop sharing the async connection's state: whoever holds this object holds nothing."""

@@ -6,20 +6,25 @@ import asyncio
 import select
 import sys
 from contextlib import suppress
+from time import monotonic
 from typing import Any
 
 import psycopg
 from psycopg import AsyncConnection
 from psycopg.pq import ConnStatus, TransactionStatus
+from psycopg_pool.pool_async import AddConnection
 
 from turbo_orm.db._uncancellable import uncancellable
+from turbo_orm.db.connections import close_now
 from turbo_orm.db.pools import Pool
 
-__all__ = ["discard", "give_back", "lease"]
+__all__ = ["abandon", "discard", "give_back", "lease", "put_idle", "take_idle"]
 
 #: `asyncio.wait_for()`, with which psycopg_pool waits for a connection, lets a cancellation be
 #: lost that comes together with the connection: https://github.com/python/cpython/issues/86296
 _LOSES_CANCELLATION = sys.version_info < (3, 12)
+
+_IDLE = int(TransactionStatus.IDLE)
 
 #: Seconds to wait for the server to take note of a cancellation request.
 _CANCEL_TIMEOUT = 2.0
@@ -38,8 +43,65 @@ async def lease(pool: Pool) -> AsyncConnection[Any]:
         if not _hung_up(conn):
             return conn
         # The server ended this session while it lay idle; the pool discards it.
-        conn.pgconn.finish()
+        close_now(conn)
         await uncancellable(pool.putconn(conn))
+
+
+def take_idle(pool: Pool) -> AsyncConnection[Any] | None:
+    """Return an idle connection of *pool*, the one used last; None if `lease()` must be asked.
+
+    That is so if there is none, if others wait for one already, or if the pool checks them.
+    """
+    idle = pool._pool
+    if not idle or pool._waiting or pool._check is not None or pool._closed:
+        return None
+    while idle:
+        conn = idle.pop()
+        if len(idle) < pool._nconns_min:
+            pool._nconns_min = len(idle)
+        state = conn.__dict__
+        wire = state.get("wire")
+        if (wire is not None and wire.attached) or not _hung_up(conn):
+            pool._stats["requests_num"] += 1
+            conn._pool = pool
+            state["lent"] = True
+            return conn
+        close_now(conn)
+        pool._stats["connections_lost"] += 1
+        pool.run_task(AddConnection(pool))
+    return None
+
+
+def put_idle(conn: AsyncConnection[Any], pool: Pool) -> bool:
+    """Put *conn* back into *pool* for its next user; False if it must be given to `give_back()`.
+
+    That is so if somebody waits for it, if it is not idle, or if it or the pool is at its end.
+    """
+    if (
+        pool._waiting
+        or pool._closed
+        or pool._reset is not None
+        or pool._pool_full_event is not None
+        or conn._pool is not pool
+        or conn._pipeline is not None
+        or conn.pgconn.transaction_status != _IDLE
+        or conn._expire_at <= monotonic()
+        or conn._created_at <= pool._drained_at
+    ):
+        return False
+    _renew(conn)
+    conn._pool = None
+    conn.__dict__["lent"] = False
+    pool._pool.append(conn)
+    return True
+
+
+def _renew(conn: AsyncConnection[Any]) -> None:
+    # What `set_autocommit()` and its siblings would do, without their round trips through the
+    # event loop: no statement is due on an idle connection.
+    conn._autocommit = True
+    conn._isolation_level = conn._read_only = conn._deferrable = None
+    conn._begin_statement = b""
 
 
 async def _getconn_in_task(pool: Pool) -> AsyncConnection[Any]:
@@ -73,13 +135,9 @@ async def give_back(conn: AsyncConnection[Any], pool: Pool | None, *, soiled: bo
         or conn._pipeline is not None
         or pgconn.transaction_status != TransactionStatus.IDLE
     ):
-        pgconn.finish()
+        close_now(conn)
     else:
-        # What `set_autocommit()` and its siblings would do, without their round trips
-        # through the event loop: no statement is due on an idle connection.
-        conn._autocommit = True
-        conn._isolation_level = conn._read_only = conn._deferrable = None
-        conn._begin_statement = b""
+        _renew(conn)
     if pool is not None:
         await uncancellable(pool.putconn(conn))
 
@@ -90,9 +148,23 @@ async def discard(conn: AsyncConnection[Any], pool: Pool | None) -> None:
         # Without this the server would go on until it next writes to the closed socket.
         with suppress(psycopg.Error):
             await conn.cancel_safe(timeout=_CANCEL_TIMEOUT)
-    conn.pgconn.finish()
+    close_now(conn)
     if pool is not None:
         await pool.putconn(conn)
+
+
+#: Tasks nobody awaits, kept from being collected.
+_discarding: set[asyncio.Task[None]] = set()
+
+
+def abandon(conn: AsyncConnection[Any], pool: Pool | None, loop: asyncio.AbstractEventLoop) -> None:
+    """Close *conn* without awaiting: the loop does it when it has time."""
+    if not loop.is_running():
+        close_now(conn)
+        return
+    task = loop.create_task(discard(conn, pool))
+    _discarding.add(task)
+    task.add_done_callback(_discarding.discard)
 
 
 def _hung_up(conn: AsyncConnection[Any]) -> bool:

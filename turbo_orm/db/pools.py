@@ -15,7 +15,9 @@ from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 from psycopg_pool._acompat import AEvent
 
-__all__ = ["Pool", "PoolKey", "PoolSpec", "close_pools", "find_pool", "forget_pool", "free_places"]
+from turbo_orm.db.connections import TurboConnection, close_now
+
+__all__ = ["Pool", "PoolKey", "PoolSpec", "close_pools", "find_pool", "forget_pool", "free_places", "known_pool"]
 
 Configure = Callable[[AsyncConnection[Any]], Awaitable[None]]
 
@@ -39,6 +41,8 @@ class PoolSpec:
     options: Mapping[str, Any]
     #: Called with every new connection.
     configure: Configure | None = None
+    #: Whether statements may be prepared on the server: not behind a pooler in transaction mode.
+    prepares: bool = True
 
 
 class Pool(AsyncConnectionPool[AsyncConnection[Any]]):
@@ -56,8 +60,10 @@ class Pool(AsyncConnectionPool[AsyncConnection[Any]]):
         self.warm_size: int = options.pop("min_size", 0)
         options.setdefault("name", f"turbo-{spec.key.alias}")
         options["max_size"] = max(options.get("max_size") or self.warm_size, 1)
+        options.setdefault("connection_class", TurboConnection)
+        #: Whether the wires of its connections prepare statements.
+        self.prepares = spec.prepares
         self._live: WeakSet[AsyncConnection[Any]] = WeakSet()
-        self._lent: WeakSet[AsyncConnection[Any]] = WeakSet()
         super().__init__(
             kwargs={**spec.connect, "autocommit": True},
             min_size=0,
@@ -107,19 +113,24 @@ class Pool(AsyncConnectionPool[AsyncConnection[Any]]):
     async def getconn(self, timeout: float | None = None) -> AsyncConnection[Any]:
         """Lend a connection; see psycopg_pool."""
         conn = await super().getconn(timeout)
-        self._lent.add(conn)
+        conn.__dict__["lent"] = True
         return conn
 
     async def putconn(self, conn: AsyncConnection[Any]) -> None:
         """Take a lent connection back; see psycopg_pool."""
-        self._lent.discard(conn)
+        conn.__dict__["lent"] = False
         await super().putconn(conn)
 
     def abandon(self) -> None:
         """Close the idle connections without awaiting; those in use are closed when returned."""
         self._closed = True
-        for conn in set(self._live) - set(self._lent):
-            conn.pgconn.finish()
+        for conn in self._live - set(self.lent()):
+            close_now(conn)
+
+    def lent(self) -> list[AsyncConnection[Any]]:
+        """Return the connections that are in use."""
+        # A mark on each: a set of them would cost more than the rest of lending.
+        return [conn for conn in self._live if conn.__dict__.get("lent")]
 
     async def _add_connection(self, attempt: Any, growing: bool = False) -> None:
         once: Any = _OneAttempt()
@@ -137,6 +148,7 @@ class Pool(AsyncConnectionPool[AsyncConnection[Any]]):
                 while self._waiting:
                     await self._waiting.popleft().fail(exc)
             raise
+        conn.__dict__["prepares"] = self.prepares
         self._live.add(conn)
         return conn
 
@@ -212,8 +224,8 @@ class _LoopPools:
         pools, self.pools = list(self.pools.values()), {}
         for pool in pools:
             pool.abandon()
-            for conn in list(pool._lent):
-                conn.pgconn.finish()
+            for conn in pool.lent():
+                close_now(conn)
 
 
 _loops: dict[asyncio.AbstractEventLoop, _LoopPools] = {}
@@ -250,6 +262,13 @@ def find_pool(loop: asyncio.AbstractEventLoop, key: PoolKey, build: Callable[[],
     if pool is None:
         pool = pools[key] = Pool(build())
     return pool
+
+
+def known_pool(loop: asyncio.AbstractEventLoop, key: PoolKey) -> Pool | None:
+    """Return *loop*'s pool of the database *key* if it is open."""
+    pools = _loops.get(loop)
+    pool = None if pools is None else pools.pools.get(key)
+    return None if pool is None or not pool._opened or pool.deserted else pool
 
 
 def free_places(loop: asyncio.AbstractEventLoop, alias: str) -> int:

@@ -18,6 +18,7 @@ from turbo_orm.bridge.connection import BridgedConnection
 from turbo_orm.bridge.greenlets import await_only, current_bridge, drive, loop_visible
 from turbo_orm.bridge.scopes import Scope
 from turbo_orm.bridge.wrapper import BridgedWrapper, awaiting
+from turbo_orm.db.connections import close_now
 from turbo_orm.errors import BridgeError, ConnectionReleasedError
 
 __all__ = ["JoinedConnection", "JoinedWrapper", "in_their_block", "join"]
@@ -115,7 +116,7 @@ class JoinedConnection(BridgedConnection):
             return
         self.die()
         if bridge is None or bridge.closing:
-            aconn.pgconn.finish()
+            close_now(aconn)
         else:
             await_only(self.theirs._close())
 

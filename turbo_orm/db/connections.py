@@ -1,0 +1,102 @@
+"""The pools' async connections: psycopg's, with the wire plugged in beside their cursors."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from psycopg import AsyncConnection
+from psycopg._preparing import PrepareManager
+from psycopg.abc import PQGen
+from psycopg.adapt import AdaptersMap
+from typing_extensions import Self
+
+if TYPE_CHECKING:
+    from psycopg.pq.abc import PGconn
+
+    from turbo_orm.db.wire import Wire
+
+__all__ = ["TurboConnection", "WatchedAdapters", "close_now"]
+
+RV = TypeVar("RV")
+
+
+class TurboConnection(AsyncConnection[Any]):
+    """An `AsyncConnection` whose socket psycopg and a `Wire` use by turns.
+
+    Whatever psycopg does on it (cursors, COPY, notifications, the pool's checks) works as on
+    any other connection.
+    """
+
+    #: Made at first use, see `wire_of()`.
+    wire: Wire | None = None
+    #: Whether the wire keeps prepared statements on the server.
+    prepares = True
+    #: Lent to somebody by its pool.
+    lent = False
+
+    def __init__(self, pgconn: PGconn, *args: Any, **kwargs: Any) -> None:
+        super().__init__(pgconn, *args, **kwargs)
+        self._prepared = _PrepareManager()
+
+    @classmethod
+    async def connect(cls, conninfo: str = "", **kwargs: Any) -> Self:
+        """Connect, see psycopg."""
+        conn = await super().connect(conninfo, **kwargs)
+        conn._adapters = WatchedAdapters(conn.adapters)
+        return conn
+
+    async def wait(self, gen: PQGen[RV], *args: Any, **kwargs: Any) -> RV:
+        """Wait for what psycopg does with the socket, which must be its alone meanwhile."""
+        if self.wire is not None:
+            # psycopg registers the socket with the event loop itself, and would take ours away.
+            self.wire.detach()
+        return await super().wait(gen, *args, **kwargs)
+
+    async def close(self) -> None:
+        """Close the connection, see psycopg."""
+        if self.wire is not None:
+            self.wire.detach()
+        await super().close()
+        if self.closed:
+            self.wire = None
+
+
+class WatchedAdapters(AdaptersMap):
+    """A connection's adapters, counting their changes."""
+
+    changes = 0
+
+    def register_dumper(self, cls: Any, dumper: Any) -> None:
+        """Register, see psycopg."""
+        self.changes += 1
+        super().register_dumper(cls, dumper)
+
+    def register_loader(self, oid: Any, loader: Any) -> None:
+        """Register, see psycopg."""
+        self.changes += 1
+        super().register_loader(oid, loader)
+
+
+class _PrepareManager(PrepareManager):
+    """Tells the wire when psycopg deallocates every prepared statement of the session."""
+
+    def maintain_gen(self, conn: Any) -> PQGen[None]:
+        everything = None in self._to_flush
+        yield from super().maintain_gen(conn)
+        # Not an attribute of ours: cursors and bridged connections share only psycopg's state.
+        wire: Wire | None = conn.__dict__.get("wire")
+        if everything and wire is not None:
+            wire.prepared.forget_all()
+
+
+def close_now(conn: AsyncConnection[Any]) -> None:
+    """Close *conn* without awaiting, whatever it is doing.
+
+    To be used instead of ``conn.pgconn.finish()``: a closed socket that is still registered with
+    the event loop breaks the next one that has the same number.
+    """
+    wire: Wire | None = conn.__dict__.get("wire")
+    if wire is not None:
+        wire.detach()
+        conn.__dict__["wire"] = None
+    conn.pgconn.finish()

@@ -1,0 +1,261 @@
+"""Several commands in one round trip: preparing and executing, BEGIN and a statement, batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from psycopg._capabilities import capabilities
+from psycopg.pq import ExecStatus, TransactionStatus
+from psycopg.pq.abc import PGresult
+from typing_extensions import Self
+
+from turbo_orm.db.connections import close_now
+from turbo_orm.db.prepared import Key, is_refusal, is_stale
+from turbo_orm.db.statements import Statement
+
+if TYPE_CHECKING:
+    from turbo_orm.db.wire import Bound, Result, Wire
+
+__all__ = ["Queue", "Work", "run_first", "run_many"]
+
+_FAILED = {ExecStatus.FATAL_ERROR, ExecStatus.PIPELINE_ABORTED}
+
+_GUARD = b"SAVEPOINT turbo_parse"
+_END_OF_GUARD = b"RELEASE SAVEPOINT turbo_parse"
+
+_CAN_CLOSE_PREPARED = capabilities.has_send_close_prepared()
+
+
+async def run_first(
+    wire: Wire, statement: Statement, params: Sequence[Any], *, begin: bytes | None = None
+) -> Result:
+    """Execute a statement that is the first of a transaction, or not prepared yet.
+
+    *begin* is sent before it; without, what the connection begins transactions with where it
+    is due. A stale prepared statement in that place is made anew.
+    """
+    if begin is None:
+        begin = _begin_due(wire)
+    if not wire.attached:
+        wire.attach()
+    try:
+        return await _run_first(wire, statement, params, begin)
+    except psycopg.Error as error:
+        if begin is None or not is_stale(error):
+            raise
+    await _execute(wire, b"ROLLBACK")
+    return await _run_first(wire, statement, params, begin)
+
+
+def _begin_due(wire: Wire) -> bytes | None:
+    conn = wire.conn
+    if conn._autocommit or wire.pgconn.transaction_status != TransactionStatus.IDLE:
+        return None
+    return conn._get_tx_start_command()
+
+
+async def _run_first(wire: Wire, statement: Statement, params: Sequence[Any], begin: bytes | None) -> Result:
+    in_transaction = wire.pgconn.transaction_status == TransactionStatus.INTRANS
+    bound = wire.bind(statement, params)
+    types = bound.key[1]
+    known = bound.key in wire.prepared.names
+    # A refusal would break the transaction; undone, the statement can be executed otherwise.
+    guarded = in_transaction and not known and not statement.accepted(types)
+    with Queue(wire) as queue:
+        before = [text for text in (begin, _GUARD if guarded else None) if text is not None]
+        for text in before:
+            queue.command(text)
+        preparing = queue.statement(bound)
+        if guarded:
+            queue.command(_END_OF_GUARD)
+        queue.sync()
+        queue.close_unneeded()
+    results = iter(await wire.collect())
+    for _, result in zip(before, results, strict=False):
+        if result.status in _FAILED:
+            raise wire.error_of(result)
+    if preparing is not None:
+        result = next(results)
+        if result.status in _FAILED:
+            error = wire.error_of(result, bound.key)
+            await _note_refusal(wire, statement, error, undo=guarded)
+            raise error
+        wire.prepared.add(bound.key, preparing)
+        statement.note_accepted(types)
+    try:
+        answer = wire.result_of(next(results), bound.key)
+    except psycopg.Error as error:
+        if preparing is None and not known:
+            await _note_refusal(wire, statement, error, undo=guarded)
+        raise
+    statement.note_accepted(types)
+    return answer
+
+
+async def _note_refusal(wire: Wire, statement: Statement, error: psycopg.Error, *, undo: bool) -> None:
+    if is_refusal(error):
+        statement.refused = True
+        if undo:
+            await _execute(wire, b"ROLLBACK TO SAVEPOINT turbo_parse; " + _END_OF_GUARD)
+
+
+async def _execute(wire: Wire, command: bytes) -> None:
+    wire.pgconn.send_query(command)
+    result = await wire.fetch()
+    if result.status in _FAILED:
+        raise wire.error_of(result)
+
+
+class Queue:
+    """Commands queued in libpq's pipeline mode; `Wire.collect()` sends them and leaves the mode."""
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+        self._pgconn = wire.pgconn
+        self._fresh: dict[Key, bytes] = {}
+
+    def __enter__(self) -> Self:
+        self._pgconn.enter_pipeline_mode()
+        return self
+
+    def __exit__(self, exc_type: object, exc: object, traceback: object) -> None:
+        if exc is not None:
+            close_now(self._wire.conn)
+
+    def command(self, text: bytes) -> None:
+        """Queue SQL without parameters."""
+        self._pgconn.send_query_params(text, None)
+
+    def statement(self, bound: Bound, isolated: bool = False) -> bytes | None:
+        """Queue a statement, and a `sync()` if it is *isolated*.
+
+        Returns the name it is prepared under if that is queued before it.
+        """
+        key, values, formats = bound
+        statement, types = key
+        wire, pgconn = self._wire, self._pgconn
+        known = wire.prepared.names.get(key) or self._fresh.get(key)
+        name = None
+        if known is not None:
+            pgconn.send_query_prepared(known, values, formats)
+        elif wire.conn.prepares:
+            name = self._fresh[key] = wire.prepared.new_name()
+            pgconn.send_prepare(name, statement.text, types)
+            pgconn.send_query_prepared(name, values, formats)
+        else:
+            pgconn.send_query_params(statement.text, values, types, formats)
+        if isolated:
+            self.sync()
+        return name
+
+    def sync(self) -> None:
+        """Queue the end of a transaction, or of a group within one."""
+        self._pgconn.pipeline_sync()
+        self._wire.syncs_due += 1
+
+    def close_unneeded(self) -> None:
+        """Queue the closing of prepared statements nobody needs."""
+        names, self._wire.prepared.unneeded = self._wire.prepared.unneeded, []
+        for name in names:
+            if _CAN_CLOSE_PREPARED:
+                self._pgconn.send_close_prepared(name)
+            else:
+                self.command(b"DEALLOCATE " + name)
+            self.sync()
+
+
+Work = Sequence[tuple[Statement, Sequence[Any]]]
+
+
+async def run_many(wire: Wire, work: Work, *, isolated: bool) -> list[Result | Exception]:
+    """Execute several statements in one round trip, see `Wire.run_many()`."""
+    if not wire.attached:
+        wire.attach()
+    begin = _begin_due(wire)
+    if begin is None and wire.pgconn.transaction_status == TransactionStatus.INTRANS:
+        bound = [wire.bind(statement, params) for statement, params in work]
+        if not all(statement.accepted(types) for (statement, types), *_ in bound):
+            return await _run_each(wire, work)
+    answers = await _run_many(wire, work, begin, isolated)
+    if begin is not None and any(map(_is_stale, answers)):
+        await _execute(wire, b"ROLLBACK")
+        return await _run_many(wire, work, begin, isolated)
+    if wire.pgconn.transaction_status != TransactionStatus.IDLE:
+        return answers
+    if isolated:
+        for index, answer in enumerate(answers):
+            if _is_stale(answer):
+                answers[index : index + 1] = await _run_many(wire, work[index : index + 1], None, isolated)
+    elif any(map(_is_stale, answers)):
+        return await _run_many(wire, work, None, isolated)
+    return answers
+
+
+def _is_stale(answer: Result | Exception) -> bool:
+    return isinstance(answer, psycopg.Error) and is_stale(answer)
+
+
+async def _run_each(wire: Wire, work: Work) -> list[Result | Exception]:
+    # In a transaction, where one refused statement would take the others with it.
+    answers: list[Result | Exception] = []
+    for statement, params in work:
+        try:
+            answers.append(await wire.run_locked(statement, params))
+        except Exception as error:
+            answers.append(error)
+    return answers
+
+
+async def _run_many(wire: Wire, work: Work, begin: bytes | None, isolated: bool) -> list[Result | Exception]:
+    bounds = [_bound(wire, *each) for each in work]
+    if not isolated and any(isinstance(bound, Exception) for bound in bounds):
+        aborted = psycopg.errors.PipelineAborted("pipeline aborted")
+        return [bound if isinstance(bound, Exception) else aborted for bound in bounds]
+    with Queue(wire) as queue:
+        if begin is not None:
+            queue.command(begin)
+        names = [
+            None if isinstance(bound, Exception) else queue.statement(bound, isolated) for bound in bounds
+        ]
+        queue.sync()
+        queue.close_unneeded()
+    results = iter(await wire.collect())
+    if begin is not None and (result := next(results)).status in _FAILED:
+        raise wire.error_of(result)
+    answers: list[Result | Exception] = []
+    for bound, name in zip(bounds, names, strict=True):
+        try:
+            answers.append(bound if isinstance(bound, Exception) else _answer(wire, bound, name, results))
+        except Exception as error:
+            answers.append(error)
+    return answers
+
+
+def _bound(wire: Wire, statement: Statement, params: Sequence[Any]) -> Bound | Exception:
+    try:
+        return wire.bind(statement, params)
+    except Exception as error:  # a value psycopg can't adapt
+        return error
+
+
+def _answer(wire: Wire, bound: Bound, name: bytes | None, results: Iterator[PGresult]) -> Result:
+    statement, types = bound.key
+    if name is not None:
+        preparing = next(results, None)
+        executing = next(results, None)
+        if preparing is None:
+            raise psycopg.OperationalError("the connection is lost")
+        if preparing.status in _FAILED:
+            error = wire.error_of(preparing, bound.key)
+            statement.refused = statement.refused or is_refusal(error)
+            raise error
+        wire.prepared.add(bound.key, name)
+    else:
+        executing = next(results, None)
+    if executing is None:
+        raise psycopg.OperationalError("the connection is lost")
+    answer = wire.result_of(executing, bound.key)
+    statement.note_accepted(types)
+    return answer

@@ -1,0 +1,79 @@
+"""One SQL text as the server takes it, and what is known of how the server took it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+__all__ = ["ParameterTypes", "Statement", "statement"]
+
+#: The PostgreSQL type (its oid) of each parameter as it was sent, 0 where the server decides.
+ParameterTypes = tuple[int, ...]
+
+
+class Statement:
+    """A statement to be prepared; shared by all connections and threads, compared by identity.
+
+    Made by `statement()`. Only the notes change: what servers said to it.
+    """
+
+    __slots__ = ("_accepted", "count", "proven", "refused", "sql", "text")
+
+    def __init__(self, text: bytes, sql: str, count: int, *, proven: bool = False) -> None:
+        #: As it is sent, with ``$1``...
+        self.text = text
+        #: As Django made it, with ``%s``: for cursors and logs.
+        self.sql = sql
+        #: How many parameters it takes.
+        self.count = count
+        #: A server has accepted it, or it is known to be acceptable.
+        self.proven = proven
+        #: A server refused it: it does not know what types the parameters have when they are
+        #: not part of the text. A cursor that binds on the client can still execute it.
+        self.refused = False
+        self._accepted: set[ParameterTypes | None] = set()
+
+    def __repr__(self) -> str:
+        state = "refused" if self.refused else "proven" if self.proven else "new"
+        return f"<Statement {state} {self.sql!r}>"
+
+    def accepted(self, types: ParameterTypes | None) -> bool:
+        """Whether a server has accepted it with parameters of *types*."""
+        return types in self._accepted
+
+    def note_accepted(self, types: ParameterTypes | None) -> None:
+        """Note that a server has accepted it with parameters of *types*."""
+        # Types follow values (a small number is a smallint), so their combinations have no bound.
+        if len(self._accepted) < _TYPES_KEPT:
+            self._accepted.add(types)
+        self.proven = True
+
+
+_TYPES_KEPT = 64
+
+
+def statement(sql: str, count: int, *, proven: bool = False) -> Statement:
+    """Return the statement of *sql*, which is as Django's compiler makes it, with *count* ``%s``.
+
+    Raises `ValueError` if it is not: with another number of placeholders, or other ones.
+    """
+    number = 0
+
+    def placeholder(found: re.Match[str]) -> str:
+        nonlocal number
+        kind = found.group(1)
+        if kind == "%":
+            return "%"
+        if kind != "s":
+            raise ValueError(f"Not a placeholder: {found.group(0)!r} at {found.start()} of {sql!r}.")
+        number += 1
+        return f"${number}"
+
+    replace: Callable[[re.Match[str]], str] = placeholder
+    text = _PERCENT.sub(replace, sql)
+    if number != count:
+        raise ValueError(f"{number} placeholders and {count} parameters: {sql!r}.")
+    return Statement(text.encode(), sql, count, proven=proven)
+
+
+_PERCENT = re.compile("%(.?)", re.DOTALL)

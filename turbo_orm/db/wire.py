@@ -1,0 +1,486 @@
+"""One statement at a time on one connection, on psycopg's `PGconn` instead of its cursor.
+
+A cursor's work is spread over generators, a waiting function that registers the socket with the
+event loop for each statement, and a conversion of each text. Here the socket stays registered,
+texts are converted once, and every statement is prepared from its first use on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import psycopg
+from psycopg import AsyncConnection
+from psycopg.abc import Buffer
+from psycopg.adapt import PyFormat, Transformer
+from psycopg.errors import error_from_result
+from psycopg.pq import ConnStatus, ExecStatus, PipelineStatus, TransactionStatus
+from psycopg.pq.abc import PGresult
+
+from turbo_orm.db import pipeline
+from turbo_orm.db.adaptation import WireContext, session_settings
+from turbo_orm.db.connections import TurboConnection, close_now
+from turbo_orm.db.prepared import Key, Prepared, is_stale, is_unknown
+from turbo_orm.db.statements import Statement
+
+__all__ = ["Bound", "Result", "Wire", "wire_of"]
+
+# As plain integers: this is where the time goes.
+_TUPLES_OK = int(ExecStatus.TUPLES_OK)
+_COMMAND_OK = int(ExecStatus.COMMAND_OK)
+_EMPTY_QUERY = int(ExecStatus.EMPTY_QUERY)
+_FATAL_ERROR = int(ExecStatus.FATAL_ERROR)
+_PIPELINE_ABORTED = int(ExecStatus.PIPELINE_ABORTED)
+_PIPELINE_SYNC = int(ExecStatus.PIPELINE_SYNC)
+_COPYING = {ExecStatus.COPY_IN, ExecStatus.COPY_OUT, ExecStatus.COPY_BOTH}
+_IDLE = int(TransactionStatus.IDLE)
+_ACTIVE = int(TransactionStatus.ACTIVE)
+_OK = int(ConnStatus.OK)
+_NO_PIPELINE = int(PipelineStatus.OFF)
+
+#: Seconds an interrupted statement has to end once its cancellation is requested; psycopg's.
+_ABORT_TIMEOUT = 5.0
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Result:
+    """What a statement returned."""
+
+    #: None if it was no query.
+    rows: list[tuple[Any, ...]] | None
+    #: How many rows it returned or changed; -1 if the server does not say.
+    count: int
+
+
+class Bound(NamedTuple):
+    """A statement's parameters as they are sent."""
+
+    key: Key
+    values: Sequence[Buffer | None] | None
+    formats: Sequence[int] | None
+
+
+class Wire:
+    """Statements on one `TurboConnection`; see `wire_of()`.
+
+    It takes the connection's lock for each statement, as cursors do, and like them it begins a
+    transaction first where the connection is not in autocommit mode. Errors are psycopg's. A
+    statement interrupted by a cancellation is cancelled on the server too, and either the
+    connection is ready for the next one then, or it is closed; what has become of the statement
+    and of the transaction it was in is as unknown as after any interruption.
+    """
+
+    __slots__ = (
+        "_changes",
+        "_empty",
+        "_failure",
+        "_fd",
+        "_loop",
+        "_sending",
+        "_settings",
+        "_tx",
+        "_waiter",
+        "attached",
+        "conn",
+        "pgconn",
+        "prepared",
+        "syncs_due",
+    )
+
+    def __init__(self, conn: TurboConnection, loop: asyncio.AbstractEventLoop) -> None:
+        self.conn = conn
+        self.pgconn = conn.pgconn
+        self.prepared = Prepared()
+        #: The socket is registered with the event loop, and nothing has arrived since the last
+        #: statement: an idle connection is alive.
+        self.attached = False
+        #: How many synchronisation points have been sent and not been answered (pipeline mode).
+        self.syncs_due = 0
+        self._loop = loop
+        self._fd = -1
+        self._waiter: asyncio.Future[None] | None = None
+        self._failure: Exception | None = None
+        self._sending = False
+        # To let go of the last result, and its rows with it.
+        self._empty = self.pgconn.make_empty_result(_TUPLES_OK)
+        self._renew_adapters()
+
+    def __repr__(self) -> str:
+        return f"<Wire {'attached' if self.attached else 'detached'} {self.conn!r}>"
+
+    # -- statements ---------------------------------------------------------------------------
+
+    async def run(self, statement: Statement, params: Sequence[Any]) -> Result:
+        """Execute *statement* and return everything it returned."""
+        lock: Any = self.conn.lock
+        if lock._locked or lock._waiters:
+            await lock.acquire()
+        else:
+            lock._locked = True  # what acquire() does to a free lock, without a coroutine
+        try:
+            try:
+                return await self.run_locked(statement, params)
+            except psycopg.Error as error:
+                if self.pgconn.status != _OK:
+                    close_now(self.conn)
+                if not is_stale(error) or self.pgconn.transaction_status != _IDLE:
+                    raise
+            return await self.run_locked(statement, params)
+        finally:
+            lock.release()
+
+    async def begin_and_run(self, begin: bytes, statement: Statement, params: Sequence[Any]) -> Result:
+        """Execute *begin*, which starts a transaction, and *statement* in one round trip."""
+        async with self.conn.lock:
+            return await pipeline.run_first(self, statement, params, begin=begin)
+
+    async def run_many(
+        self, work: Sequence[tuple[Statement, Sequence[Any]]], *, isolated: bool
+    ) -> list[Result | Exception]:
+        """Execute several statements in one round trip; errors stand in the place of results.
+
+        Outside a transaction, *isolated* has each of them be a transaction of its own; otherwise
+        they are one together, and after an error the others fail with `PipelineAborted`.
+        """
+        async with self.conn.lock:
+            return await pipeline.run_many(self, work, isolated=isolated)
+
+    async def run_locked(self, statement: Statement, params: Sequence[Any]) -> Result:
+        """Execute *statement*; the connection's lock is held."""
+        conn, pgconn = self.conn, self.pgconn
+        if not self.attached:
+            self.attach()
+        # What bind() does, inline.
+        adapters: Any = conn._adapters
+        if adapters.changes != self._changes:
+            self._renew_adapters()
+        key: Key
+        values: Sequence[Buffer | None] | None
+        if params:
+            tx = self._tx
+            values = tx.dump_sequence(params, _automatic(len(params)))
+            key = statement, tx.types
+            formats = tx.formats
+        else:
+            values = formats = None
+            key = statement, None
+        names = self.prepared.names
+        name = names.get(key)
+        if not conn._autocommit and pgconn.transaction_status == _IDLE:
+            return await pipeline.run_first(self, statement, params)
+        if name is not None:
+            names.move_to_end(key)
+            pgconn.send_query_prepared(name, values, formats)
+        elif not conn.prepares and statement.accepted(key[1]):
+            pgconn.send_query_params(statement.text, values, key[1], formats)
+        else:
+            return await pipeline.run_first(self, statement, params)
+        return self.result_of(await self.fetch(), key)
+
+    def bind(self, statement: Statement, params: Sequence[Any]) -> Bound:
+        """Dump *params* as the connection's cursors would."""
+        adapters: Any = self.conn._adapters
+        if adapters.changes != self._changes:
+            self._renew_adapters()
+        if not params:
+            return Bound((statement, None), None, None)
+        tx = self._tx
+        values = tx.dump_sequence(params, _automatic(len(params)))
+        return Bound((statement, tx.types), values, tx.formats)
+
+    def result_of(self, result: PGresult, key: Key) -> Result:
+        """Load the rows of *result*, or raise the error it is."""
+        status = result.status
+        if status == _TUPLES_OK:
+            tx = self._tx
+            tx.set_pgresult(result)
+            count = result.ntuples
+            try:
+                rows = tx.load_rows(0, count, tuple)
+            finally:
+                tx.set_pgresult(self._empty, set_loaders=False)
+            return Result(rows, count)
+        if status == _COMMAND_OK:
+            changed = result.command_tuples
+            return Result(None, -1 if changed is None else changed)
+        if status == _EMPTY_QUERY:
+            return Result(None, -1)
+        raise self.error_of(result, key)
+
+    def error_of(self, result: PGresult, key: Key | None = None) -> psycopg.Error:
+        """Return the error that *result* is; note what it means for a statement prepared as *key*."""
+        status = result.status
+        if status == _FATAL_ERROR:
+            error: psycopg.Error = error_from_result(result, encoding=self.pgconn._encoding)
+            if is_unknown(error):
+                self._note_other_session()
+            elif key is not None and is_stale(error):
+                self.prepared.drop(key)
+            return error
+        if status == _PIPELINE_ABORTED:
+            return psycopg.errors.PipelineAborted("pipeline aborted")
+        if status in _COPYING:
+            close_now(self.conn)
+            return psycopg.ProgrammingError("COPY can't be executed here: use copy() of a cursor.")
+        return psycopg.InternalError(f"Unexpected result of a statement: {ExecStatus(status).name}.")
+
+    def _note_other_session(self) -> None:
+        """Draw conclusions from prepared statements that vanished."""
+        self.prepared.forget_all()
+        self.prepared.losses += 1
+        if self.prepared.losses >= _LOSSES_MAX:
+            pool: Any = getattr(self.conn, "_pool", None)
+            for each in (self.conn, pool):
+                if each is not None and getattr(each, "prepares", False):
+                    each.prepares = False
+            logger.warning(
+                "Prepared statements of %r keep vanishing, as they do behind a pooler in transaction "
+                "mode; statements are not prepared there from now on. Set prepare_threshold to None "
+                "in the OPTIONS of the database to have it so from the beginning.",
+                self.conn,
+            )
+
+    def _renew_adapters(self) -> None:
+        adapters: Any = self.conn.adapters
+        self._changes: int = adapters.changes
+        self._settings = session_settings(self.pgconn)
+        context: Any = WireContext(self.conn)
+        self._tx = Transformer(context)
+
+    # -- the socket ---------------------------------------------------------------------------
+
+    def attach(self) -> None:
+        """Register the socket with the event loop, after psycopg has used it."""
+        self.conn._check_connection_ok()
+        self._fd = self.pgconn.socket
+        self._failure = None
+        self._loop.add_reader(self._fd, self._readable)
+        self.attached = True
+        if session_settings(self.pgconn) != self._settings:
+            self._renew_adapters()
+
+    def detach(self) -> None:
+        """Leave the socket to psycopg."""
+        if self.attached:
+            self.attached = False
+            if not self._loop.is_closed():
+                self._loop.remove_reader(self._fd)
+
+    def _readable(self) -> None:
+        waiter = self._waiter
+        if waiter is None:
+            # Nobody has asked anything: the server hangs up, or sends a notice or notification.
+            # Whoever uses the connection next is to read it.
+            self.detach()
+            return
+        pgconn = self.pgconn
+        try:
+            pgconn.consume_input()
+            if pgconn.is_busy() or self._sending:
+                return
+        except Exception as failure:
+            # libpq has closed the socket.
+            self.detach()
+            self._failure = failure
+        self._waiter = None
+        if not waiter.done():
+            waiter.set_result(None)
+
+    async def fetch(self) -> PGresult:
+        """Send the one statement there is, and return its result, which may be an error."""
+        pgconn = self.pgconn
+        try:
+            if pgconn.flush():
+                await self.send_rest()
+                await self.ready()
+            else:
+                self._waiter = waiter = self._loop.create_future()
+                await waiter
+                if self._failure is not None:
+                    raise self._failure
+            result = pgconn.get_result()
+            if result is None:
+                raise psycopg.OperationalError("the connection is lost")
+            await self._read_end(result)
+        except BaseException as exc:
+            await self.interrupted(exc)
+            raise
+        if (notification := pgconn.notifies()) is not None:
+            self._pass_on(notification)
+        return result
+
+    async def _read_end(self, result: PGresult) -> None:
+        pgconn = self.pgconn
+        if result.status in _COPYING:
+            return  # there would be no end
+        try:
+            while True:
+                if pgconn.is_busy():
+                    await self.ready()
+                if pgconn.get_result() is None:
+                    return
+        except psycopg.OperationalError:
+            # The server says why it hangs up, and does.
+            if result.status != _FATAL_ERROR:
+                raise
+            close_now(self.conn)
+
+    async def collect(self) -> list[PGresult]:
+        """Send what is queued in pipeline mode, and return one result for each command.
+
+        The connection is in normal mode afterwards; or closed, if there are less of them.
+        """
+        pgconn = self.pgconn
+        results: list[PGresult] = []
+        try:
+            if pgconn.flush():
+                await self.send_rest()
+            while self.syncs_due:
+                await self.ready()
+                result = pgconn.get_result()
+                if result is None:
+                    if pgconn.status != _OK:
+                        raise psycopg.OperationalError("the connection is lost")
+                elif result.status == _PIPELINE_SYNC:
+                    self.syncs_due -= 1
+                else:
+                    results.append(result)
+            pgconn.exit_pipeline_mode()
+        except psycopg.OperationalError:
+            close_now(self.conn)
+            # The server may have said why it hangs up.
+            if not any(result.status == _FATAL_ERROR for result in results):
+                raise
+            return results
+        except BaseException as exc:
+            await self.interrupted(exc)
+            raise
+        if (notification := pgconn.notifies()) is not None:
+            self._pass_on(notification)
+        return results
+
+    def _pass_on(self, notification: Any) -> None:
+        pgconn = self.pgconn
+        while notification is not None:
+            if pgconn.notify_handler is not None:
+                pgconn.notify_handler(notification)
+            notification = pgconn.notifies()
+
+    async def ready(self, deadline: float | None = None) -> None:
+        """Wait until the next result can be had without waiting.
+
+        Raises `TimeoutError` at *deadline* (the event loop's time).
+        """
+        while self.pgconn.is_busy():
+            await self._wait(deadline)
+
+    async def send_rest(self, deadline: float | None = None) -> None:
+        """Wait until all is sent that did not fit into the socket, reading what arrives meanwhile.
+
+        Otherwise both sides could be waiting for the other one to read.
+        """
+        self._sending = True
+        try:
+            while self.pgconn.flush():
+                self._loop.add_writer(self._fd, self._writable)
+                try:
+                    await self._wait(deadline)
+                finally:
+                    self._loop.remove_writer(self._fd)
+        finally:
+            self._sending = False
+
+    def _writable(self) -> None:
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    async def _wait(self, deadline: float | None) -> None:
+        self._waiter = waiter = self._loop.create_future()
+        if deadline is None:
+            await waiter
+        else:
+            await asyncio.wait({waiter}, timeout=max(0.0, deadline - self._loop.time()))
+            if not waiter.done():
+                raise TimeoutError
+        if self._failure is not None:
+            raise self._failure
+
+    # -- interruptions ------------------------------------------------------------------------
+
+    async def interrupted(self, exc: BaseException) -> None:
+        """Bring the connection back to order after *exc* came while it was in use, or close it."""
+        conn = self.conn
+        if not isinstance(exc, asyncio.CancelledError | KeyboardInterrupt | SystemExit):
+            # It is lost; or nothing can be awaited any more.
+            close_now(conn)
+            return
+        deadline = self._loop.time() + _ABORT_TIMEOUT
+        try:
+            if self.pgconn.transaction_status == _ACTIVE:
+                await conn.cancel_safe(timeout=_ABORT_TIMEOUT)
+                await self._drain(deadline)
+            self._waiter = None
+        except BaseException as failure:
+            close_now(conn)
+            logger.warning("Closing %r, which does not answer to a cancellation: %r", conn, failure)
+            if not isinstance(failure, Exception):
+                raise
+
+    async def _drain(self, deadline: float) -> None:
+        pgconn = self.pgconn
+        if pgconn.flush():
+            await self.send_rest(deadline)
+        while True:
+            await self.ready(deadline)
+            result = pgconn.get_result()
+            if result is None:
+                if not self.syncs_due:
+                    break
+                if pgconn.status != _OK:
+                    raise psycopg.OperationalError("the connection is lost")
+            elif result.status == _PIPELINE_SYNC:
+                self.syncs_due -= 1
+                if not self.syncs_due:
+                    break
+            elif result.status in _COPYING:
+                raise psycopg.OperationalError("a COPY has begun")
+        if pgconn.pipeline_status != _NO_PIPELINE:
+            pgconn.exit_pipeline_mode()
+
+
+_AUTOMATIC: list[list[PyFormat]] = [[PyFormat.AUTO] * count for count in range(65)]
+
+
+def _automatic(count: int) -> list[PyFormat]:
+    return _AUTOMATIC[count] if count <= 64 else [PyFormat.AUTO] * count
+
+
+#: Times that prepared statements of a connection may vanish, before none are prepared.
+_LOSSES_MAX = 3
+
+
+def wire_of(conn: AsyncConnection[Any]) -> Wire | None:
+    """Return the wire of *conn*, which it keeps; None if only psycopg's cursors can use it.
+
+    So it is with connections which are not from our pools, in psycopg's pipeline mode, with a
+    client encoding other than UTF-8, and on Windows' proactor event loop.
+    """
+    if not isinstance(conn, TurboConnection) or conn._pipeline is not None:
+        return None
+    wire = conn.wire
+    if wire is None and not conn.closed:
+        loop = asyncio.get_running_loop()
+        if _has_readers(loop) and conn.pgconn._encoding == "utf-8":
+            wire = conn.wire = Wire(conn, loop)
+    return wire
+
+
+def _has_readers(loop: asyncio.AbstractEventLoop) -> bool:
+    return getattr(type(loop), "add_reader", None) is not asyncio.AbstractEventLoop.add_reader
