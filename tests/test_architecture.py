@@ -22,7 +22,7 @@ LAYERS: list[set[str]] = [
     {"db"},
     {"bridge"},
     {"plans"},
-    {"retry", "loading", "fetch_modes", "prefetching", "transaction", "sql"},
+    {"columns", "row_classes", "retry", "loading", "fetch_modes", "prefetching", "transaction", "sql"},
     {"execution"},
     {"raw", "queryset", "manager", "instance", "adoption", "related"},
     {"atomic_requests", "hooks"},

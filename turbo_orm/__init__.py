@@ -5,6 +5,7 @@ connection in the event loop's own thread, inside `atomic()` on that block's con
 """
 
 from turbo_orm import hooks as _hooks
+from turbo_orm.columns import Column
 from turbo_orm.errors import TurboError
 from turbo_orm.execution import aprefetch_related_objects, close_pools, open_pools, run_sync
 from turbo_orm.manager import AsyncManager
@@ -17,6 +18,7 @@ from turbo_orm.transaction import atomic, on_commit
 __all__ = [
     "AsyncManager",
     "AsyncQuerySet",
+    "Column",
     "TurboError",
     "advisory_lock",
     "aprefetch_related_objects",

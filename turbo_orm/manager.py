@@ -9,6 +9,7 @@ from typing import Any
 from django.db.models import Manager, Model, QuerySet
 
 from turbo_orm import instance
+from turbo_orm.columns import Columns
 from turbo_orm.queryset import AsyncQuerySet, async_verb
 
 __all__ = ["AsyncManager"]
@@ -60,6 +61,11 @@ class AsyncManager(Manager.from_queryset(AsyncQuerySet)):  # type: ignore[misc]
     def __aiter__(self) -> AsyncIterator[Any]:
         """Iterate over all rows the manager would return: ``async for row in objects.all()``."""
         return self.get_queryset().__aiter__()  # type: ignore[no-any-return]
+
+    @property
+    def columns(self) -> Columns:
+        """The model's columns as attributes: ``Book.objects.columns.author.name``."""
+        return Columns(self.model)
 
     async def adelete(self) -> tuple[int, dict[str, int]]:
         """Delete all rows the manager would return: ``objects.all().adelete()``."""

@@ -11,10 +11,12 @@ from django.db.models import QuerySet
 from django.db.models.query import ModelIterable
 
 from turbo_orm import execution
+from turbo_orm.columns import Columns, paths_of
 from turbo_orm.errors import NotLoadedError
 from turbo_orm.fetch_modes.older_django.querysets import with_fetch_modes
 from turbo_orm.loading import remember_peers
 from turbo_orm.raw import AsyncRawQuerySet
+from turbo_orm.row_classes import values_as
 
 __all__ = ["AsyncQuerySet", "async_verb"]
 
@@ -96,6 +98,32 @@ class AsyncQuerySet(QuerySet[Any, Any]):
         """
         # Not a generator around this one: of two that are collected at once, each is closed.
         return execution.stream(self, chunk_size)
+
+    @property
+    def columns(self) -> Columns:
+        """The model's columns as attributes, for `select()`, conditions and ordering."""
+        return Columns(self.model)
+
+    def select(self, *columns: Any, flat: bool = False) -> Any:
+        """Return a queryset of tuples with the values of *columns*: `values_list()` by column.
+
+        With *flat*, which takes one column, the rows are its values. Raises `TypeError` for what is
+        not a column of this model.
+        """
+        if not columns or (flat and len(columns) > 1):
+            number = "exactly one column" if flat else "at least one column"
+            raise TypeError(f"select({'flat=True' if flat else ''}) takes {number}, not {len(columns)}.")
+        return self.values_list(*paths_of(self.model, columns, "select()"), flat=flat)
+
+    def values_as(self, row_class: type[Any], /, **columns: Any) -> Any:
+        """Return a queryset whose rows are instances of *row_class*.
+
+        A dataclass, a NamedTuple or a TypedDict, whose fields are named like paths of the model;
+        *columns* are columns or expressions for those which are not. After `select()` its fields
+        take the selected columns in order. Raises `TypeError` for a field that is no path, or has
+        another type than the column.
+        """
+        return values_as(self, row_class, columns)
 
     def raw(self, *args: Any, **kwargs: Any) -> AsyncRawQuerySet:
         return AsyncRawQuerySet.adopt(super().raw(*args, **kwargs))
