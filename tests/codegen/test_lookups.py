@@ -10,6 +10,7 @@ from django.db.models import lookups
 
 from turbo_orm.codegen.annotations import AnnotationReader
 from turbo_orm.codegen.fields import FieldReader
+from turbo_orm.codegen.ir import Reach
 from turbo_orm.codegen.lookups import field_lookups
 from turbo_orm.codegen.options import Breadth, Options
 
@@ -56,6 +57,28 @@ def test_json() -> None:
     found = offered(models.JSONField())
     assert found["has_key"] == "{StrValue}"
     assert found["contains"] == "{typing:Any}"
+
+
+def reaching(field: models.Field[object, object], reach: Reach) -> set[str]:
+    reader = FieldReader(Options(), AnnotationReader(lambda model: "", {}))
+    found = field_lookups(field, reader.value_type(field), Breadth.COMMON, reader.value_type)
+    return {lookup.name for lookup in found if lookup.reach >= reach}
+
+
+def test_fewer_lookups_behind_relations() -> None:
+    assert reaching(models.CharField(), Reach.FAR) == {"", "in", "icontains"}
+    assert reaching(models.CharField(null=True), Reach.FAR) == {"", "in", "icontains", "isnull"}
+    assert reaching(models.BigAutoField(primary_key=True), Reach.NEXT) == {"", "in"}
+    assert reaching(models.BooleanField(), Reach.NEXT) == {""}
+    assert {"gte", "year", "date"} <= reaching(models.DateTimeField(), Reach.NEXT)
+    assert reaching(models.DateTimeField(), Reach.FAR) == {"", "gt", "gte", "lt", "lte"}
+
+
+def test_all_lookups_are_offered_everywhere() -> None:
+    reader = FieldReader(Options(), AnnotationReader(lambda model: "", {}))
+    field: models.Field[object, object] = models.CharField()
+    found = field_lookups(field, reader.value_type(field), Breadth.ALL, reader.value_type)
+    assert {lookup.reach for lookup in found} == {Reach.FAR}
 
 
 def test_exact_comes_first() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from turbo_orm.codegen.naming import ModelNames, choose_prefixes
+from turbo_orm.codegen.naming import ModelNames, choose_prefixes, name_types
 
 
 def test_prefix_is_the_model() -> None:
@@ -18,3 +18,12 @@ def test_names() -> None:
     assert names["Row"] == "Book_Row"
     assert names["_Optional"] == "_Book_Optional"
     assert names.of_manager("by_tag", "Manager") == "Book_ByTagManager"
+
+
+def test_types_are_named_by_their_words_and_each_differently() -> None:
+    assert name_types("_", ["str", "str | None", "dict[str, int]", "dict[str | int]"]) == [
+        "_Str",
+        "_StrNone",
+        "_DictStrInt",
+        "_DictStrInt2",
+    ]

@@ -8,12 +8,12 @@ from dataclasses import FrozenInstanceError, fields, is_dataclass
 import pytest
 
 from turbo_orm.codegen import ir
-from turbo_orm.codegen.ir import RelationKind
+from turbo_orm.codegen.ir import Reach, RelationKind
 from turbo_orm.codegen.paths import lookup_keywords, relation_paths, value_paths
 
 
 def model(label: str, columns: list[ir.Field], relations: list[ir.Relation]) -> ir.Model:
-    exact = ir.Lookup("", "{:int}", across=True)
+    exact = ir.Lookup("", "{:int}", Reach.FAR)
     return ir.Model(
         label=label,
         name=label.partition(".")[2],
@@ -49,7 +49,11 @@ def column(name: str, *, null: bool = False, attname: str = "") -> ir.Field:
         has_choices=False,
         has_steps=False,
         help="",
-        lookups=(ir.Lookup("", row, across=True), ir.Lookup("range", "{R}", across=False)),
+        lookups=(
+            ir.Lookup("", row, Reach.FAR),
+            ir.Lookup("lt", row, Reach.NEXT),
+            ir.Lookup("range", "{R}", Reach.OWN),
+        ),
     )
 
 
@@ -82,8 +86,10 @@ def test_own_fields_and_relations_at_depth_0() -> None:
     assert keywords(0) == [
         "pk",
         "title",
+        "title__lt",
         "title__range",
         "author_id",
+        "author_id__lt",
         "author_id__range",
         "author",
         "author__in",
@@ -94,11 +100,26 @@ def test_own_fields_and_relations_at_depth_0() -> None:
     ]
 
 
-def test_fewer_lookups_across_a_relation() -> None:
+def test_the_farther_a_field_the_fewer_lookups() -> None:
     found = keywords(1)
-    assert {"author__pk", "author__age", "reviews__book_id", "author__books"} <= set(found)
+    assert {"author__pk", "author__age", "reviews__book_id"} <= set(found)
+    assert "author__age__lt" in found
     assert "author__age__range" not in found
-    assert "author__books__title" not in found
+    assert "reviews__book_id__lt" not in found
+
+
+def test_a_backward_relation_at_the_end_of_a_path_is_crossed_too() -> None:
+    assert "author__books" not in keywords(1)
+    assert {"author__books", "author__books__in"} <= set(keywords(2))
+
+
+def test_behind_two_relations_a_column_has_one_name() -> None:
+    found = keywords(2)
+    assert {"reviews__book__title", "reviews__book__author"} <= set(found)
+    assert not {"reviews__book__pk", "reviews__book__author_id"} & set(found)
+    paths = [path.name for path in value_paths(BOOK, MODELS, 2)]
+    assert {"reviews__book__title", "reviews__book__author", "reviews__book_id"} <= set(paths)
+    assert not {"reviews__book__pk", "reviews__book__author_id"} & set(paths)
 
 
 def test_only_the_first_relation_of_a_path_may_be_a_backward_one() -> None:
@@ -135,5 +156,5 @@ def test_ir_is_frozen_and_readable_as_json() -> None:
         app.label = "b"  # type: ignore[misc]
     classes = [entry for entry in vars(ir).values() if is_dataclass(entry)]
     assert len(classes) >= 8
-    allowed = ("str", "bool", "tuple", "RelationKind")
+    allowed = ("str", "bool", "tuple", "RelationKind", "Reach")
     assert all(str(field.type).startswith(allowed) for entry in classes for field in fields(entry))

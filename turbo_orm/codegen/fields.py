@@ -68,7 +68,7 @@ class FieldReader:
         """Ask each class of fields once: most models have the same few."""
         if getattr(field, "instance_lookups", None):
             return field_lookups(field, kind, breadth, self.value_type)
-        key = (type(field), kind.read, kind.value, field.null, breadth)
+        key = (type(field), kind.read, kind.value, field.null, field.primary_key, breadth)
         if key not in self._lookups:
             self._lookups[key] = field_lookups(field, kind, breadth, self.value_type)
         return self._lookups[key]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass
-from enum import Enum
+from enum import Enum, IntEnum
 from functools import cached_property
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "Manager",
     "Method",
     "Model",
+    "Reach",
     "Relation",
     "RelationKind",
     "Schema",
@@ -63,14 +64,24 @@ class RelationKind(str, Enum):
         return self in (RelationKind.MANY_TO_MANY, RelationKind.REVERSE_MANY_TO_MANY)
 
 
+class Reach(IntEnum):
+    """How far from a model a field is, in lookups. The farther, the more fields there are."""
+
+    OWN = 0
+    #: Behind one forward relation: ``author__name``.
+    NEXT = 1
+    #: Behind a backward relation, or several: ``books__title``, ``author__country__code``.
+    FAR = 2
+
+
 @dataclass(frozen=True)
 class Lookup:
     """One keyword of ``filter()``, without its path: ``""`` is exact, else ``icontains``, ``year__gte``."""
 
     name: str
     value: str
-    #: Whether it is also offered across a relation, where there are many more.
-    across: bool
+    #: The farthest from the model's own fields that it is offered.
+    reach: Reach
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from django.db.models import Field, Transform, lookups
 from django.db.models.expressions import Col
 
 from turbo_orm.codegen.expressions import ANY, builtin, name, optional
-from turbo_orm.codegen.ir import Lookup
+from turbo_orm.codegen.ir import Lookup, Reach
 from turbo_orm.codegen.options import Breadth
 from turbo_orm.codegen.types import Family, ValueType
 
@@ -24,16 +24,30 @@ _PATTERNS = ("iexact", "contains", "icontains", "startswith", "istartswith", "en
 _COMMON: dict[str, frozenset[str]] = {
     Family.TEXT: frozenset((*_BASIC, *_COMPARISONS, *_PATTERNS, "regex", "iregex")),
     Family.ORDERED: frozenset((*_BASIC, *_COMPARISONS, "range")),
+    Family.MEASURE: frozenset((*_BASIC, *_COMPARISONS, "range")),
+    Family.KEY: frozenset((*_BASIC, *_COMPARISONS, "range")),
     Family.FLAG: frozenset(_BASIC),
     Family.OTHER: frozenset(_BASIC),
 }
-#: Those of them which are offered across relations too; `isnull` is, where the field can be null.
-_ACROSS: dict[str, frozenset[str]] = {
-    Family.TEXT: frozenset(("", "in", *_PATTERNS)),
+#: Those of them which are offered behind a forward relation, and those behind any. Each name is a
+#: keyword for each field of each related model, and what type checkers spend their time on.
+#: `isnull` is one of them where the field can be null.
+_NEXT: dict[str, frozenset[str]] = {
+    Family.TEXT: frozenset(("", "in", "iexact", "contains", "icontains", "startswith")),
     Family.ORDERED: frozenset(("", "in", *_COMPARISONS)),
-    Family.FLAG: frozenset(("", "in")),
+    Family.MEASURE: frozenset(("", *_COMPARISONS, "date", "year")),
+    Family.FLAG: frozenset(("",)),
+    Family.KEY: frozenset(("", "in")),
+    Family.OTHER: frozenset(("", "contains", "overlap", "has_key")),
 }
-_TRANSFORMS_ACROSS = frozenset(("date", "year", "month", "day", *(f"date__{name}" for name in _COMPARISONS)))
+_FAR: dict[str, frozenset[str]] = {
+    Family.TEXT: frozenset(("", "in", "icontains")),
+    Family.ORDERED: frozenset(("", *_COMPARISONS)),
+    Family.MEASURE: frozenset(("", *_COMPARISONS)),
+    Family.FLAG: frozenset(("",)),
+    Family.KEY: frozenset(("",)),
+    Family.OTHER: frozenset(("", "contains")),
+}
 #: The transforms which people compare with more than equality.
 _COMPARED_TRANSFORMS = frozenset(("year", "date"))
 _STR_VALUE = name("turbo_orm.typing", "StrValue")
@@ -42,9 +56,9 @@ _STR_VALUE = name("turbo_orm.typing", "StrValue")
 def key_lookups(kind: ValueType, *, null: bool) -> tuple[Lookup, ...]:
     """Return the lookups of a primary key under its alias ``pk``."""
     return tuple(
-        Lookup(lookup, _builtin_argument(lookup, kind, null=null), across=lookup in ("", "in", "isnull"))
+        Lookup(lookup, _builtin_argument(lookup, kind, null=null), _reach(lookup, Family.KEY, null=null))
         for lookup in ("", "in", "isnull", *_COMPARISONS, "range")
-        if kind.family in (Family.ORDERED, Family.TEXT) or lookup in ("", "in", "isnull")
+        if kind.family not in (Family.FLAG, Family.OTHER) or lookup in ("", "in", "isnull")
     )
 
 
@@ -56,19 +70,25 @@ def field_lookups(
     ``type_of`` gives the `ValueType` of a field, for the outputs of transforms.
     """
     found = dict(_direct(field, kind, breadth, null=field.null))
-    across = _ACROSS.get(kind.family, frozenset(found)) - {"isnull"} | _TRANSFORMS_ACROSS
-    if field.null:
-        across |= {"isnull"}
     for transform_name, transform in sorted(field.get_lookups().items()):
         output = _output_field(transform, field) if issubclass(transform, Transform) else None
         if output is None:
             continue
         for lookup, argument in _transformed(transform_name, transform, output, type_of(output), breadth):
             found.setdefault(lookup, argument)
+    family = Family.KEY if field.primary_key or field.is_relation else kind.family
+    null = field.null and not field.is_relation  # the relation itself has `isnull`
+    everywhere = breadth is Breadth.ALL
     return tuple(
-        Lookup(lookup, argument, across=lookup in across or breadth is Breadth.ALL)
+        Lookup(lookup, argument, Reach.FAR if everywhere else _reach(lookup, family, null=null))
         for lookup, argument in found.items()
     )
+
+
+def _reach(lookup: str, family: str, *, null: bool) -> Reach:
+    if lookup in _FAR[family] or (null and lookup == "isnull"):
+        return Reach.FAR
+    return Reach.NEXT if lookup in _NEXT[family] else Reach.OWN
 
 
 def _direct(field: Any, kind: ValueType, breadth: Breadth, *, null: bool) -> Iterator[tuple[str, str]]:

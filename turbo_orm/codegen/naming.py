@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-__all__ = ["PUBLIC_SUFFIXES", "ModelNames", "choose_prefixes"]
+__all__ = ["PUBLIC_SUFFIXES", "ModelNames", "choose_prefixes", "name_types"]
 
 #: The public names of a model: those which exist at run time, or read as Any there.
 PUBLIC_SUFFIXES = (
@@ -54,6 +55,20 @@ def choose_prefixes(models: Sequence[str]) -> list[str]:
     too, the names of ``Book`` get an underscore: ``Book_Row``.
     """
     return [model + "_" if _clashes(model, models) else model for model in models]
+
+
+def name_types(prefix: str, types: Iterable[str]) -> list[str]:
+    """Return a name for each of the ``types``: ``_BookPathStrNone`` for the source text ``str | None``."""
+    names: list[str] = []
+    for text in types:
+        words = "".join(word[:1].upper() + word[1:] for word in re.findall(r"[A-Za-z0-9]+", text))
+        name = prefix + words
+        number = 1
+        while name in names:
+            number += 1
+            name = f"{prefix}{words}{number}"
+        names.append(name)
+    return names
 
 
 def _clashes(model: str, models: Sequence[str]) -> bool:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from turbo_orm.codegen import ir
 from turbo_orm.codegen.expressions import builtin, name, optional, union
+from turbo_orm.codegen.ir import Reach
 
 __all__ = ["Keyword", "Path", "lookup_keywords", "relation_paths", "value_paths"]
 
@@ -31,29 +32,56 @@ def lookup_keywords(model: ir.Model, models: Mapping[str, ir.Model], depth: int)
     """Return the keywords, those of one field or relation together.
 
     The second relation of a path, and any further one, is a forward one: what each of many rows
-    refers to, not what refers to each of them.
+    refers to, not what refers to each of them. The farther a field, the fewer lookups it has, and
+    behind two relations a column has one name only.
     """
-    return _each_once(list(_keywords(model, models, depth, "")))
+    return _each_once(list(_keywords(model, models, depth, "", Reach.OWN)))
 
 
 def _keywords(
-    model: ir.Model, models: Mapping[str, ir.Model], depth: int, prefix: str
+    model: ir.Model, models: Mapping[str, ir.Model], depth: int, prefix: str, reach: Reach
 ) -> Iterator[list[Keyword]]:
-    foreign_keys = {relation.name for relation in model.relations if relation.kind.is_forward_one}
-    yield [
-        Keyword(_join(prefix, "pk", lookup.name), lookup.value)
-        for lookup in model.key_lookups
-        if lookup.across or not prefix
-    ]
-    for field in model.fields:
-        column = field.attname if field.name in foreign_keys else field.name
-        offered = (lookup for lookup in field.lookups if lookup.across or not prefix)
-        yield [Keyword(_join(prefix, column, lookup.name), lookup.value) for lookup in offered]
+    for column, lookups in _columns(model, prefix):
+        yield list(_column_keywords(_join(prefix, column), lookups, reach))
     for relation in _queried(model):
+        if not _ends(relation, depth, prefix):
+            continue
         yield list(_relation_keywords(relation, prefix))
         if depth and relation.target in models and _continues(relation, prefix):
             path = _join(prefix, relation.query_name)
-            yield from _keywords(models[relation.target], models, depth - 1, path)
+            nearest = relation.kind.is_forward_one and not prefix
+            yield from _keywords(
+                models[relation.target], models, depth - 1, path, Reach.NEXT if nearest else Reach.FAR
+            )
+
+
+def _columns(model: ir.Model, prefix: str) -> Iterator[tuple[str, tuple[ir.Lookup, ...]]]:
+    """Yield the columns of ``model`` and their lookups; a foreign key's are those of its ``_id``."""
+    foreign_keys = {relation.name for relation in model.relations if relation.kind.is_forward_one}
+    far = _is_far(prefix)
+    if not far or "pk" in {field.name for field in model.fields}:
+        yield "pk", model.key_lookups
+    for field in model.fields:
+        if field.name not in foreign_keys:
+            yield field.name, field.lookups
+        elif not far:
+            yield field.attname, field.lookups
+
+
+def _is_far(prefix: str) -> bool:
+    """Whether ``prefix`` crosses two relations or more."""
+    return "__" in prefix
+
+
+def _column_keywords(path: str, lookups: Iterable[ir.Lookup], reach: Reach) -> Iterator[Keyword]:
+    for lookup in lookups:
+        if lookup.reach >= reach:
+            yield Keyword(_join(path, lookup.name), lookup.value)
+
+
+def _ends(relation: ir.Relation, depth: int, prefix: str) -> bool:
+    """Whether a path may end with ``relation``: a backward one is itself a table to cross to."""
+    return relation.kind.is_forward_one or depth > 0 or not prefix
 
 
 def _continues(relation: ir.Relation, prefix: str) -> bool:
@@ -66,7 +94,8 @@ def _relation_keywords(relation: ir.Relation, prefix: str) -> Iterator[Keyword]:
     exact = union(target, relation.key)
     yield Keyword(path, optional(exact) if relation.null else exact)
     yield Keyword(f"{path}__in", union(f"{name('collections.abc', 'Iterable')}[{target}]", relation.key_in))
-    yield Keyword(f"{path}__isnull", builtin("bool"))
+    if relation.null or not prefix:
+        yield Keyword(f"{path}__isnull", builtin("bool"))
 
 
 def value_paths(model: ir.Model, models: Mapping[str, ir.Model], depth: int) -> list[Path]:
@@ -78,16 +107,18 @@ def _values(
     model: ir.Model, models: Mapping[str, ir.Model], depth: int, prefix: str, maybe_null: bool
 ) -> Iterator[Path]:
     nullable = optional if maybe_null else union
-    yield Path(_join(prefix, "pk"), nullable(model.key_read))
+    far = _is_far(prefix)
+    if not far:
+        yield Path(_join(prefix, "pk"), nullable(model.key_read))
     for field in model.fields:
-        for column in dict.fromkeys((field.name, field.attname)):
+        for column in (field.name,) if far else dict.fromkeys((field.name, field.attname)):
             yield Path(_join(prefix, column), nullable(field.row))
     for relation in _queried(model):
         target = models.get(relation.target)
         path = _join(prefix, relation.query_name)
         if target is None:
             continue
-        if not relation.kind.is_forward_one:
+        if not relation.kind.is_forward_one and _ends(relation, depth, prefix):
             yield Path(path, optional(target.key_read))
         if depth and _continues(relation, prefix):
             yield from _values(target, models, depth - 1, path, maybe_null or relation.null)

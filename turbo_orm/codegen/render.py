@@ -30,11 +30,16 @@ _SYMBOLS: Mapping[str, tuple[str, ...]] = {
         "AsyncQuerySet",
         "Chain",
         "Cond",
+        "DateKind",
+        "DateTimeKind",
+        "Direction",
         "Expr",
         "ManyOverlay",
         "PrefetchLike",
+        "RawParams",
         "RawRows",
         "ReverseOverlay",
+        "Translations",
     ),
 }
 #: Names which every facade's classes define, and which would hide an import of the same name.

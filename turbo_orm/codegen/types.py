@@ -23,7 +23,11 @@ class Family:
 
     TEXT = "text"
     ORDERED = "ordered"
+    #: Amounts and times, which are compared rather than listed.
+    MEASURE = "measure"
     FLAG = "flag"
+    #: Identifiers: they have an order, which hardly anybody asks for behind a relation.
+    KEY = "key"
     OTHER = "other"
 
 
@@ -98,15 +102,20 @@ def range_of(items: ValueType) -> ValueType:
 UNKNOWN = inline(ANY)
 
 _INTEGER = _aliased("Int", _INT)
-_FLOAT = _aliased("Float", builtin("float"))
-_DECIMAL = _aliased("Decimal", name("decimal", "Decimal"), union(name("decimal", "Decimal"), _INT))
+_FLOAT = _aliased("Float", builtin("float"), family=Family.MEASURE)
+_DECIMAL = _aliased(
+    "Decimal",
+    name("decimal", "Decimal"),
+    union(name("decimal", "Decimal"), _INT),
+    family=Family.MEASURE,
+)
 _TEXT = _aliased("Str", _STR, family=Family.TEXT)
 _BOOLEAN = replace(_aliased("Bool", builtin("bool"), family=Family.FLAG), range=ANY)
-_DATE = _aliased("Date", name("datetime", "date"))
-_DATETIME = _aliased("DateTime", name("datetime", "datetime"))
-_TIME = _aliased("Time", name("datetime", "time"))
-_DURATION = _aliased("Duration", name("datetime", "timedelta"))
-_UUID = _aliased("Uuid", name("uuid", "UUID"), union(name("uuid", "UUID"), _STR))
+_DATE = _aliased("Date", name("datetime", "date"), family=Family.MEASURE)
+_DATETIME = _aliased("DateTime", name("datetime", "datetime"), family=Family.MEASURE)
+_TIME = _aliased("Time", name("datetime", "time"), family=Family.MEASURE)
+_DURATION = _aliased("Duration", name("datetime", "timedelta"), family=Family.MEASURE)
+_UUID = _aliased("Uuid", name("uuid", "UUID"), union(name("uuid", "UUID"), _STR), family=Family.KEY)
 _BYTES = replace(
     _aliased("Bytes", union(builtin("bytes"), builtin("memoryview")), family=Family.OTHER),
     accept=union(builtin("bytes"), builtin("bytearray"), builtin("memoryview")),

@@ -8,9 +8,9 @@ from turbo_orm.codegen import ir
 from turbo_orm.codegen.expressions import ANY, builtin, generic, name, optional, union
 from turbo_orm.codegen.imports import Imports
 from turbo_orm.codegen.ir import RelationKind
-from turbo_orm.codegen.naming import PUBLIC_SUFFIXES, ModelNames
+from turbo_orm.codegen.naming import PUBLIC_SUFFIXES, ModelNames, name_types
 from turbo_orm.codegen.options import Options
-from turbo_orm.codegen.paths import lookup_keywords, relation_paths, value_paths
+from turbo_orm.codegen.paths import Path, lookup_keywords, relation_paths, value_paths
 from turbo_orm.codegen.views import AppView, Entry, ManagerView, MethodView, ModelView
 
 __all__ = ["facade_names", "view_app"]
@@ -57,8 +57,8 @@ class _ModelViewer:
         self._models = models
         self._depth = options.depth_of(model.label)
         self._spell = imports.spell
-        self._paths = value_paths(model, models, self._depth)
         self._names = ModelNames(model.name, model.prefix)
+        self._typed_paths = self._by_type(value_paths(model, models, self._depth))
         self._foreign_keys = {
             relation.name: relation for relation in model.relations if relation.kind.is_forward_one
         }
@@ -194,17 +194,27 @@ class _ModelViewer:
         return list({entry.name: entry for entry in entries}.values())
 
     def _literals(self) -> list[Entry]:
+        """Name the Literals: the paths by type of value, each path once, and what is made of them."""
         model, models, depth = self._model, self._models, self._depth
         fields = dict.fromkeys(spelling for field in model.fields for spelling in (field.name, field.attname))
-        paths = [path.name for path in self._paths]
+        descending = ["?", *(f"-{path}" for _, paths in self._typed_paths.values() for path in paths)]
+        entries = [Entry(alias, self._literal(paths)) for alias, paths in self._typed_paths.values()]
         texts = {
-            "Field": list(fields),
-            "Path": paths,
-            "Order": ["?", *(signed for path in paths for signed in (path, f"-{path}"))],
-            "Related": relation_paths(model, models, depth, only_one=True),
-            "Prefetch": relation_paths(model, models, depth, only_one=False),
+            "Field": self._literal(list(fields)),
+            "Path": " | ".join(alias for alias, _ in self._typed_paths.values()),
+            "Order": f"{self._names['Path']} | {self._literal(descending)}",
+            "Related": self._literal(relation_paths(model, models, depth, only_one=True)),
+            "Prefetch": self._literal(relation_paths(model, models, depth, only_one=False)),
         }
-        return [Entry(self._names[suffix], self._literal(members)) for suffix, members in texts.items()]
+        return entries + [Entry(self._names[suffix], text) for suffix, text in texts.items()]
+
+    def _by_type(self, paths: Iterable[Path]) -> dict[str, tuple[str, list[str]]]:
+        """Return, by type expression of the value, the alias for the paths to such values, and the paths."""
+        by_type: dict[str, list[str]] = {}
+        for path in paths:
+            by_type.setdefault(path.value, []).append(path.name)
+        aliases = name_types("_" + self._names["Path"], [self._spell(value) for value in by_type])
+        return {value: (alias, by_type[value]) for value, alias in zip(by_type, aliases, strict=True)}
 
     def _literal(self, members: list[str]) -> str:
         if not members:
@@ -213,12 +223,9 @@ class _ModelViewer:
         return f"{self._spell(name('typing', 'Literal'))}[{quoted}]"
 
     def _flat(self) -> list[Entry]:
-        by_type: dict[str, list[str]] = {}
-        for path in self._paths:
-            by_type.setdefault(path.value, []).append(path.name)
         return [
-            Entry(self._literal(paths), self._spell(value))
-            for value, paths in by_type.items()
+            Entry(alias, self._spell(value))
+            for value, (alias, _) in self._typed_paths.items()
             if value != ANY
         ]
 
