@@ -24,6 +24,14 @@ class Config:
     #: Keyword arguments of `psycopg_pool.AsyncConnectionPool` for aliases whose own
     #: ``OPTIONS["pool"]`` does not say otherwise (it is read first, and wins key by key).
     pool: Mapping[str, Any]
+    #: Keep the SQL of query shapes and generated loaders of their rows.
+    plans: bool = True
+    #: How many query shapes are kept.
+    max_shapes: int = 2_000
+    #: Compare every planned statement with what Django would execute.
+    verify_plans: bool = False
+    #: Execute planned statements without psycopg's cursor.
+    wire: bool = True
 
 
 #: Sizes a project gets without configuring any: psycopg_pool's own default is a fixed 4.
@@ -49,7 +57,16 @@ def get_config() -> Config:
             f"TURBO_ORM has unknown keys: {', '.join(sorted(unknown))}. "
             f"Known are: {', '.join(sorted(runtime | _CODEGEN_KEYS))}."
         )
-    return Config(pool={**_POOL_DEFAULTS, **given.get("POOL", {})})
+    values = {key.lower(): value for key, value in given.items() if key in runtime}
+    for name in ("plans", "verify_plans", "wire"):
+        if not isinstance(values.get(name, True), bool):
+            raise ImproperlyConfigured(f'TURBO_ORM["{name.upper()}"] must be True or False, not {values[name]!r}.')
+    if not isinstance(values.get("max_shapes", 1), int) or values.get("max_shapes", 1) < 1:
+        raise ImproperlyConfigured(
+            f'TURBO_ORM["MAX_SHAPES"] must be a positive number, not {values["max_shapes"]!r}.'
+        )
+    values["pool"] = {**_POOL_DEFAULTS, **given.get("POOL", {})}
+    return Config(**values)
 
 
 #: Keys which belong to the generator; it reads and checks them itself.

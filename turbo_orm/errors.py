@@ -7,6 +7,7 @@ TurboError
 ├── NotLoadedError             a field or relation would be loaded synchronously in async code
 ├── PoolError                  no usable pool or connection
 │   └── LoopMismatchError          an object of one event loop used in another
+├── PlanMismatchError          a planned statement differs from Django's own (with VERIFY_PLANS)
 ├── UnsupportedDatabaseError   the alias is not PostgreSQL through psycopg 3
 └── CodegenError               `turbo_generate` can't describe the models it was given
 
@@ -24,6 +25,7 @@ __all__ = [
     "ConnectionReleasedError",
     "LoopMismatchError",
     "NotLoadedError",
+    "PlanMismatchError",
     "PoolError",
     "TurboError",
     "UnsupportedDatabaseError",
@@ -56,6 +58,10 @@ class PoolError(TurboError, RuntimeError):
 
 class LoopMismatchError(PoolError):
     """An object bound to one event loop was used in another."""
+
+
+class PlanMismatchError(TurboError, AssertionError):
+    """A planned statement is not what Django would execute; see ``TURBO_ORM["VERIFY_PLANS"]``."""
 
 
 class UnsupportedDatabaseError(TurboError, RuntimeError):

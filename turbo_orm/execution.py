@@ -6,9 +6,10 @@ Every a-method comes through here. Today each runs Django's own sync method in t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from functools import partial
 from itertools import islice
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from django.db import connections
@@ -20,11 +21,15 @@ from turbo_orm.bridge.held import Held
 from turbo_orm.bridge.run import run_sync
 from turbo_orm.bridge.wrapper import BridgedWrapper
 from turbo_orm.db.pools import Pool, close_pools
+from turbo_orm.plans import answers, running
+from turbo_orm.plans.mode import PlannedQuerySet
 from turbo_orm.prefetching import aprefetch_related_objects, fetch_with_prefetches
 
-__all__ = ["aprefetch_related_objects", "call", "close_pools", "fetch", "open_pools", "run_sync", "stream"]
+__all__ = ["aprefetch_related_objects", "call", "close_pools", "fetch", "open_pools", "run_sync", "stream", "terminal"]
 
 T = TypeVar("T")
+
+_NO_KWARGS: Mapping[str, Any] = MappingProxyType({})
 
 
 async def call(owner: Any, name: str, /, *args: Any, **kwargs: Any) -> Any:
@@ -35,9 +40,29 @@ async def call(owner: Any, name: str, /, *args: Any, **kwargs: Any) -> Any:
     return await run_sync(getattr(owner, name), *args, **kwargs)
 
 
+async def terminal(
+    queryset: PlannedQuerySet, name: str, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] = _NO_KWARGS
+) -> Any:
+    """Run the sync terminal *name* of *queryset*: its plan if it has one, else as `call()` does."""
+    filtered = queryset
+    if args or kwargs:
+        found = queryset._filtered(args, kwargs)
+        if found is None:
+            return await run_sync(getattr(queryset, name), *args, **kwargs)
+        filtered = found
+    bound = filtered._bound(name)
+    if bound is None:
+        return await run_sync(getattr(filtered, name))
+    return await answers.ANSWERS[name](filtered, bound, await running.run(bound))
+
+
 async def fetch(queryset: QuerySet[Any, Any] | RawQuerySet[Any]) -> list[Any]:
     """Return the rows of *queryset*, filling its result cache as ``list()`` does."""
     internals: Any = queryset
+    if internals._result_cache is None and isinstance(queryset, PlannedQuerySet):
+        bound = queryset._bound("list")
+        if bound is not None:
+            internals._result_cache = await answers.objects(queryset, bound, await running.run(bound))
     prefetches_due = internals._prefetch_related_lookups and not internals._prefetch_done
     if internals._result_cache is None or prefetches_due:
         await fetch_with_prefetches(internals)

@@ -8,6 +8,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from turbo_orm import atomic_requests, instance, loading, related
 from turbo_orm.bridge import greenlets, handler, user_code
+from turbo_orm.plans import shapes
 from turbo_orm.fetch_modes.older_django import descriptors
 
 __all__ = ["install"]
@@ -32,6 +33,7 @@ def install() -> None:
     descriptors.install()
     loading.install()
     atomic_requests.install()
+    shapes.watch()
     _installed = True
 
 

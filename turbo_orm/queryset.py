@@ -15,6 +15,7 @@ from turbo_orm.columns import Columns, paths_of
 from turbo_orm.errors import NotLoadedError
 from turbo_orm.fetch_modes.older_django.querysets import with_fetch_modes
 from turbo_orm.loading import remember_peers
+from turbo_orm.plans.mode import PlannedQuerySet
 from turbo_orm.raw import AsyncRawQuerySet
 from turbo_orm.row_classes import values_as
 
@@ -36,31 +37,48 @@ def async_verb(name: str, like: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @with_fetch_modes
-class AsyncQuerySet(QuerySet[Any, Any]):
+class AsyncQuerySet(PlannedQuerySet):
     """A `QuerySet` whose async methods really are: no thread, a pooled async connection.
 
     Chainable methods, and the sync ones for sync code, are Django's own.
     https://docs.djangoproject.com/en/stable/ref/models/querysets/
     """
 
+    _runtime = True
+
     aaggregate = async_verb("aggregate", QuerySet.aaggregate)
     abulk_create = async_verb("bulk_create", QuerySet.abulk_create)
     abulk_update = async_verb("bulk_update", QuerySet.abulk_update)
     acontains = async_verb("contains", QuerySet.acontains)
-    acount = async_verb("count", QuerySet.acount)
     acreate = async_verb("create", QuerySet.acreate)
     adelete = async_verb("delete", QuerySet.adelete)
     aearliest = async_verb("earliest", QuerySet.aearliest)
-    aexists = async_verb("exists", QuerySet.aexists)
     aexplain = async_verb("explain", QuerySet.aexplain)
-    afirst = async_verb("first", QuerySet.afirst)
-    aget = async_verb("get", QuerySet.aget)
     aget_or_create = async_verb("get_or_create", QuerySet.aget_or_create)
     ain_bulk = async_verb("in_bulk", QuerySet.ain_bulk)
-    alast = async_verb("last", QuerySet.alast)
     alatest = async_verb("latest", QuerySet.alatest)
     aupdate = async_verb("update", QuerySet.aupdate)
     aupdate_or_create = async_verb("update_or_create", QuerySet.aupdate_or_create)
+
+    @wraps(QuerySet.acount)
+    async def acount(self) -> Any:
+        return await execution.terminal(self, "count")
+
+    @wraps(QuerySet.aexists)
+    async def aexists(self) -> Any:
+        return await execution.terminal(self, "exists")
+
+    @wraps(QuerySet.afirst)
+    async def afirst(self) -> Any:
+        return await execution.terminal(self, "first")
+
+    @wraps(QuerySet.aget)
+    async def aget(self, *args: Any, **kwargs: Any) -> Any:
+        return await execution.terminal(self, "get", args, kwargs)
+
+    @wraps(QuerySet.alast)
+    async def alast(self) -> Any:
+        return await execution.terminal(self, "last")
 
     async def alist(self) -> list[Any]:
         """Return all rows as a list: ``await qs.alist()`` is ``list(qs)``."""

@@ -23,9 +23,10 @@ _RUNNERS = {
     "plain": "devtools.conformance.inside.recording.PlainRunner",
     "bridge": "devtools.conformance.inside.bridged.BridgedRunner",
     "verbs": "devtools.conformance.inside.verbs.runner.VerbsRunner",
+    "plans": "devtools.conformance.inside.plans.PlansRunner",
 }
 #: The modes to compare with the ordinary run.
-MODES = ("bridge", "verbs")
+MODES = ("bridge", "verbs", "plans")
 
 _LABELS_PER_PROCESS = 10
 _SECONDS_PER_PROCESS = 3600

@@ -69,7 +69,7 @@ def _labels(options: argparse.Namespace, installation: Installation, mode: str) 
         return list(options.labels)
     bridge = {None: existing, "ci": CI_LABELS, "verbs": VERB_LABELS, "all": existing}
     verbs = {**bridge, None: VERB_LABELS, "ci": VERB_LABELS}
-    wanted = (verbs if mode == "verbs" else bridge)[options.labels_from]
+    wanted = (bridge if mode == "bridge" else verbs)[options.labels_from]
     return [label for label in wanted if label in existing]
 
 

@@ -69,5 +69,14 @@ class Ledger:
             if counts["blocking"]:
                 where = "\n".join(dict.fromkeys(self.runs[mode].blocking))
                 yield f"{mode}: {counts['blocking']} waits on a sync connection blocked the loop:\n{where}"
+            if mode == "plans":
+                yield from self._plan_faults(counts)
             if mode == "verbs" and counts["executed"] and not counts["verbs"]:
                 yield "verbs: no async verb was called."
+
+    @staticmethod
+    def _plan_faults(counts: Mapping[str, int]) -> Iterator[str]:
+        if counts["executed"] and not counts["planned"]:
+            yield "plans: no statement was planned."
+        if counts["mismatches"]:
+            yield f"plans: {counts['mismatches']} planned statements were not what Django executes."

@@ -66,6 +66,9 @@ def read_run(lines: Iterable[str]) -> Run:
             run.counts.update(event["summary"])
             run.complete = True
             continue
+        if "counts" in event:
+            run.counts.update(event["counts"])
+            continue
         if "blocking" in event:
             run.blocking.append(event["blocking"])
             continue

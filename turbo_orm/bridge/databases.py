@@ -16,9 +16,9 @@ from psycopg_pool import AsyncConnectionPool
 
 from turbo_orm.bridge import async_backend
 from turbo_orm.conf import get_config
-from turbo_orm.db.pools import Pool, PoolKey, PoolSpec, find_pool
+from turbo_orm.db.pools import Pool, PoolKey, PoolSpec, find_pool, known_pool
 
-__all__ = ["async_connect_params", "pool_key", "pool_of"]
+__all__ = ["async_connect_params", "open_pool_of", "pool_key", "pool_of"]
 
 
 def async_connect_params(params: Mapping[str, Any]) -> dict[str, Any]:
@@ -44,6 +44,11 @@ def pool_of(loop: asyncio.AbstractEventLoop, wrapper: BaseDatabaseWrapper) -> Po
     return find_pool(loop, key, partial(_pool_spec, key, wrapper))
 
 
+def open_pool_of(loop: asyncio.AbstractEventLoop, alias: str) -> Pool | None:
+    """Return the pool of *alias* on *loop* if it is open."""
+    return known_pool(loop, pool_key(alias))
+
+
 def pool_key(alias: str) -> PoolKey:
     """Return what identifies *alias*'s database, as it is configured now."""
     given = connections.settings[alias]
@@ -58,7 +63,9 @@ def _pool_spec(key: PoolKey, wrapper: BaseDatabaseWrapper) -> PoolSpec:
         options.setdefault("check", AsyncConnectionPool.check_connection)
     async_class = async_backend.async_wrapper_class(load_backend(given["ENGINE"]))
     if async_class is None:
-        return PoolSpec(key, async_connect_params(wrapper.get_connection_params()), options)
+        return PoolSpec(
+            key, async_connect_params(wrapper.get_connection_params()), options, prepares=_prepares(given)
+        )
     # django-async-backend's connections, so that either library can use them.
     async_wrapper = async_class(given, key.alias)
     return PoolSpec(
@@ -66,4 +73,16 @@ def _pool_spec(key: PoolKey, wrapper: BaseDatabaseWrapper) -> PoolSpec:
         async_wrapper.get_connection_params(),
         options,
         configure=async_wrapper._configure_connection,
+        prepares=_prepares(given),
+    )
+
+
+def _prepares(given: Mapping[str, Any]) -> bool:
+    """Whether statements may be prepared: not behind a pooler which shares sessions.
+
+    Its users tell Django so by ``DISABLE_SERVER_SIDE_CURSORS``, or psycopg by
+    ``prepare_threshold=None``.
+    """
+    return not given.get("DISABLE_SERVER_SIDE_CURSORS") and (
+        given["OPTIONS"].get("prepare_threshold", 0) is not None
     )

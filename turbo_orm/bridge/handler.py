@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from threading import get_ident
 from typing import Any
 
 from django.db import connections
@@ -11,7 +14,7 @@ from turbo_orm.bridge.greenlets import current_bridge, loop_visible
 from turbo_orm.bridge.scopes import Scope
 from turbo_orm.bridge.wrapper import new_wrapper
 
-__all__ = ["install"]
+__all__ = ["ambient_connection", "connections_replaced", "install"]
 
 
 class _BridgeAwareLocal:
@@ -25,6 +28,8 @@ class _BridgeAwareLocal:
         object.__setattr__(self, "_original", original)
 
     def __getattr__(self, alias: str) -> Any:
+        if _replaced and alias in (others := _replaced.get(get_ident(), {})):
+            return others[alias]
         scope = _scope()
         if scope is None:
             return getattr(self._original, alias)
@@ -61,6 +66,37 @@ class _BridgeAwareLocal:
             wrapper.queries_log = ambient.queries_log
             wrapper.execute_wrappers = ambient.execute_wrappers
             wrapper.force_debug_cursor = ambient.force_debug_cursor
+
+
+#: By thread: what `connections_replaced` put in the place of its connections.
+_replaced: dict[int, Mapping[str, Any]] = {}
+
+
+@contextmanager
+def connections_replaced(others: Mapping[str, Any]) -> Iterator[None]:
+    """Let `django.db.connections` answer with *others* in this thread, in sync code.
+
+    Nothing may be awaited meanwhile.
+    """
+    thread = get_ident()
+    outer = _replaced.get(thread)
+    _replaced[thread] = others
+    try:
+        yield
+    finally:
+        if outer is None:
+            del _replaced[thread]
+        else:
+            _replaced[thread] = outer
+
+
+def ambient_connection(alias: str) -> Any:
+    """Return the connection of *alias* that the surrounding async code has touched, or None.
+
+    Call it outside of the bridge.
+    """
+    handler: Any = connections
+    return getattr(handler._connections._original, alias, None)
 
 
 def _scope() -> Scope | None:

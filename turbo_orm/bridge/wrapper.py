@@ -20,6 +20,7 @@ from turbo_orm.bridge.connection import BridgedConnection
 from turbo_orm.bridge.databases import async_connect_params, pool_key, pool_of
 from turbo_orm.bridge.greenlets import await_only, current_bridge
 from turbo_orm.bridge.querylog import QueryLog, recording
+from turbo_orm.bridge.readiness import note_ready
 from turbo_orm.bridge.user_code import await_user_code
 from turbo_orm.db.leases import lease
 from turbo_orm.db.pools import Pool, forget_pool
@@ -107,6 +108,12 @@ class BridgedWrapper(_Base):
             yield
         finally:
             self.settings_dict = given
+
+    def connect(self) -> None:
+        """Take a connection and set it up as Django does."""
+        super().connect()
+        if isinstance(self.connection, BridgedConnection) and self.get_autocommit():
+            note_ready(self.alias, self.connection)
 
     def create_cursor(self, name: str | None = None) -> Any:
         cursor = super().create_cursor(name)

@@ -31,10 +31,15 @@ _CASTS: dict[str, tuple[str, type]] = {
 
 
 class Columns:
-    """Unpacks rows into ``c0``, ``c1``... and applies what `SQLCompiler.apply_converters` would."""
+    """Unpacks rows into ``c0``, ``c1``... and applies what `SQLCompiler.apply_converters` would.
 
-    def __init__(self, compiler: Any) -> None:
-        expressions = [selected[0] for selected in compiler.select[: compiler.col_count]]
+    The columns are *expressions*, by default all that the query of *compiler* selects.
+    """
+
+    def __init__(self, compiler: Any, expressions: list[Any] | None = None) -> None:
+        self._hidden = expressions is None and compiler.has_extra_select
+        if expressions is None:
+            expressions = [selected[0] for selected in compiler.select[: compiler.col_count]]
         has_composite_fields = getattr(compiler, "has_composite_fields", None)
         if has_composite_fields is not None and has_composite_fields(expressions):
             raise Unsupported("a composite key is selected")
@@ -44,7 +49,6 @@ class Columns:
         self.namespace: dict[str, Any] = {}
         #: Whether a converter may look at the connection: the project's, and a few of Django's.
         self.calls_user_code = False
-        self._hidden = compiler.has_extra_select
         #: Statements, indented by nothing.
         self.conversions: list[str] = []
         for position, (converters, expression) in compiler.get_converters(expressions).items():

@@ -18,7 +18,7 @@ from turbo_orm.plans.columns import Columns
 from turbo_orm.plans.functions import make_function
 from turbo_orm.plans.unsupported import Unsupported
 
-__all__ = ["Instances", "Peers", "check_construction", "stores_directly"]
+__all__ = ["Instances", "Peers", "check_construction", "is_djangos", "is_free", "stores_directly"]
 
 #: Data descriptors that only put the value into the ``__dict__`` of an instance which has none yet.
 _DIRECT = (ForeignKeyDeferredAttribute, FileDescriptor, ImageFileDescriptor)
@@ -41,9 +41,9 @@ _BASE = sys.modules[Model.__module__].__file__
 def check_construction(model: type[Model]) -> None:
     """Raise `Unsupported` unless making an instance of *model* from a row is Django's work alone."""
     own = {
-        "__init__": model.__init__ is Model.__init__ and _is_djangos(Model.__init__),
+        "__init__": model.__init__ is Model.__init__ and is_djangos(Model.__init__),
         "from_db": getattr(model.from_db, "__func__", None) is vars(Model)["from_db"].__func__
-        and _is_djangos(vars(Model)["from_db"].__func__),
+        and is_djangos(vars(Model)["from_db"].__func__),
         "__new__": model.__new__ is object.__new__,
         "__setattr__": model.__setattr__ is object.__setattr__,
         "the call of its metaclass": type(model).__call__ is type.__call__,
@@ -52,14 +52,15 @@ def check_construction(model: type[Model]) -> None:
             "__init__" in vars(base) for base in model.__mro__[model.__mro__.index(Model) + 1 : -1]
         ),
     }
-    for name, is_djangos in own.items():
-        if not is_djangos:
+    for name, unchanged in own.items():
+        if not unchanged:
             raise Unsupported(f"{model.__qualname__} has its own {name}")
     if model._meta.abstract:
         raise Unsupported(f"{model.__qualname__} is abstract")
 
 
-def _is_djangos(function: Any) -> bool:
+def is_djangos(function: Any) -> bool:
+    """Whether *function* is written where Django's `Model` is, not put in its place later."""
     code = getattr(function, "__code__", None)
     return code is not None and code.co_filename == _BASE
 
@@ -161,7 +162,7 @@ class Instances:
         self.calls_user_code = self.calls_user_code or bool(late)
         annotations = list(self._annotations.items()) if node == 0 else []
         plain = not late and all(relation.local_key is not None for relation in relations)
-        if plain and all(_is_free(model, name) for name, _ in annotations):
+        if plain and all(is_free(model, name) for name, _ in annotations):
             direct, annotations = [*direct, *annotations], []
         state = f"s{node}"
         cache = [f"{relation.local_key!r}: {relation.variable}" for relation in relations] if plain else []
@@ -270,14 +271,14 @@ def _set(node: int, name: str, position: int) -> str:
     return f"setattr(o{node}, {name!r}, c{position})"
 
 
-def _is_free(model: type[Model], name: str) -> bool:
+def is_free(model: type[Model], name: str) -> bool:
     """Whether no data descriptor of *model* hears of *name*, not even one of Django's."""
     kind = next((type(vars(cls)[name]) for cls in model.__mro__ if name in vars(cls)), None)
     return name != "_state" and not (hasattr(kind, "__set__") or hasattr(kind, "__delete__"))
 
 
 def _has_foreign_keys(model: type[Model], fields: Sequence[tuple[str, int]]) -> bool:
-    return any(not _is_free(model, name) for name, _ in fields)
+    return any(not is_free(model, name) for name, _ in fields)
 
 
 def _key_attname(model: type[Model]) -> str:

@@ -189,12 +189,15 @@ class _KnownField(NamedTuple):
     key: Callable[[Any], Any]
 
 
-def assign_known_related(objects: Iterable[Any], known: Known, model: type[Model]) -> None:
+def assign_known_related(objects: Sequence[Any], known: Known) -> None:
     """Give *objects* the related objects that are known already, as related managers want it.
 
-    *known* is the queryset's ``_known_related_objects`` and *model* its model. Where Django
-    before 6.1 would query for a deferred field, so does this: ask `Loader.takes` first.
+    *known* is the queryset's ``_known_related_objects``. Where Django before 6.1 would query
+    for a deferred field, so does this: ask `Loader.takes` first.
     """
+    if not objects:
+        return
+    model = type(objects[0])
     fields = [
         _KnownField(field, related, names := _attnames(field, model), attrgetter(*names))
         for field, related in known.items()

@@ -10,7 +10,7 @@ from pathlib import Path
 def main() -> None:
     """Expect the mode, then the arguments of `runtests.py`, which is in the current folder."""
     mode, sys.argv[1:] = sys.argv[1], sys.argv[2:]
-    if mode == "verbs":
+    if mode in {"verbs", "plans"}:
         from devtools.conformance.inside.verbs import install
 
         install()

@@ -9,7 +9,7 @@ from typing import Any
 
 from django.test.runner import DiscoverRunner
 
-__all__ = ["PlainRunner", "RecordingResult", "write_blocking", "write_summary"]
+__all__ = ["PlainRunner", "RecordingResult", "write_blocking", "write_counts", "write_summary"]
 
 
 def _write(line: dict[str, Any]) -> None:
@@ -20,6 +20,11 @@ def _write(line: dict[str, Any]) -> None:
 def write_summary(**counts: int) -> None:
     """Write the last line, without which a run counts as crashed."""
     _write({"summary": counts})
+
+
+def write_counts(**counts: int) -> None:
+    """Write a line of counts which does not end the run."""
+    _write({"counts": counts})
 
 
 def write_blocking(stack: str) -> None:

@@ -21,6 +21,8 @@ def _database(variable: str) -> dict[str, Any]:
 
 DATABASES = {"default": _database("CONFORMANCE_DATABASE"), "other": _database("CONFORMANCE_OTHER_DATABASE")}
 TEST_RUNNER = os.environ["CONFORMANCE_RUNNER"]
+if TEST_RUNNER.endswith("PlansRunner"):
+    TURBO_ORM = {"VERIFY_PLANS": True}
 
 _theirs = vars(importlib.import_module("test_sqlite"))
 globals().update({name: _theirs[name] for name in _theirs if name.isupper() and name != "DATABASES"})

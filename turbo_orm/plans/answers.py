@@ -1,0 +1,68 @@
+"""What Django's terminals make of the rows of their query."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.exceptions import MultipleObjectsReturned
+from django.db.models.query import MAX_GET_RESULTS, ModelIterable
+
+from turbo_orm.bridge.run import run_sync
+from turbo_orm.db.wire import Result
+from turbo_orm.loading import Peers
+from turbo_orm.plans.loaders import assign_known_related
+from turbo_orm.plans.mode import PlannedQuerySet
+from turbo_orm.plans.plan import Bound
+
+__all__ = ["ANSWERS", "objects"]
+
+
+async def objects(queryset: PlannedQuerySet, bound: Bound, result: Result) -> list[Any]:
+    """Return what *queryset* yields for the rows of *result*."""
+    loader, rows = bound.plan.loader, result.rows
+    assert loader is not None and rows is not None
+    if loader.calls_user_code:
+        return await run_sync(_load, queryset, bound, rows)
+    return _load(queryset, bound, rows)
+
+
+def _load(queryset: PlannedQuerySet, bound: Bound, rows: list[tuple[Any, ...]]) -> list[Any]:
+    internals: Any = queryset
+    loader = bound.plan.loader
+    assert loader is not None
+    peers = Peers() if len(rows) > 1 and internals._iterable_class is ModelIterable else None
+    found = loader(rows, bound.plan.alias, internals.__dict__.get("_fetch_mode"), peers)
+    if internals._known_related_objects:
+        assign_known_related(found, internals._known_related_objects)
+    return found
+
+
+async def _get(queryset: PlannedQuerySet, bound: Bound, result: Result) -> Any:
+    found = await objects(queryset, bound, result)
+    if len(found) == 1:
+        return found[0]
+    model: Any = queryset.model
+    name = model._meta.object_name
+    if not found:
+        raise model.DoesNotExist(f"{name} matching query does not exist.")
+    count = len(found) if len(found) < MAX_GET_RESULTS else f"more than {MAX_GET_RESULTS - 1}"
+    multiple: type[MultipleObjectsReturned] = model.MultipleObjectsReturned
+    raise multiple(f"get() returned more than one {name} -- it returned {count}!")
+
+
+async def _first(queryset: PlannedQuerySet, bound: Bound, result: Result) -> Any:
+    found = await objects(queryset, bound, result)
+    return found[0] if found else None
+
+
+async def _count(queryset: PlannedQuerySet, bound: Bound, result: Result) -> int:
+    assert result.rows is not None
+    return int(result.rows[0][0])
+
+
+async def _exists(queryset: PlannedQuerySet, bound: Bound, result: Result) -> bool:
+    return bool(result.rows)
+
+
+#: From the terminal to what makes its answer.
+ANSWERS = {"get": _get, "first": _first, "last": _first, "count": _count, "exists": _exists}

@@ -1,0 +1,71 @@
+"""Connections that compile and never connect: what plans are made with."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+from django.core.signals import setting_changed
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models.sql.compiler import SQLCompiler
+from django.db.utils import load_backend
+
+from turbo_orm.bridge.readiness import server_version
+from turbo_orm.plans.unsupported import Unsupported
+
+__all__ = ["Captured", "compiling_connection", "forget_connections"]
+
+
+class Captured(Exception):
+    """Raised where a query would be executed; carries the compiler that was to do it."""
+
+    def __init__(self, compiler: SQLCompiler) -> None:
+        super().__init__()
+        self.compiler = compiler
+
+
+def compiling_connection(alias: str, instrument: Any) -> BaseDatabaseWrapper | None:
+    """Return a connection of *alias* whose compilers are made by *instrument*.
+
+    *instrument* takes a compiler class and returns the class to use in its stead. Returns None
+    as long as the server's version is not known: compilation depends on it.
+    """
+    version = server_version(alias)
+    return None if version is None else _make(alias, version, instrument)
+
+
+@lru_cache(maxsize=64)
+def _make(alias: str, version: int, instrument: Any) -> BaseDatabaseWrapper:
+    given = connections.settings[alias]
+    engine = load_backend(given["ENGINE"]).DatabaseWrapper
+    wrapper: Any = _class_for(engine)(given, alias)
+    wrapper.pg_version = version
+    compiler_class = wrapper.ops.compiler
+    wrapper.ops.compiler = lambda name: instrument(compiler_class(name))
+    return wrapper  # type: ignore[no-any-return]
+
+
+@lru_cache(maxsize=64)
+def _class_for(engine: type[BaseDatabaseWrapper]) -> type[BaseDatabaseWrapper]:
+    def refuse(self: Any, *args: Any, **kwargs: Any) -> Any:
+        raise Unsupported("it asks the database while it compiles")
+
+    return type(
+        engine.__name__,
+        (engine,),
+        {"__module__": __name__, "connect": refuse, "get_new_connection": refuse, "cursor": refuse},
+    )
+
+
+def forget_connections() -> None:
+    """Make connections anew from now on."""
+    _make.cache_clear()
+
+
+def _on_setting_changed(*, setting: str, **_: Any) -> None:
+    if setting in {"DATABASES", "USE_TZ", "TIME_ZONE"}:
+        forget_connections()
+
+
+setting_changed.connect(_on_setting_changed, dispatch_uid="turbo_orm.plans.connections")

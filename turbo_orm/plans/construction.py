@@ -1,0 +1,122 @@
+"""``model(**kwargs)`` for new objects, by generated code where that does the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from keyword import iskeyword
+from typing import Any
+
+from django.db.models import Model
+from django.db.models.base import ModelState
+from django.db.models.fields.reverse_related import ForeignObjectRel
+from django.db.models.signals import post_init, pre_init
+
+from turbo_orm.plans.functions import make_function
+from turbo_orm.plans.instances import check_construction, stores_directly
+from turbo_orm.plans.unsupported import Unsupported
+
+__all__ = ["new_object"]
+
+Construct = Callable[[Mapping[str, Any]], Any]
+
+#: Defaults that can be shared between objects.
+_CONSTANTS = (int, str, bool, float, Decimal, type(None))
+
+#: Sets of keywords per model that are worth a function each.
+_MAX_FUNCTIONS = 100
+
+#: Where a model's functions are kept: with its options, so that they go where it goes.
+_ATTRIBUTE = "_turbo_constructors"
+
+
+def new_object(model: type[Model], kwargs: Mapping[str, Any]) -> Any | None:
+    """Return what `QuerySet.create()` makes of *kwargs* before it saves.
+
+    None where that may run code of the project which could query, or fails: that is for
+    Django's own path, in the bridge.
+    """
+    if (pre_init.receivers or post_init.receivers) and (
+        pre_init.has_listeners(model) or post_init.has_listeners(model)
+    ):
+        return None
+    functions: dict[tuple[str, ...], Construct | None] = model._meta.__dict__.setdefault(_ATTRIBUTE, {})
+    names = tuple(kwargs)
+    try:
+        construct = functions[names]
+    except KeyError:
+        construct = _constructor(model, names)
+        if len(functions) < _MAX_FUNCTIONS:
+            functions[names] = construct
+    if construct is None or model.__init__ is not _init:
+        return None
+    try:
+        return construct(kwargs)
+    except Exception:
+        # Django's path raises it, or succeeds: a default that queries can in the bridge.
+        return None
+
+
+_init = Model.__init__
+
+
+def _constructor(model: type[Model], names: tuple[str, ...]) -> Construct | None:
+    try:
+        check_construction(model)
+    except Unsupported:
+        return None
+    reverse: Any = model._meta
+    if not reverse._reverse_one_to_one_field_names.isdisjoint(names):
+        return None
+    try:
+        return _generated(model, names)
+    except Unsupported:
+        return lambda kwargs: model(**kwargs)
+
+
+def _generated(model: type[Model], names: tuple[str, ...]) -> Construct:
+    namespace: dict[str, Any] = {"Model": model, "new": object.__new__, "ModelState": ModelState}
+    left = set(names)
+    # Runs of fields go into the dictionary directly; in between, descriptors of relations are set.
+    lines = ["def construct(kwargs):", "    o = new(Model)"]
+    items = ["'_state': ModelState()"]
+    fill = "    o.__dict__ = {{{}}}"
+    for number, field in enumerate(model._meta.fields):
+        if field.column is None or getattr(field, "generated", False):
+            continue
+        if isinstance(field.remote_field, ForeignObjectRel) and field.name in left:
+            if field.name == field.attname or not field.name.isidentifier() or iskeyword(field.name):
+                raise Unsupported(f"{field} is set under an odd name")
+            left.remove(field.name)
+            if items:
+                lines.append(fill.format(", ".join(items)))
+            fill, items = "    o.__dict__.update({{{}}})", []
+            lines.append(f"    o.{field.name} = kwargs[{field.name!r}]")
+            continue
+        if not stores_directly(model, field.attname):
+            raise Unsupported(f"{field} is set by a descriptor")
+        given = field.attname in left
+        left.discard(field.attname)
+        value = f"kwargs[{field.attname!r}]" if given else _default(number, field, namespace)
+        items.append(f"{field.attname!r}: {value}")
+    if left:
+        raise Unsupported(f"{', '.join(left)} are no fields")
+    if items:
+        lines.append(fill.format(", ".join(items)))
+    construct: Construct = make_function("construct", "\n".join([*lines, "    return o", ""]), namespace)
+    return construct
+
+
+def _default(number: int, field: Any, namespace: dict[str, Any]) -> str:
+    has_db_default = getattr(field, "has_db_default", None)
+    if callable(field.default) or (
+        has_db_default is not None and has_db_default() and not field.has_default()
+    ):
+        namespace[f"default{number}"] = field.get_default
+        return f"default{number}()"
+    value = field.get_default()
+    if type(value) in _CONSTANTS:
+        namespace[f"default{number}"] = value
+        return f"default{number}"
+    namespace[f"default{number}"] = field.get_default
+    return f"default{number}()"

@@ -1,0 +1,278 @@
+"""INSERT plans: what `save()` of a new object sends, compiled once per shape.
+
+A caller that creates goes through these steps; wherever one says no (None, False or an
+exception of any kind before the statement is sent), Django's own path serves the call::
+
+    obj = new_object(model, kwargs)          # construction.py; for create() only
+    plan = insert_plan(obj, alias, connection, force_insert=True)
+    params = plan.params(obj)                # raises Bail
+    row = ...                                # execute plan.statement: one row, or none
+    plan.finish(obj, row, alias)
+
+When there is an object already, "Django's own path" is ``obj.save(force_insert=True,
+using=alias)``, so that defaults are not computed twice; nothing above changes an object in a way
+`save()` would not. After `create()`, Django 6.1 sets ``obj._state.fetch_mode`` to the
+queryset's. An error of the statement inside of a transaction marks it for rollback, as
+`transaction.mark_for_rollback_on_error()` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.db.models import Model, QuerySet, sql
+from django.db.models import manager as managers
+from django.db.models.base import ModelState
+from django.db.models.signals import post_save, pre_save
+
+from turbo_orm.db.statements import Statement, statement
+from turbo_orm.plans.columns import Columns
+from turbo_orm.plans.functions import make_function
+from turbo_orm.plans.instances import is_djangos, is_free
+from turbo_orm.plans.saving import FieldValues
+from turbo_orm.plans.unsupported import Unsupported
+
+DatabaseDefault: Any
+try:
+    from django.db.models.expressions import DatabaseDefault
+except ImportError:  # before Django 5.0
+    DatabaseDefault = None
+
+__all__ = ["InsertPlan", "insert_plan"]
+
+#: What `Model.save()` goes through. A model with one of its own, at any time, has no plan.
+_HOOKS = tuple(
+    name
+    for name in (
+        "save",
+        "save_base",
+        "get_deferred_fields",
+        "_save_parents",
+        "_save_table",
+        "_do_insert",
+        "_assign_returned_values",
+        "_prepare_related_fields_for_save",
+        "_get_pk_val",
+        "_set_pk_val",
+        "_is_pk_set",
+        "__setattr__",
+        "__getattribute__",
+    )
+    if hasattr(Model, name)
+)
+_DJANGOS = tuple((name, getattr(Model, name)) for name in _HOOKS)
+
+#: Where what is known of a model is kept: with its options, so that it goes where they go.
+_ATTRIBUTE = "_turbo_inserts"
+
+#: With database defaults, each combination of fields that are left to them has a plan.
+_MAX_PLANS = 100
+
+_MISSING: Any = object()
+
+Row = Any
+
+
+class InsertPlan:
+    """The INSERT of one object of a model, for one database and one set of fields."""
+
+    __slots__ = ("_assign", "model", "params", "returns", "statement")
+
+    def __init__(
+        self,
+        model: type[Model],
+        statement: Statement,
+        params: Callable[[Any], tuple[Any, ...]],
+        assign: Callable[[Any, Row], None] | None,
+    ) -> None:
+        self.model = model
+        self.statement = statement
+        #: ``params(obj)`` calls `pre_save()` of the fields and returns the statement's parameters.
+        #: Raises `Bail`, and what fields raise: both are for Django's own path.
+        self.params = params
+        self._assign = assign
+        #: Whether the statement returns a row.
+        self.returns = assign is not None
+
+    def finish(self, obj: Any, row: Row | None, alias: str) -> None:
+        """Do to *obj* what follows its INSERT, which returned *row*, into the database *alias*."""
+        if self._assign is not None:
+            self._assign(obj, row)
+        state = obj._state
+        state.db = alias
+        state.adding = False
+
+
+def insert_plan(obj: Any, alias: str, connection: Any, *, force_insert: bool = False) -> InsertPlan | None:
+    """Return the plan to save *obj*, which must be new, in the database *alias*.
+
+    None unless ``obj.save(force_insert=force_insert, using=alias)`` sends one INSERT and runs no
+    code of the project but fields' conversions: an overridden method it goes through, receivers
+    of its signals, a key that is set and may exist already. *connection* compiles. Raises what
+    `save()` raises for related objects that are not saved.
+    """
+    model = type(obj)
+    for name, djangos in _DJANGOS:
+        if getattr(model, name) is not djangos:
+            return None
+    meta: Any = model._meta
+    if (pre_save.receivers or post_save.receivers) and (
+        not meta.auto_created and (pre_save.has_listeners(model) or post_save.has_listeners(model))
+    ):
+        return None
+    attributes = obj.__dict__
+    state = obj._state
+    if "save" in attributes or not (state.adding or force_insert):
+        return None
+    if state.__dict__.get("fields_cache"):
+        obj._prepare_related_fields_for_save(operation_name="save")
+    inserts = meta.__dict__.get(_ATTRIBUTE)
+    if inserts is None:
+        inserts = meta.__dict__[_ATTRIBUTE] = _Inserts(model)
+    return inserts.plan(obj, alias, connection, force_insert)  # type: ignore[no-any-return]
+
+
+class _Inserts:
+    """The plans of one model."""
+
+    def __init__(self, model: type[Model]) -> None:
+        meta: Any = model._meta
+        self._model = model
+        self._plans: dict[Any, InsertPlan | None] = {}
+        self._key = meta.pk
+        self._has_one_key = len(getattr(meta, "pk_fields", [meta.pk])) == 1
+        # The rule of save(): with a default, a key that is set does not mean that its row exists.
+        self._key_may_be_set = _has_db_default(meta.pk) or (meta.pk.has_default() and bool(meta.pk.default))
+        self._db_defaults = [field.attname for field in meta.local_concrete_fields if _has_db_default(field)]
+
+    def plan(self, obj: Any, alias: str, connection: Any, force_insert: bool) -> InsertPlan | None:
+        if not self._has_one_key:
+            return None
+        attributes = obj.__dict__
+        key = attributes.get(self._key.attname, _MISSING)
+        if key is None:
+            key = self._key.get_pk_value_on_save(obj)
+            if key is not None:
+                attributes[self._key.attname] = key
+        if key is _MISSING or (key is not None and not force_insert and not self._key_may_be_set):
+            return None
+        shape: Any = (alias, connection, key is None)
+        if self._db_defaults:
+            given = tuple(isinstance(attributes.get(name), DatabaseDefault) for name in self._db_defaults)
+            shape = (*shape, *given)
+        try:
+            return self._plans[shape]
+        except KeyError:
+            pass
+        try:
+            plan = _compile(self._model, obj, alias, connection)
+        except Unsupported:
+            plan = None
+        if len(self._plans) >= _MAX_PLANS:
+            self._plans.clear()
+        self._plans[shape] = plan
+        return plan
+
+
+def _has_db_default(field: Any) -> bool:
+    return hasattr(field, "has_db_default") and field.has_db_default()
+
+
+def _compile(model: type[Model], obj: Any, alias: str, connection: Any) -> InsertPlan:
+    meta: Any = model._meta
+    concrete: Any = meta.concrete_model
+    if (meta.parents and not meta.proxy) or concrete._meta.parents:
+        raise Unsupported(f"{model.__qualname__} has several tables")
+    if concrete._meta.order_with_respect_to:
+        raise Unsupported(f"{model.__qualname__} queries for its order")
+    if not all(is_djangos(function) for name, function in _DJANGOS if not name.startswith("__")):
+        raise Unsupported("a method of Model was replaced")
+    local = [
+        field for field in concrete._meta.local_concrete_fields if not getattr(field, "generated", False)
+    ]
+    FieldValues(model, local, connection)
+    sample = _sample(model, obj)
+    manager, fields, returning = _captured(sample, concrete, alias)
+    queryset: Any = QuerySet
+    if type(manager.get_queryset())._insert is not queryset._insert or not _is_proxy(type(manager)._insert):
+        raise Unsupported(f"{type(manager).__qualname__} inserts by itself")
+    query = sql.InsertQuery(concrete)
+    query.insert_values(fields, [sample], raw=False)
+    compiler: Any = query.get_compiler(connection=connection)
+    compiler.returning_fields = returning
+    ((text, params),) = compiler.as_sql()
+    if DatabaseDefault is not None:
+        fields = [field for field in fields if not isinstance(vars(sample)[field.attname], DatabaseDefault)]
+    if len(params) != len(fields):
+        raise Unsupported(f"{model.__qualname__} has a field that is more than one parameter")
+    return InsertPlan(
+        model,
+        statement(text, len(params)),
+        _params(model, fields, connection),
+        _assign(model, returning, compiler) if returning else None,
+    )
+
+
+def _sample(model: type[Model], obj: Any) -> Any:
+    """A copy of *obj* to compile with; making it runs no code of the project."""
+    sample = object.__new__(model)
+    state = ModelState()
+    # Its own dictionary: the end of a state empties it.
+    state.__dict__.update(vars(obj._state), fields_cache=dict(obj._state.fields_cache))
+    sample.__dict__.update(vars(obj), _state=state)
+    return sample
+
+
+def _captured(sample: Any, concrete: type[Model], alias: str) -> tuple[Any, list[Any], list[Any]]:
+    """What Django's `_save_table()` gives to `_do_insert()`."""
+    captured: list[Any] = []
+
+    def capture(manager: Any, using: str, fields: Any, returning_fields: Any, raw: bool) -> list[Any]:
+        captured.append((manager, list(fields), list(returning_fields)))
+        return []
+
+    sample.__dict__["_do_insert"] = capture
+    sample._save_table(cls=concrete, force_insert=True, using=alias)
+    return captured[0]  # type: ignore[no-any-return]
+
+
+def _is_proxy(method: Any) -> bool:
+    """Whether a manager's method is the one Django made of the queryset's."""
+    code = getattr(method, "__code__", None)
+    return code is not None and code.co_filename == managers.__file__
+
+
+def _params(model: type[Model], fields: list[Any], connection: Any) -> Callable[[Any], tuple[Any, ...]]:
+    values = FieldValues(model, fields, connection)
+    lines = [
+        "def params(o):",
+        "    d = o.__dict__",
+        *(f"    {line}" for line in values.reading),
+        f"    return ({''.join(f'{each}, ' for each in values.prepared)})",
+    ]
+    params: Callable[[Any], tuple[Any, ...]] = make_function(
+        "params", "\n".join([*lines, ""]), values.namespace
+    )
+    return params
+
+
+def _assign(model: type[Model], returning: list[Any], compiler: Any) -> Callable[[Any, Row], None]:
+    table = compiler.query.get_meta().db_table
+    columns = Columns(compiler, [field.get_col(table) for field in returning])
+    if columns.calls_user_code:
+        raise Unsupported(f"{model.__qualname__} converts what INSERT returns")
+    lines = [
+        "def assign(o, row):",
+        f"    {columns.targets} = row",
+        *(f"    {line}" for line in columns.conversions),
+        "    d = o.__dict__",
+        *(
+            f"    d[{field.attname!r}] = c{position}"
+            if is_free(model, field.attname)
+            else f"    setattr(o, {field.attname!r}, c{position})"
+            for position, field in enumerate(returning)
+        ),
+    ]
+    assign: Callable[[Any, Row], None] = make_function("assign", "\n".join([*lines, ""]), columns.namespace)
+    return assign

@@ -1,0 +1,470 @@
+"""Plan mode: a queryset that only notes what was called, and builds no `Query` unless it must."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
+
+from django.db.models import Model, Prefetch, QuerySet
+from django.db.models.sql import Query
+from typing_extensions import Self
+
+from turbo_orm.conf import get_config
+from turbo_orm.plans.plan import Bound, plan_for
+from turbo_orm.plans.shapes import Call, Filter, Node, Slice, Step, builds_at_once, note_use, q_shape, root_of, seen
+from turbo_orm.plans.values import Bail
+from turbo_orm.plans.verify import verify
+
+__all__ = ["PlannedQuerySet"]
+
+T = TypeVar("T")
+
+
+class Planned(NamedTuple):
+    """What a queryset in plan mode has instead of a `Query`. Shared by its clones."""
+
+    node: Node
+    #: The values of the steps, as Django's lookups store them.
+    values: tuple[Any, ...]
+    #: The values as they were given, where that is not the same; else None.
+    given: tuple[Any, ...] | None
+    limits: tuple[int, int | None] | None
+    #: Cloned after the last step: Django's `Query.chain()` forgets which joins may be reused.
+    chained: bool
+
+
+#: Overriding one of these, a subclass may do anything to its query: there is no plan mode.
+_INTERNALS = (
+    "__init__",
+    "__getattr__",
+    "_chain",
+    "_clone",
+    "_filter_or_exclude",
+    "_filter_or_exclude_inplace",
+    "_next_is_sticky",
+    "_values",
+    "db",
+    "query",
+)
+
+#: Django's terminals, and the methods they are composed of. A plan stands for all of them.
+_COMPOSED_OF = {
+    "list": ("__iter__", "_fetch_all"),
+    "get": ("get", "filter", "order_by", "__len__", "__iter__", "_fetch_all"),
+    "first": ("first", "ordered", "order_by", "__getitem__", "__iter__", "_fetch_all"),
+    "last": ("last", "ordered", "order_by", "reverse", "__getitem__", "__iter__", "_fetch_all"),
+    "count": ("count",),
+    "exists": ("exists",),
+}
+
+_query_of = QuerySet.query.fget  # type: ignore[attr-defined]
+_set_query_of = QuerySet.query.fset  # type: ignore[attr-defined]
+
+
+class PlannedQuerySet(QuerySet[Any, Any]):
+    """A `QuerySet` in plan mode, or, from the moment its ``query`` is needed, an ordinary one.
+
+    In plan mode, chainable methods move through the trie of shapes; ``_bound()`` finds the
+    plan of a terminal. Whatever else is done to it makes the `Query` first, by calling Django's
+    own methods again, and is Django's.
+    """
+
+    #: In plan mode, and never together with a query.
+    _planned: Planned | None = None
+    #: The shape, of a queryset that left plan mode because its shape was new.
+    _trace: Node | None = None
+
+    #: The terminals plans may stand for in this class.
+    _plannable_terminals: ClassVar[frozenset[str]] = frozenset(_COMPOSED_OF)
+    _plan_mode: ClassVar[bool] = True
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "_runtime" in vars(cls):
+            return  # the library's own subclass
+        base: Any = next(each for each in cls.__mro__ if "_runtime" in vars(each))
+
+        def overrides(name: str) -> bool:
+            return getattr(cls, name, None) is not getattr(base, name, None)
+
+        cls._plan_mode = not any(map(overrides, _INTERNALS))
+        cls._plannable_terminals = frozenset(
+            terminal for terminal, methods in _COMPOSED_OF.items() if not any(map(overrides, methods))
+        )
+
+    _runtime = True
+
+    def __init__(
+        self,
+        model: type[Model] | None = None,
+        query: Query | None = None,
+        using: str | None = None,
+        hints: dict[str, Any] | None = None,
+    ) -> None:
+        if (
+            query is not None
+            or model is None
+            or not self._plan_mode
+            or model._meta.abstract
+            or not get_config().plans
+        ):
+            super().__init__(model=model, query=query, using=using, hints=hints)
+            return
+        root = root_of(model)
+        attributes = self.__dict__
+        attributes.update(root.template.__dict__)
+        del attributes["_query"]
+        attributes["_db"] = using
+        attributes["_hints"] = hints or {}
+        attributes["_known_related_objects"] = {}
+        attributes["_planned"] = Planned(root, (), None, None, False)
+
+    # Leaving plan mode.
+
+    def _materialise(self) -> None:
+        planned = self._planned
+        if planned is not None:
+            self._query = self._make_query(planned)
+            self._trace = planned.node
+            self._planned = None
+
+    def _make_query(self, planned: Planned) -> Query:
+        twin = self._replay(planned)
+        query: Any = _query_of(twin)
+        if planned.chained:
+            query = query.chain()
+        if planned.limits is not None:
+            query.set_limits(*planned.limits)
+        if self._result_cache is not None:
+            query.get_initial_alias()  # compiling has done so
+        return query  # type: ignore[no-any-return]
+
+    def _replay(self, planned: Planned) -> QuerySet[Any, Any]:
+        """Return a plain queryset on which Django's own methods were called with our values."""
+        values = iter(planned.values if planned.given is None else planned.given)
+        queryset: Any = QuerySet(model=self.model)
+        for node in planned.node.path():
+            assert node.step is not None
+            queryset = node.step.apply(queryset, values)
+        return queryset  # type: ignore[no-any-return]
+
+    if not TYPE_CHECKING:
+
+        @property
+        def query(self) -> Query:
+            if self._planned is not None:
+                self._materialise()
+            return _query_of(self)
+
+        @query.setter
+        def query(self, value: Query) -> None:
+            self._planned = self._trace = None
+            _set_query_of(self, value)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "_query" and self._planned is not None:
+            self._materialise()
+            return self.__dict__["_query"]
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        self._materialise()
+        return super().__deepcopy__(memo)  # type: ignore[misc, no-any-return]
+
+    def __getstate__(self) -> dict[str, Any]:
+        self._materialise()
+        state: dict[str, Any] = super().__getstate__()  # type: ignore[misc]
+        return {name: value for name, value in state.items() if name not in {"_planned", "_trace"}}
+
+    # Cloning, as Django does it.
+
+    def _derive(self, planned: Planned) -> Self:
+        attributes = self.__dict__
+        clone = object.__new__(type(self))
+        clone.__dict__ = {
+            "model": attributes["model"],
+            "_db": attributes["_db"],
+            "_hints": attributes["_hints"],
+            "_result_cache": None,
+            "_sticky_filter": False,
+            "_for_write": attributes["_for_write"],
+            "_prefetch_related_lookups": attributes["_prefetch_related_lookups"],
+            "_prefetch_done": False,
+            "_known_related_objects": attributes["_known_related_objects"],
+            "_iterable_class": attributes["_iterable_class"],
+            "_fields": attributes["_fields"],
+            "_defer_next_filter": False,
+            "_deferred_filter": None,
+            "_planned": planned,
+        }
+        if "_fetch_mode" in attributes:
+            clone._fetch_mode = attributes["_fetch_mode"]
+        if "_cloning_enabled" in attributes:
+            clone._cloning_enabled = True
+        return clone
+
+    def _clone(self) -> Self:
+        planned = self._planned
+        if planned is None:
+            return super()._clone()  # type: ignore[misc, no-any-return]
+        clone = self._derive(planned if planned.chained else planned._replace(chained=True))
+        clone._sticky_filter = self._sticky_filter
+        return clone
+
+    def _chain(self) -> Self:
+        planned = self._planned
+        if planned is not None and not self._sticky_filter and self._may_clone():
+            if not planned.node.sticky:
+                return self._clone()
+            # Here the chain() of Django's Query has an effect on the filters to come.
+            found = self._step_to("all", lambda: Call("all", ()), ())
+            if found is not None:
+                return found
+        self._materialise()
+        return super()._chain()  # type: ignore[misc, no-any-return]
+
+    def _may_clone(self) -> bool:
+        return self.__dict__.get("_cloning_enabled", True)  # type: ignore[no-any-return]
+
+    # Steps.
+
+    def _step_to(
+        self, key: Any, make_step: Callable[[], Step], values: tuple[Any, ...], *, note: bool = True
+    ) -> Self | None:
+        """Return this queryset one step further, in plan mode; None where only Django can go.
+
+        May raise: the caller lets Django find out how it is really meant.
+        """
+        planned = self._planned
+        assert planned is not None
+        node = planned.node
+        child = node.children.get(key)
+        if child is None:
+            if node.sliced or not (note or builds_at_once()):
+                return None
+            child = seen(node, key, make_step())
+            if not builds_at_once():
+                return None
+        note_use(child)
+        if not child.built and not child.build(values):
+            return None
+        given = planned.given
+        if child.prepare is not None:
+            if given is None:
+                given = planned.values
+            given = (*given, *map(_keep, values))
+            values = child.prepare(values)
+        elif given is not None:
+            given = (*given, *values)
+        return self._derive(Planned(child, (*planned.values, *values), given, planned.limits, False))
+
+    def _note(self, result: T, trace: Node | None, key: Any, make_step: Callable[[], Step]) -> T:
+        """Let *result*, an ordinary queryset, know its shape."""
+        if trace is not None and isinstance(result, PlannedQuerySet) and not trace.sliced:
+            result._trace = seen(trace, key, make_step())
+        return result
+
+    def _filter(
+        self, negated: bool, args: tuple[Any, ...], kwargs: Mapping[str, Any], *, note: bool = True
+    ) -> Self | None:
+        """Return the filtered queryset in plan mode, or None."""
+        planned = self._planned
+        if planned is None or planned.node.sliced or not self._may_clone():
+            return None
+        try:
+            key, make_step, values = _filter_step(self._sticky_filter, negated, args, kwargs)
+            return self._step_to(key, make_step, values, note=note)
+        except Exception:  # Django raises it again, at the time and in the way it does
+            return None
+
+    def _filtered(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Self | None:
+        """Return ``filter(*args, **kwargs)`` if that is possible without running foreign code.
+
+        None for a shape that was never seen, and for values such as lazy objects, which
+        may query the database when they are looked at.
+        """
+        planned = self._planned
+        if planned is None or "get" not in self._plannable_terminals:
+            return None
+        return self._filter(False, args, kwargs, note=False)
+
+    def _take_filter(
+        self, negated: bool, django: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        planned, trace, sticky = self._planned, self._trace, self._sticky_filter
+        if planned is not None:
+            found = self._filter(negated, args, kwargs)
+            if found is not None:
+                self._defer_next_filter = False
+                return found
+            trace = planned.node
+        result = django(self._ordinary(), *args, **kwargs)
+        if trace is not None:
+            try:
+                key, make_step, _ = _filter_step(sticky, negated, args, kwargs)
+            except Bail:
+                return result
+            self._note(result, trace, key, make_step)
+        return result
+
+    def _ordinary(self) -> Self:
+        """Return this queryset if it is an ordinary one, or an ordinary copy of it."""
+        planned = self._planned
+        if planned is None or self._sticky_filter or not self._may_clone():
+            return self
+        # A copy, for this one may go on in plan mode in another direction.
+        copy = self._derive(planned)
+        copy._defer_next_filter, self._defer_next_filter = self._defer_next_filter, False
+        return copy
+
+    def _take(self, name: str, args: tuple[Any, ...], django: Callable[..., Any], **kwargs: Any) -> Any:
+        """Take a step whose arguments are all names."""
+        planned, trace = self._planned, self._trace
+        if (planned is None and trace is None) or not all(type(arg) is str for arg in args):
+            return django(self, *args, **kwargs)
+        options = tuple(kwargs.items())
+        key = (name, options, args)
+
+        def make_step() -> Step:
+            return Call(name, args, options)
+
+        if planned is not None and not self._sticky_filter and self._may_clone() and not planned.node.sliced:
+            try:
+                found = self._step_to(key, make_step, ())
+            except Exception:  # Django raises it again
+                found = None
+            if found is not None:
+                if name in {"values", "values_list"}:
+                    node = found._planned.node  # type: ignore[union-attr]
+                    found._fields, found._iterable_class = node.fields, node.iterable
+                return found
+            trace = planned.node
+        return self._note(django(self._ordinary(), *args, **kwargs), trace, key, make_step)
+
+    def filter(self, *args: Any, **kwargs: Any) -> Any:
+        return self._take_filter(False, QuerySet.filter, args, kwargs)
+
+    def exclude(self, *args: Any, **kwargs: Any) -> Any:
+        return self._take_filter(True, QuerySet.exclude, args, kwargs)
+
+    def order_by(self, *field_names: Any) -> Any:
+        return self._take("order_by", field_names, QuerySet.order_by)
+
+    def reverse(self) -> Any:
+        return self._take("reverse", (), QuerySet.reverse)
+
+    def distinct(self, *field_names: Any) -> Any:
+        return self._take("distinct", field_names, QuerySet.distinct)
+
+    def only(self, *fields: Any) -> Any:
+        return self._take("only", fields, QuerySet.only)
+
+    def defer(self, *fields: Any) -> Any:
+        return self._take("defer", fields, QuerySet.defer)
+
+    def select_related(self, *fields: Any) -> Any:
+        return self._take("select_related", fields, QuerySet.select_related)
+
+    def values(self, *fields: Any, **expressions: Any) -> Any:
+        if expressions:
+            return super().values(*fields, **expressions)
+        return self._take("values", fields, QuerySet.values)
+
+    def values_list(self, *fields: Any, flat: bool = False, named: bool = False) -> Any:
+        return self._take("values_list", fields, QuerySet.values_list, flat=flat, named=named)
+
+    def prefetch_related(self, *lookups: Any) -> Any:
+        if self._planned is None or not all(isinstance(each, str | Prefetch) for each in lookups):
+            return super().prefetch_related(*lookups)
+        clone = self._chain()
+        clone._prefetch_related_lookups = (*clone._prefetch_related_lookups, *lookups)
+        return clone
+
+    @property
+    def ordered(self) -> bool:
+        """Whether the rows have an order; see Django."""
+        return super().ordered if self._planned is None else self._planned.node.ordered
+
+    def __getitem__(self, key: Any) -> Any:
+        if (
+            type(key) is slice
+            and self._planned is not None
+            and self._result_cache is None
+            and not self._sticky_filter
+            and (limits := _limits(key)) is not None
+        ):
+            found = self._step_to("slice", Slice, ())
+            if found is not None:
+                assert found._planned is not None
+                found._planned = found._planned._replace(limits=limits)
+                return found
+            ordinary: Any = QuerySet.__getitem__(self._ordinary(), key)
+            return self._note(ordinary, self._planned.node, "slice", Slice)
+        if type(key) is slice and self._trace is not None:
+            return self._note(super().__getitem__(key), self._trace, "slice", Slice)
+        return super().__getitem__(key)
+
+    # Terminals.
+
+    def _bound(self, terminal: str) -> Bound | None:
+        """Return the planned statement of *terminal* with its parameters; None without a plan."""
+        planned = self._planned
+        if planned is None or self._result_cache is not None or terminal not in self._plannable_terminals:
+            return None
+        node = planned.node
+        if (node.iterable is not self._iterable_class or node.fields is not self._fields) and (
+            terminal not in {"count", "exists"}
+        ):
+            return None
+        plan = plan_for(node, terminal, self.db, planned.values)
+        if plan is None:
+            return None
+        loader = plan.loader
+        if loader is not None and not (loader.usable() and loader.takes(self._known_related_objects)):
+            return None
+        try:
+            bound = plan.bound(planned.values, planned.limits)
+        except Exception:  # Django raises it again, or serves the values plans can't
+            return None
+        if get_config().verify_plans:
+            verify(bound, self._replay(planned), planned.limits)
+        return bound
+
+
+def _filter_step(
+    sticky: bool, negated: bool, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> tuple[Any, Callable[[], Step], tuple[Any, ...]]:
+    """Return the key, the step and the values of a filter. Raises `Bail` for other arguments than Q."""
+    kinds = [
+        value if value is None or value is True or value is False else type(value) for value in kwargs.values()
+    ]
+    names = tuple(kwargs)
+    values = tuple([value for value in kwargs.values() if value is not None and value is not True and value is not False])
+    shapes: tuple[Any, ...] = ()
+    if args:
+        in_qs: list[Any] = []
+        shapes = tuple([q_shape(arg, in_qs) for arg in args])
+        values = (*in_qs, *values)
+    key = (negated, sticky, shapes, *names, *kinds)
+    return key, lambda: Filter(negated, sticky, shapes, names, tuple(kinds)), values
+
+
+def _keep(value: Any) -> Any:
+    """Return what a replay is given for *value*, as it is now and without keeping objects alive."""
+    if isinstance(value, list):
+        return [*value]
+    return value
+
+
+def _limits(key: slice) -> tuple[int, int | None] | None:
+    """Return the limits of a slice which makes a queryset and has rows."""
+    low, high = key.start, key.stop
+    if key.step is not None or (low is None and high is None):
+        return None
+    if low is None:
+        low = 0
+    if type(low) is not int or low < 0:
+        return None
+    if high is not None and (type(high) is not int or high <= low):
+        return None
+    return low, high

@@ -1,0 +1,296 @@
+"""A plan: the SQL of one shape and terminal, how values become its parameters, how rows load."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from django.conf import settings
+from django.core.exceptions import EmptyResultSet
+from django.db.models.fields.related import ForeignObject
+from django.db.models.fields.reverse_related import ForeignObjectRel
+from django.utils import timezone, translation
+
+from turbo_orm.bridge.handler import connections_replaced
+from turbo_orm.db.statements import Statement
+from turbo_orm.plans.capture import capture
+from turbo_orm.plans.connections import compiling_connection
+from turbo_orm.plans.functions import make_function
+from turbo_orm.plans.loaders import Loader, row_loader
+from turbo_orm.plans.prepare import at_bind
+from turbo_orm.plans.shapes import LOCK, Node, epoch
+from turbo_orm.plans.sqltext import SQLText
+from turbo_orm.plans.template import TOKEN, Const, Group, Marker, Recording, instrument
+from turbo_orm.plans.unsupported import Unsupported
+
+__all__ = ["Bound", "Plan", "plan_for"]
+
+#: The terminals whose rows become the queryset's own objects.
+_LOADING = frozenset({"list", "get", "first", "last"})
+
+#: Texts of statements that differ only in the lengths of lists or in limits, kept per plan.
+_MAX_STATEMENTS = 100
+
+
+class Bound(NamedTuple):
+    """A plan with the values of one call."""
+
+    plan: Plan
+    statement: Statement
+    #: The parameters of the statement, without the constants that are in its text.
+    params: tuple[Any, ...]
+    values: tuple[Any, ...]
+    limits: tuple[int, int | None] | None
+
+    def as_sql(self) -> tuple[str, tuple[Any, ...]]:
+        """Return the SQL and parameters Django's own compiler would return."""
+        sql, params = self.plan.bind_as_django(self.values)
+        return sql + self.plan.limit_sql(self.limits), params
+
+
+class Plan:
+    """Immutable, apart from the statements it keeps; shared by all threads."""
+
+    __slots__ = (
+        "_limit_sql",
+        "_limits",
+        "_statements",
+        "alias",
+        "bind",
+        "bind_as_django",
+        "epoch",
+        "loader",
+        "ordering",
+        "terminal",
+        "text",
+        "time_zone",
+        "uses",
+    )
+
+    def __init__(self, terminal: str, alias: str, node: Node) -> None:
+        self.terminal = terminal
+        self.alias = alias
+        self.epoch = epoch()
+        #: Tests, and applications, replace ``Meta.ordering``.
+        self.ordering = node.model._meta.ordering
+        #: What the SQL depends on besides its values; None for nothing.
+        self.time_zone: tuple[bool, str] | None = None
+        self.loader: Loader | None = None
+        self.uses = 0
+        self._statements: dict[Any, Statement] = {}
+        self._limits: dict[Any, str] = {}
+
+    #: values -> the parameters of the statement, and the lengths of its lists.
+    bind: Callable[[tuple[Any, ...]], tuple[tuple[Any, ...], Any]]
+    #: values -> SQL and parameters as Django has them.
+    bind_as_django: Callable[[tuple[Any, ...]], tuple[str, tuple[Any, ...]]]
+    text: SQLText
+    _limit_sql: Callable[[int, int | None], str]
+
+    def bound(self, values: tuple[Any, ...], limits: tuple[int, int | None] | None) -> Bound:
+        """Return the statement and its parameters for *values*.
+
+        Raises anything, among others `Bail`, if they can't be bound: Django's path then does
+        what is right.
+        """
+        params, lengths = self.bind(values)
+        self.uses += 1
+        key = lengths if limits is None else (lengths, limits)
+        statement = self._statements.get(key)
+        if statement is None:
+            if len(self._statements) >= _MAX_STATEMENTS:
+                self._statements.clear()
+            statement = self.text.statement(lengths, self.limit_sql(limits))
+            self._statements[key] = statement
+        return Bound(self, statement, params, values, limits)
+
+    def limit_sql(self, limits: tuple[int, int | None] | None) -> str:
+        if limits is None:
+            return ""
+        text = self._limits.get(limits)
+        if text is None:
+            if len(self._limits) >= _MAX_STATEMENTS:
+                self._limits.clear()
+            text = self._limits[limits] = " " + self._limit_sql(*limits)
+        return text
+
+    def is_current(self, node: Node) -> bool:
+        return self.epoch == epoch() and self.ordering is node.model._meta.ordering
+
+
+def plan_for(node: Node, terminal: str, alias: str, values: tuple[Any, ...]) -> Plan | None:
+    """Return the plan of *terminal* on *node* for the database *alias*, making it at need.
+
+    None where there can't be one. *values* serve as samples.
+    """
+    key = (terminal, alias)
+    found = node.plans.get(key)
+    if found is None:
+        found = _make(node, key, values)
+    if type(found) is not Plan:
+        return None
+    if not found.is_current(node):
+        node.plans.clear()
+        found = _make(node, key, values)
+    elif found.time_zone is not None and found.time_zone != (now := _time_zone()):
+        key = (terminal, alias, now)  # type: ignore[assignment]
+        found = node.plans.get(key)
+        if found is None or (type(found) is Plan and not found.is_current(node)):
+            found = _make(node, key, values)
+    return found if type(found) is Plan else None
+
+
+class Refused(NamedTuple):
+    """Kept in the place of a plan that can't be."""
+
+    why: str
+
+
+class NotYet(Exception):
+    """There is no plan now, for a reason that passes."""
+
+
+def _make(node: Node, key: tuple[Any, ...], values: tuple[Any, ...]) -> Plan | Refused | None:
+    made: Plan | Refused
+    try:
+        with LOCK:
+            made = _compile(node, key[0], key[1], values)
+    except NotYet:
+        return None
+    except Unsupported as exc:
+        made = Refused(str(exc))
+    except Exception as exc:  # Django fails too: let it, in its own words, each time
+        made = Refused(f"Django raises {exc!r}")
+    node.plans[key] = made
+    return made
+
+
+def _compile(node: Node, terminal: str, alias: str, values: tuple[Any, ...]) -> Plan:
+    if node.sliced and terminal != "list":
+        raise Unsupported(f"{terminal}() of a slice")
+    connection: Any = compiling_connection(alias, instrument)
+    if connection is None:
+        raise NotYet
+    plan = Plan(terminal, alias, node)
+    with connections_replaced({alias: connection}), Recording(values) as recording:
+        compiler = capture(node.template, terminal, alias)
+        _check_query(compiler.query, terminal)
+        sql, params = _as_sql(compiler, node, terminal)
+        _check_params(params, node)
+        if recording.ambient:
+            plan.time_zone = _dependence(node, terminal, alias, sql, params)
+        _write_binders(plan, sql, params, recording.groups, compiler)
+        if terminal in _LOADING:
+            plan.loader = row_loader(compiler, node.iterable, node.fields)
+    for group in recording.groups:
+        group.lookup.rhs = None  # a user's value must not live as long as the plan
+    plan._limit_sql = connection.ops.limit_offset_sql
+    return plan
+
+
+def _as_sql(compiler: Any, node: Node, terminal: str) -> tuple[str, Sequence[Any]]:
+    try:
+        # The limits of a slice are no part of its shape.
+        sql, params = compiler.as_sql(with_limits=False) if node.sliced else compiler.as_sql()
+    except EmptyResultSet:
+        raise Unsupported("it has no rows, whatever the values") from None
+    return sql, params
+
+
+def _check_query(query: Any, terminal: str) -> None:
+    if query.combinator or query.extra or query.select_for_update:
+        raise Unsupported("it has a combinator, extra() or select_for_update()")
+    if query.annotations and terminal in _LOADING:
+        raise Unsupported("it has annotations")
+    for join in query.alias_map.values():
+        field = getattr(join, "join_field", None)
+        for each in (field, getattr(field, "field", None)):
+            restriction = getattr(type(each), "get_extra_restriction", None)
+            if restriction not in _OWN_RESTRICTIONS:
+                raise Unsupported("a relation restricts its joins")
+
+
+_OWN_RESTRICTIONS = (None, ForeignObject.get_extra_restriction, ForeignObjectRel.get_extra_restriction)
+
+
+def _check_params(params: Sequence[Any], node: Node) -> None:
+    if any(type(param) not in (Const, Marker) for param in params):
+        raise Unsupported("a parameter has an origin that is not known")
+    found = {param.group.slot.index for param in params if type(param) is Marker}
+    if found != set(range(node.slots)):
+        raise Unsupported("a value was not found among the parameters")
+
+
+def _time_zone() -> tuple[bool, str]:
+    return settings.USE_TZ, timezone.get_current_timezone_name()
+
+
+_OTHER_TIME_ZONE = datetime.timezone(datetime.timedelta(hours=5, minutes=17), "turbo")
+_OTHER_LANGUAGE = "eo"
+
+
+def _dependence(
+    node: Node, terminal: str, alias: str, sql: str, params: Sequence[Any]
+) -> tuple[bool, str] | None:
+    """Compile again under another language and time zone; return the latter if it matters."""
+    expected = sql, [param.key() for param in params]
+    now = _time_zone()
+
+    def again() -> tuple[str, list[Any]]:
+        assert Recording.current is not None
+        with Recording(Recording.current.samples):
+            sql, params = _as_sql(capture(node.template, terminal, alias), node, terminal)
+        return sql, [param.key() if type(param) in (Const, Marker) else param for param in params]
+
+    with translation.override(_OTHER_LANGUAGE):
+        if again() != expected:
+            raise Unsupported("it depends on the language")
+    with timezone.override(_OTHER_TIME_ZONE):
+        return None if again() == expected else now
+
+
+def _write_binders(
+    plan: Plan, sql: str, params: Sequence[Any], groups: Sequence[Group], compiler: Any
+) -> None:
+    """Generate ``bind`` and ``bind_as_django``."""
+    namespace: dict[str, Any] = {}
+    first: list[str] = []
+    names: dict[int, str] = {}
+    dynamic: list[str] = []
+    everything: list[str] = []
+    for position, param in enumerate(params):
+        if type(param) is Const:
+            namespace[f"C{position}"] = param.value
+            everything.append(f"C{position}")
+            continue
+        number = groups.index(param.group)
+        value = f"v[{param.group.slot.index}]"
+        if number not in names:
+            binding = at_bind(param.group, compiler)
+            names[number] = value
+            if binding.prepare is not None:
+                namespace[f"P{number}"] = binding.prepare
+                names[number] = f"P{number}({value})"
+            if binding.many:
+                first.append(f" g{number} = {names[number]}")
+                names[number] = f"g{number}"
+        expression = names[number]
+        if param.group.expands:
+            expression = f"*{expression}"
+        elif param.group.parts > 1:
+            expression = f"{expression}[{param.part}]"
+        dynamic.append(expression)
+        everything.append(expression)
+    plan.text = text = SQLText(sql, params, TOKEN)
+    lengths = f"({''.join(f'len(g{number}), ' for number in text.lists)})" if text.lists else "None"
+    namespace["as_django"] = text.as_django
+    body = "".join(f"{line}\n" for line in first)
+    bind = f"def bind(v):\n{body} return {_tuple(dynamic)}, {lengths}\n"
+    bind_as_django = f"def bind(v):\n{body} return as_django({lengths}), {_tuple(everything)}\n"
+    plan.bind = make_function("bind", bind, dict(namespace))
+    plan.bind_as_django = make_function("bind", bind_as_django, dict(namespace))
+
+
+def _tuple(parts: Sequence[str]) -> str:
+    return f"({parts[0]},)" if len(parts) == 1 else f"({', '.join(parts)})"

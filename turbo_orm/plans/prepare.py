@@ -1,0 +1,280 @@
+"""From a user's value to the parameters of the SQL, as Django's lookups prepare it.
+
+Django prepares in two steps, and so do plans: `at_filter()` makes what happens when a lookup is
+built, with its errors at the moment Django raises them; `at_bind()` what happens when it is
+compiled. Both know a shorter way for exactly the fields and lookups of Django they name, by the
+identity of the functions; everything else goes through Django's own lookup.
+"""
+
+from __future__ import annotations
+
+import copy
+import uuid
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from django.core.exceptions import EmptyResultSet, FullResultSet
+from django.db.models import Model, fields, lookups
+from django.db.models.fields import related_lookups
+from django.db.models.fields.related import ForeignKey
+
+from turbo_orm.plans.template import Group
+from turbo_orm.plans.values import CONTAINERS, Bail, check_container
+
+__all__ = ["Binding", "at_bind", "at_filter"]
+
+Prepare = Callable[[Any], Any]
+
+_INTEGERS = {
+    fields.IntegerField,
+    fields.BigIntegerField,
+    fields.SmallIntegerField,
+    fields.PositiveIntegerField,
+    fields.PositiveSmallIntegerField,
+    fields.PositiveBigIntegerField,
+    fields.AutoField,
+    fields.BigAutoField,
+    fields.SmallAutoField,
+}
+_AUTO = {fields.AutoField, fields.BigAutoField, fields.SmallAutoField}
+_TEXTS = {fields.CharField, fields.TextField, fields.EmailField, fields.SlugField, fields.URLField}
+_DATES = {fields.DateField, fields.DateTimeField, fields.TimeField}
+
+#: Field and value classes for which `get_prep_value()` returns its argument.
+_UNCHANGED = {
+    *((each, int) for each in _INTEGERS),
+    *((each, str) for each in _TEXTS),
+    (fields.FloatField, float),
+    (fields.UUIDField, uuid.UUID),
+    (fields.BooleanField, bool),
+}
+
+
+def at_filter(lookup_class: Any, lhs: Any, value: Any) -> Prepare | None:
+    """Return what makes a value like *value* into ``Lookup.rhs``; None if that is the value.
+
+    The function raises `Bail` where a value would change the SQL, and what Django raises.
+    """
+    kind = type(value)
+    if kind in CONTAINERS:
+        return _container_at_filter(lookup_class, lhs, value)
+    output = getattr(lhs, "output_field", None)
+    base: Any = _without_foreign_keys(output)
+    get_prep_lookup = lookup_class.get_prep_lookup
+    if get_prep_lookup is lookups.IntegerFieldFloatRounding.get_prep_lookup and kind is not float:
+        get_prep_lookup = lookups.Lookup.get_prep_lookup
+    if get_prep_lookup in (lookups.Lookup.get_prep_lookup, lookups.Exact.get_prep_lookup):
+        if not lookup_class.prepare_rhs or (type(base), kind) in _UNCHANGED:
+            return None
+        if output is None:
+            return _through_lookup(lookup_class, lhs, frozenset())
+        get_prep_value = getattr(output, "get_prep_value", None)
+        return None if get_prep_value is None else _through_field(get_prep_value)
+    if (
+        get_prep_lookup is related_lookups.RelatedLookupMixin.get_prep_lookup
+        and (type(base), kind) in _UNCHANGED
+    ):
+        return None
+    return _through_lookup(lookup_class, lhs, frozenset())
+
+
+def _container_at_filter(lookup_class: Any, lhs: Any, sample: Any) -> Prepare:
+    models = frozenset(type(each) for each in sample if isinstance(each, Model))
+    thorough = _through_lookup(lookup_class, lhs, models)
+    if lookup_class.get_prep_lookup not in (
+        lookups.In.get_prep_lookup,
+        related_lookups.RelatedIn.get_prep_lookup,
+    ):
+        return thorough
+    base = type(_without_foreign_keys(getattr(lhs, "output_field", None)))
+
+    def prepare(values: Any) -> Any:
+        kinds = set(map(type, values))
+        if len(kinds) == 1 and (base, next(iter(kinds))) in _UNCHANGED:
+            return [*values]
+        return thorough(values)
+
+    return prepare
+
+
+def _through_field(get_prep_value: Prepare) -> Prepare:
+    def prepare(value: Any) -> Any:
+        prepared = get_prep_value(value)
+        if (
+            prepared is None
+            or prepared is True
+            or prepared is False
+            or hasattr(prepared, "resolve_expression")
+        ):
+            raise Bail
+        return prepared
+
+    return prepare
+
+
+def _through_lookup(lookup_class: Any, lhs: Any, models: frozenset[type]) -> Prepare:
+    def prepare(value: Any) -> Any:
+        if isinstance(value, CONTAINERS):
+            check_container(value)
+            # Query.check_related_objects() looks at the models of the items.
+            if {type(each) for each in value if isinstance(each, Model)} != models:
+                raise Bail
+        lookup = lookup_class(lhs, value)
+        prepared = lookup.rhs
+        if (
+            type(lookup) is not lookup_class
+            or prepared is None
+            or isinstance(prepared, bool)
+            or hasattr(prepared, "resolve_expression")
+            or (isinstance(prepared, list) and any(each is None for each in prepared))
+        ):
+            raise Bail
+        return prepared
+
+    return prepare
+
+
+class Binding(NamedTuple):
+    """How a group gets its parameters when the SQL is bound."""
+
+    #: None: the prepared value is the parameter.
+    prepare: Prepare | None
+    #: `prepare` returns a sequence of parameters instead of one.
+    many: bool = False
+
+
+def at_bind(group: Group, compiler: Any) -> Binding:
+    """Return what makes a prepared value into the parameters of *group*."""
+    lookup, connection = group.lookup, compiler.connection
+    lookup_class = type(lookup)
+    output = getattr(lookup.lhs, "output_field", None)
+    base: Any = _without_foreign_keys(output)
+    if group.expands:
+        return Binding(_expand(output, _to_database(base, connection), connection), many=True)
+    thorough = _recompile(group, compiler)
+    if group.parts > 1:
+        return Binding(thorough, many=True)
+    if not getattr(lookup_class, f"as_{connection.vendor}", None) and lookup_class.as_sql in _PLAIN_AS_SQL:
+        short = _short_binding(lookup, output, base, connection)
+        if short is not None:
+            return short
+    return Binding(lambda value: thorough(value)[0])
+
+
+_PLAIN_AS_SQL = (
+    lookups.BuiltinLookup.as_sql,
+    lookups.Exact.as_sql,
+    related_lookups.RelatedLookupMixin.as_sql,
+)
+#: Django 4.2.8 and later: raises for integers the column can't hold.
+_CHECKS_OVERFLOW = getattr(getattr(lookups, "IntegerFieldOverflow", None), "process_rhs", None)
+
+
+def _short_binding(lookup: Any, output: Any, base: Any, connection: Any) -> Binding | None:
+    lookup_class = type(lookup)
+    process_rhs = lookup_class.process_rhs
+    prepares_for_database = (
+        lookup_class.get_db_prep_lookup is lookups.FieldGetDbPrepValueMixin.get_db_prep_lookup
+    )
+    if prepares_for_database and process_rhs in (lookups.Lookup.process_rhs, _CHECKS_OVERFLOW):
+        convert = _to_database(base, connection)
+        if convert is _ASK_FIELD:
+            convert = _database_value_of(output, connection)
+        if process_rhs is lookups.Lookup.process_rhs:
+            return Binding(convert)
+        return Binding(_within(*connection.ops.integer_field_range(output.get_internal_type()), convert))
+    if lookup_class.get_db_prep_lookup is not lookups.Lookup.get_db_prep_lookup:
+        return None
+    if process_rhs is lookups.PatternLookup.process_rhs:
+        pattern, escape = lookup.param_pattern, connection.ops.prep_for_like_query
+        return Binding(lambda value: pattern % escape(value))
+    if process_rhs is lookups.IExact.process_rhs:
+        return Binding(connection.ops.prep_for_iexact_query)
+    return None
+
+
+def _within(low: int | None, high: int | None, convert: Prepare | None) -> Prepare | None:
+    if low is None or high is None:
+        return convert
+
+    def prepare(value: Any) -> Any:
+        if isinstance(value, int) and not low <= value <= high:
+            raise Bail
+        return value if convert is None else convert(value)
+
+    return prepare
+
+
+def _expand(output: Any, convert: Any, connection: Any) -> Prepare:
+    database_value = _database_value_of(output, connection)
+
+    def prepare(values: Any) -> Any:
+        try:
+            unique = dict.fromkeys(values)
+        except TypeError:
+            raise Bail from None
+        if not unique:
+            raise Bail
+        if convert is None and len({*map(type, unique)}) == 1:
+            return [*unique]
+        return [database_value(each) for each in unique]
+
+    return prepare
+
+
+def _recompile(group: Group, compiler: Any) -> Prepare:
+    plain_compiler_class = compiler.instrumented()
+    template, expected, skip = group.lookup, group.sql, group.lhs_params
+    total = skip + group.parts
+
+    def prepare(value: Any) -> Any:
+        lookup = copy.copy(template)
+        lookup.rhs = value
+        try:
+            sql, params = plain_compiler_class.compile(compiler, lookup)
+        except (EmptyResultSet, FullResultSet):
+            raise Bail from None
+        if sql != expected or len(params) != total:
+            raise Bail
+        return tuple(params[skip:])
+
+    return prepare
+
+
+def _database_value_of(output: Any, connection: Any) -> Prepare:
+    # As FieldGetDbPrepValueMixin.get_db_prep_lookup() looks for it.
+    field = getattr(output, "target_field", None)
+    get = getattr(field, "get_db_prep_value", None) or output.get_db_prep_value
+    return lambda value: get(value, connection, prepared=True)
+
+
+def _ASK_FIELD(value: Any) -> Any:  # noqa: N802 - a marker: only the field itself knows
+    raise AssertionError("a marker, not a function")
+
+
+def _to_database(base: Any, connection: Any) -> Prepare | None:
+    """Return what `get_db_prep_value(prepared=True)` of *base* does: None for nothing."""
+    kind = type(base)
+    if kind in _AUTO or kind in _TEXTS or kind in (fields.FloatField, fields.BooleanField):
+        return None
+    if kind in _INTEGERS:
+        types = getattr(connection.ops, "integerfield_type_map", None)
+        if types:
+            return types[base.get_internal_type()]  # type: ignore[no-any-return]
+    if kind in _DATES or (kind is fields.UUIDField and connection.features.has_native_uuid_field):
+        return None
+    return _ASK_FIELD
+
+
+def _without_foreign_keys(field: Any) -> Any:
+    """Return the field whose functions prepare the values of *field*."""
+    for _ in range(10):
+        kind = type(field)
+        if (
+            not isinstance(field, ForeignKey)
+            or kind.get_prep_value is not ForeignKey.get_prep_value
+            or kind.get_db_prep_value is not ForeignKey.get_db_prep_value
+        ):
+            break
+        field = field.target_field
+    return field

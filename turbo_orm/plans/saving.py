@@ -1,0 +1,174 @@
+"""The values of an instance's fields as the parameters of an INSERT, by generated code.
+
+What `Field.pre_save()` and `Field.get_db_prep_save()` make of a value is spelled out for exactly
+the fields of Django's that are named here, by the identity of their methods, and for values of
+exactly the expected type; every other value goes through the field's own methods.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from decimal import Decimal
+from typing import Any
+
+from django.db.models import Model, fields
+from django.db.models.fields.related import ForeignKey
+
+from turbo_orm.plans.instances import stores_directly
+from turbo_orm.plans.unsupported import Unsupported
+from turbo_orm.plans.values import Bail
+
+__all__ = ["FieldValues"]
+
+#: The methods that decide what becomes of a value on its way to the database.
+_METHODS = (
+    "get_db_prep_save",
+    "get_db_prep_value",
+    "get_prep_value",
+    "to_python",
+)
+
+#: They set the value they return, and need nothing but the object.
+_SETTING = (fields.DateField.pre_save, fields.DateTimeField.pre_save, fields.TimeField.pre_save)
+
+#: Where placeholders are written that depend on the column only.
+_PLACEHOLDERS = {
+    "django.db.models.fields",
+    "django.contrib.postgres.fields.array",
+    "django.contrib.postgres.fields.ranges",
+}
+
+_PLAIN_INTEGERS = (
+    fields.IntegerField,
+    fields.BigIntegerField,
+    fields.SmallIntegerField,
+    fields.PositiveIntegerField,
+    fields.PositiveBigIntegerField,
+    fields.PositiveSmallIntegerField,
+)
+
+#: Field classes, the type whose values they leave as they are, on what condition, and what the
+#: backend must leave as it is too.
+_UNCHANGED: tuple[tuple[tuple[Any, ...], type, str, str | None], ...] = (
+    ((fields.AutoField, fields.BigAutoField, fields.SmallAutoField), int, "", None),
+    ((fields.CharField, fields.TextField), str, "", None),
+    ((fields.BooleanField,), bool, "", None),
+    ((fields.FloatField,), float, "", None),
+    ((fields.DecimalField,), Decimal, " and {}.is_finite()", "decimal"),
+    ((fields.UUIDField,), uuid.UUID, "", "uuid"),
+    ((fields.DateTimeField,), dt.datetime, " and {}.utcoffset() is not None", "datetime"),
+    ((fields.DateField,), dt.date, "", "date"),
+    ((fields.TimeField,), dt.time, "", "time"),
+)
+
+_NOW = dt.datetime(2000, 1, 1, tzinfo=dt.timezone.utc)
+_SAMPLES = {Decimal: Decimal(1), dt.datetime: _NOW, dt.date: _NOW.date(), dt.time: _NOW.time()}
+
+
+class FieldValues:
+    """Source code that reads the *fields* of an instance and prepares them.
+
+    Raises `Unsupported` for a field whose `pre_save()` is the project's, or whose placeholder
+    depends on the value.
+    """
+
+    def __init__(self, model: type[Model], fields: Any, connection: Any) -> None:
+        #: Globals of the generated function.
+        self.namespace: dict[str, Any] = {}
+        #: Statements that set ``v0``, ``v1``... from ``o`` and its ``d``, its ``__dict__``.
+        self.reading: list[str] = []
+        #: An expression per field.
+        self.prepared: list[str] = []
+        for number, field in enumerate(fields):
+            self._add(model, number, field, connection)
+
+    def _add(self, model: type[Model], number: int, field: Any, connection: Any) -> None:
+        if not _has_one_placeholder(type(field)):
+            raise Unsupported(f"{field} has placeholders of its own")
+        pre_save = type(field).pre_save
+        if not stores_directly(model, field.attname):
+            raise Unsupported(f"{field} is set by a descriptor")
+        if pre_save is fields.Field.pre_save or (
+            pre_save in _SETTING and not (field.auto_now or field.auto_now_add)
+        ):
+            self.reading.append(f"v{number} = d[{field.attname!r}]")
+        elif pre_save in _SETTING:
+            self.namespace[f"pre_save{number}"] = field.pre_save
+            self.reading.append(f"v{number} = pre_save{number}(o, True)")
+        else:
+            raise Unsupported(f"{field} has its own pre_save()")
+        self.namespace[f"prepare{number}"] = _preparer(field, connection)
+        self.prepared.append(self._expression(number, field, connection))
+
+    def _expression(self, number: int, field: Any, connection: Any) -> str:
+        value, thorough = f"v{number}", f"prepare{number}(v{number})"
+        base = _without_foreign_keys(field)
+        integer_types = getattr(connection.ops, "integerfield_type_map", None) or {}
+        if _is_like(base, *_PLAIN_INTEGERS) and base.get_internal_type() in integer_types:
+            self.namespace[f"Integer{number}"] = integer_types[base.get_internal_type()]
+            quick = f"Integer{number}({value})"
+            return f"None if {value} is None else {quick} if {self._is(value, int)} else {thorough}"
+        for classes, kind, condition, adapted_as in _UNCHANGED:
+            if _is_like(base, *classes) and (adapted_as is None or _stays(connection, adapted_as, kind)):
+                quick = self._is(value, kind) + condition.format(value)
+                return f"{value} if {value} is None or {quick} else {thorough}"
+        return thorough
+
+    def _is(self, value: str, kind: type) -> str:
+        # Exactly: subclasses may convert themselves.
+        self.namespace[kind.__name__] = kind
+        return f"{value}.__class__ is {kind.__name__}"
+
+
+def _has_one_placeholder(field_class: Any) -> bool:
+    """Whether a field's placeholder is the same for every value that is no expression."""
+    return all(
+        method is None or (method.__module__ in _PLACEHOLDERS and "<locals>" not in method.__qualname__)
+        for method in (
+            getattr(field_class, name, None) for name in ("get_placeholder", "get_placeholder_sql")
+        )
+    )
+
+
+def _preparer(field: Any, connection: Any) -> Any:
+    prepare = field.get_db_prep_save
+
+    def prepared(value: Any) -> Any:
+        if hasattr(value, "resolve_expression"):
+            raise Bail
+        result = prepare(value, connection)
+        if hasattr(result, "as_sql"):
+            raise Bail
+        return result
+
+    return prepared
+
+
+def _without_foreign_keys(field: Any) -> Any:
+    """Return the field that prepares what *field* saves, but for empty strings."""
+    for _ in range(10):
+        if not isinstance(field, ForeignKey) or not _is_like(field, ForeignKey):
+            break
+        field = field.target_field
+    return field
+
+
+def _is_like(field: Any, *classes: Any) -> bool:
+    """Whether *field* treats values by the methods of one of *classes*."""
+    return any(
+        isinstance(field, kind)
+        and all(getattr(type(field), name) is getattr(kind, name) for name in _METHODS)
+        and vars(field).keys().isdisjoint(_METHODS)
+        for kind in classes
+    )
+
+
+def _stays(connection: Any, adapted_as: str, kind: type) -> bool:
+    """Whether the backend, one of Django's, leaves values of *kind* as they are."""
+    if adapted_as == "uuid":
+        return bool(connection.features.has_native_uuid_field)
+    adapt = getattr(connection.ops, f"adapt_{adapted_as}field_value", None)
+    module: str = getattr(adapt, "__module__", "")
+    sample = _SAMPLES[kind]
+    return adapt is not None and module.startswith("django.db.backends.") and adapt(sample) is sample

@@ -1,0 +1,381 @@
+"""The shapes of querysets as a trie: what was called, with which names and kinds of values.
+
+Each node holds a template, a queryset on which Django's own methods were called. A shape is only
+noted when it is first seen, and gets its template when it is seen again.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from functools import wraps
+from typing import Any, NamedTuple
+
+from django.core.signals import setting_changed
+from django.db.models import Model, Q, QuerySet
+from django.db.models.query_utils import RegisterLookupMixin
+
+from turbo_orm.plans.prepare import at_filter
+from turbo_orm.plans.template import Param, TemplateQuery
+from turbo_orm.plans.values import CONTAINERS, Bail, check_container, is_plannable, kind_of
+
+__all__ = ["LOCK", "Call", "Filter", "Node", "Slice", "Step", "clear", "epoch", "note_use", "q_shape", "root_of", "seen", "set_limit", "watch"]
+
+#: Held while templates are built and compiled, so that nothing is published half made.
+LOCK = threading.RLock()
+
+
+class Filter(NamedTuple):
+    """`filter()` or `exclude()`."""
+
+    negated: bool
+    sticky: bool
+    #: The shapes of the positional `Q` objects.
+    qs: tuple[Any, ...]
+    names: tuple[str, ...]
+    kinds: tuple[Any, ...]
+
+    def apply(self, queryset: Any, values: Iterator[Any]) -> Any:
+        args = [_make_q(shape, values) for shape in self.qs]
+        kwargs = {
+            name: next(values) if isinstance(kind, type) else kind
+            for name, kind in zip(self.names, self.kinds, strict=True)
+        }
+        if self.sticky:
+            # On a copy, for templates are shared; not through _chain(), which would use it up.
+            flagged = object.__new__(QuerySet)
+            flagged.__dict__.update(queryset.__dict__)
+            flagged._sticky_filter = True  # type: ignore[attr-defined]
+            queryset = flagged
+        method = QuerySet.exclude if self.negated else QuerySet.filter
+        return method(queryset, *args, **kwargs)
+
+    def value_kinds(self) -> Iterator[type]:
+        for shape in self.qs:
+            yield from _kinds_in_q(shape)
+        yield from (kind for kind in self.kinds if isinstance(kind, type))
+
+
+class Call(NamedTuple):
+    """A method whose arguments are all part of the shape."""
+
+    name: str
+    args: tuple[Any, ...]
+    kwargs: tuple[tuple[str, Any], ...] = ()
+
+    def apply(self, queryset: Any, values: Iterator[Any]) -> Any:
+        return getattr(QuerySet, self.name)(queryset, *self.args, **dict(self.kwargs))
+
+    def value_kinds(self) -> Iterator[type]:
+        return iter(())
+
+
+class Slice(NamedTuple):
+    """``[low:high]``: the limits themselves are no part of the shape."""
+
+    def apply(self, queryset: Any, values: Iterator[Any]) -> Any:
+        return queryset
+
+    def value_kinds(self) -> Iterator[type]:
+        return iter(())
+
+
+Step = Filter | Call | Slice
+
+
+def q_shape(q: Any, values: list[Any]) -> tuple[Any, ...]:
+    """Return the shape of the `Q` object *q*, adding its values to *values*.
+
+    Raises `Bail` for what can't be a parameter.
+    """
+    if type(q) is not Q or q.connector == Q.XOR:
+        raise Bail
+    children: list[Any] = []
+    for child in q.children:
+        if type(child) is tuple:
+            name, value = child
+            kind = kind_of(value)
+            if kind is not value:
+                values.append(value)
+            children.append((name, kind))
+        else:
+            children.append(q_shape(child, values))
+    return ("Q", q.connector, q.negated, tuple(children))
+
+
+def _make_q(shape: tuple[Any, ...], values: Iterator[Any]) -> Q:
+    _, connector, negated, children = shape
+    q = Q()
+    q.connector, q.negated = connector, negated
+    q.children = [
+        _make_q(child, values)
+        if len(child) == 4
+        else (child[0], next(values) if isinstance(child[1], type) else child[1])
+        for child in children
+    ]
+    return q
+
+
+def _kinds_in_q(shape: tuple[Any, ...]) -> Iterator[type]:
+    for child in shape[3]:
+        if len(child) == 4:
+            yield from _kinds_in_q(child)
+        elif isinstance(child[1], type):
+            yield child[1]
+
+
+class Node:
+    """One shape. Immutable once it is *built*, but for its children, plans and use."""
+
+    __slots__ = (
+        "built",
+        "children",
+        "fields",
+        "hopeless",
+        "iterable",
+        "model",
+        "ordered",
+        "parent",
+        "plans",
+        "prepare",
+        "refused",
+        "sliced",
+        "slots",
+        "step",
+        "sticky",
+        "template",
+        "used",
+    )
+
+    def __init__(self, parent: Node | None, step: Step | None, model: type[Model]) -> None:
+        self.parent = parent
+        self.step = step
+        self.model = model
+        self.children: dict[Any, Node] = {}
+        #: By terminal and alias; see ``plans.plan``.
+        self.plans: dict[Any, Any] = {}
+        self.built = False
+        #: No template can be made: Django's path, always.
+        self.hopeless = False
+        self.template: Any = None
+        #: How many values there are up to here.
+        self.slots = 0
+        #: From this step's values to what Django stores of them; None if that is the same.
+        self.prepare: Callable[[tuple[Any, ...]], tuple[Any, ...]] | None = None
+        self.sliced = isinstance(step, Slice)
+        self.sticky = False
+        self.ordered = False
+        self.fields: Any = None
+        self.iterable: Any = None
+        self.used = 0
+        #: Why there is no template.
+        self.refused: str | None = None
+
+    def __repr__(self) -> str:
+        steps = ", ".join(repr(node.step) for node in self.path())
+        return f"<Node {self.model.__name__} [{steps}]>"
+
+    def path(self) -> list[Node]:
+        """The nodes from the first step to this one."""
+        nodes, node = [], self
+        while node.parent is not None:
+            nodes.append(node)
+            node = node.parent
+        return nodes[::-1]
+
+    def build(self, values: Sequence[Any]) -> bool:
+        """Make the template by running Django's method with *values*; return whether it exists.
+
+        Raises `Bail` if these values can't be parameters, and what Django raises for them.
+        """
+        if not self.built and not self.hopeless:
+            with LOCK:
+                if not self.built and not self.hopeless:
+                    self._build(values)
+        return self.built
+
+    def _build(self, values: Sequence[Any]) -> None:
+        assert self.parent is not None and self.step is not None
+        foreign = [kind for kind in self.step.value_kinds() if not is_plannable(kind)]
+        if foreign:
+            self._give_up(f"a {foreign[0].__name__} is not plain data")
+            return
+        for value in values:
+            if type(value) in CONTAINERS:
+                check_container(value)
+        before = self.parent.slots
+        params = [Param(before + index, value) for index, value in enumerate(values)]
+        template = self.step.apply(self.parent.template, iter(params))
+        for param in params:
+            if param.bad or len(param.found) != 1:
+                self._give_up(param.bad or f"a value is used {len(param.found)} times")
+                return
+        prepares = [at_filter(*param.found[0], param.value) for param in params]
+        if any(prepares):
+            self.prepare = _each(prepares)
+        self.slots = before + len(params)
+        self._adopt(template)
+
+    def _adopt(self, template: Any) -> None:
+        self.template = template
+        self.fields = template._fields
+        self.iterable = template._iterable_class
+        self.ordered = template.ordered
+        self.sticky = template.query.filter_is_sticky
+        self.built = True  # last: other threads look at it without the lock
+
+    def _give_up(self, why: str) -> None:
+        self.refused = why
+        self.hopeless = True
+
+
+def _each(prepares: Sequence[Callable[[Any], Any] | None]) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]:
+    if len(prepares) == 1 and (only := prepares[0]) is not None:
+        return lambda values: (only(values[0]),)
+
+    def prepare(values: tuple[Any, ...]) -> tuple[Any, ...]:
+        return tuple(
+            [value if each is None else each(value) for each, value in zip(prepares, values, strict=True)]
+        )
+
+    return prepare
+
+
+class _Trie:
+    """All shapes, and how many there are."""
+
+    def __init__(self) -> None:
+        self.roots: dict[type[Model], Node] = {}
+        self.count = 0
+        #: Counts querysets, so that shapes know when they were last used.
+        self.clock = 0
+        #: Plans of an older epoch are not used: something they depend on has changed.
+        self.epoch = 0
+        self.limit = 2_000
+        #: Make a template when a shape is first seen; tests see most shapes once.
+        self.at_once = False
+
+
+_trie = _Trie()
+
+
+def root_of(model: type[Model]) -> Node:
+    """Return the node of ``QuerySet(model)``."""
+    _trie.clock += 1
+    root = _trie.roots.get(model)
+    return root if root is not None else _make_root(model)
+
+
+def _make_root(model: type[Model]) -> Node:
+    with LOCK:
+        root = _trie.roots.get(model)
+        if root is None:
+            root = Node(None, None, model)
+            root._adopt(QuerySet(model=model, query=TemplateQuery(model)))
+            _trie.roots[model] = root
+        return root
+
+
+def seen(parent: Node, key: Any, step: Step) -> Node:
+    """Return the child of *parent* at *key*, a new one if the shape was never seen."""
+    with LOCK:
+        child = parent.children.get(key)
+        if child is None:
+            if _trie.count >= _trie.limit:
+                _forget_oldest()
+            child = Node(parent, step, parent.model)
+            child.used = _trie.clock
+            parent.children[key] = child
+            _trie.count += 1
+        return child
+
+
+def note_use(node: Node) -> None:
+    node.used = _trie.clock
+
+
+def _forget_oldest() -> None:
+    """Drop the quarter of the shapes that were not used for longest.
+
+    A shape is used whenever one that extends it is, so whole branches go.
+    """
+    nodes = [node for root in _trie.roots.values() for node in _below(root)]
+    ages = sorted(node.used for node in nodes)
+    oldest_kept = ages[len(ages) // 4] + 1 if ages else 0
+    for root in _trie.roots.values():
+        _prune(root, oldest_kept)
+    _trie.count = sum(1 for root in _trie.roots.values() for _ in _below(root))
+
+
+def _below(node: Node) -> Iterator[Node]:
+    for child in list(node.children.values()):
+        yield child
+        yield from _below(child)
+
+
+def _prune(node: Node, oldest_kept: int) -> None:
+    for key, child in list(node.children.items()):
+        if child.used < oldest_kept:
+            del node.children[key]
+        else:
+            _prune(child, oldest_kept)
+
+
+def builds_at_once() -> bool:
+    """Whether shapes get their templates when they are first seen."""
+    return _trie.at_once
+
+
+def build_at_once() -> None:
+    """Make templates, and so plans, for shapes which are seen for the first time."""
+    _trie.at_once = True
+
+
+def epoch() -> int:
+    """Return a number that changes when plans made so far must not be used any more."""
+    return _trie.epoch
+
+
+def set_limit(nodes: int) -> None:
+    """Keep at most about *nodes* shapes."""
+    _trie.limit = nodes
+
+
+def clear() -> None:
+    """Forget every shape and its plans."""
+    with LOCK:
+        _trie.roots = {}
+        _trie.count = 0
+        _trie.epoch += 1
+
+
+_WATCHED = {"USE_TZ", "TIME_ZONE", "DATABASES", "DATABASE_ROUTERS", "INSTALLED_APPS", "TURBO_ORM"}
+
+
+def _on_setting_changed(*, setting: str, **_: Any) -> None:
+    if setting in _WATCHED:
+        clear()
+
+
+def watch() -> None:
+    """Forget the shapes when settings or registered lookups change what Django would make of them."""
+    setting_changed.connect(_on_setting_changed, dispatch_uid="turbo_orm.plans.shapes")
+    mixin = vars(RegisterLookupMixin)
+    clear_cached = mixin["_clear_cached_class_lookups"]
+    if hasattr(clear_cached.__func__, "_turbo"):
+        return
+    RegisterLookupMixin._clear_cached_class_lookups = classmethod(  # type: ignore[attr-defined]
+        _clearing(clear_cached.__func__)
+    )
+    for name in ("register_lookup", "_unregister_lookup"):
+        mixin[name].instance_method = _clearing(mixin[name].instance_method)
+
+
+def _clearing(original: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(original)
+    def clear_too(*args: Any, **kwargs: Any) -> Any:
+        clear()
+        return original(*args, **kwargs)
+
+    clear_too._turbo = True  # type: ignore[attr-defined]
+    return clear_too

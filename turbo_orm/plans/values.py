@@ -1,0 +1,78 @@
+"""Which values may stand in a plan's parameters, and what of them belongs to a query's shape."""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import enum
+import uuid
+from collections.abc import Collection
+from typing import Any
+
+from django.db.models import Model
+
+__all__ = ["CONTAINERS", "Bail", "check_container", "is_plannable", "kind_of"]
+
+
+class Bail(Exception):
+    """This one call can't use a plan; Django's own path serves it."""
+
+
+CONTAINERS = (list, tuple, set, frozenset)
+
+_SCALARS = frozenset(
+    {
+        int,
+        str,
+        float,
+        bytes,
+        decimal.Decimal,
+        uuid.UUID,
+        datetime.datetime,
+        datetime.date,
+        datetime.time,
+        datetime.timedelta,
+    }
+)
+
+_plannable: dict[type, bool] = {}
+_MEMORY = 5_000
+
+
+def kind_of(value: Any) -> Any:
+    """Return what of *value* is in the shape: ``None`` and booleans themselves, else the type.
+
+    ``None`` and booleans change the SQL (``IS NULL``); of anything else the type decides how
+    Django prepares it.
+    """
+    return value if value is None or value is True or value is False else type(value)
+
+
+def is_plannable(kind: type) -> bool:
+    """Whether values of exactly this type may be parameters: data, and not expressions."""
+    try:
+        return _plannable[kind]
+    except KeyError:
+        found = (
+            kind in _SCALARS
+            or kind in CONTAINERS
+            or kind is dict
+            or issubclass(kind, Model)
+            or (issubclass(kind, enum.Enum) and issubclass(kind, str | int))
+        )
+        if len(_plannable) < _MEMORY:
+            _plannable[kind] = found
+        return found
+
+
+def check_container(values: Collection[Any]) -> None:
+    """Raise `Bail` unless *values* are some scalars, or instances of one model.
+
+    Django drops ``None`` from the values of ``IN`` and an empty list makes the whole query
+    empty; neither is a matter of parameters.
+    """
+    kinds = set(map(type, values))
+    if not kinds or (
+        not kinds <= _SCALARS and not (len(kinds) == 1 and issubclass(next(iter(kinds)), Model))
+    ):
+        raise Bail

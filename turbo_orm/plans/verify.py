@@ -1,0 +1,77 @@
+"""Always-compare: each planned statement against what Django itself would execute."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from django.core.exceptions import EmptyResultSet
+from django.db.models import QuerySet
+
+from turbo_orm.bridge.handler import connections_replaced
+from turbo_orm.errors import PlanMismatchError
+from turbo_orm.plans.capture import capture
+from turbo_orm.plans.connections import Captured, compiling_connection
+from turbo_orm.plans.plan import Bound
+
+__all__ = ["Verified", "verify"]
+
+
+class Verified:
+    """How many planned statements were compared, and how many were not Django's."""
+
+    same = 0
+    different = 0
+
+
+def verify(bound: Bound, twin: QuerySet[Any, Any], limits: tuple[int, int | None] | None) -> None:
+    """Raise `PlanMismatchError` unless *bound* is what the terminal of *twin* would execute.
+
+    *twin* is the same queryset made by Django's own methods, without the *limits*.
+    """
+    plan = bound.plan
+    django: Any = twin
+    if limits is not None:
+        django.query.set_limits(*limits)
+    connection = compiling_connection(plan.alias, _capturing)
+    with connections_replaced({plan.alias: connection}):
+        try:
+            sql, params = capture(django, plan.terminal, plan.alias).as_sql()
+        except EmptyResultSet:
+            sql, params = "(no query at all)", ()
+    planned_sql, planned_params = bound.as_sql()
+    if planned_sql != sql or not _same(planned_params, tuple(params)):
+        Verified.different += 1
+        raise PlanMismatchError(
+            f"A plan for {plan.terminal}() of {django.model.__name__} differs from Django's own query. "
+            f"Please report it; until then set TURBO_ORM = {{'PLANS': False}}.\n"
+            f"  Django: {sql!r} {tuple(params)!r}\n  plan:   {planned_sql!r} {planned_params!r}"
+        )
+    Verified.same += 1
+
+
+@cache
+def _capturing(compiler_class: Any) -> Any:
+    def execute_sql(self: Any, *args: Any, **kwargs: Any) -> Any:
+        raise Captured(self)
+
+    return type(compiler_class.__name__, (compiler_class,), {"execute_sql": execute_sql})
+
+
+def _same(params: tuple[Any, ...], others: tuple[Any, ...]) -> bool:
+    return len(params) == len(others) and all(map(_same_param, params, others))
+
+
+def _same_param(param: Any, other: Any) -> bool:
+    if type(param) is not type(other):
+        return False
+    if isinstance(param, list | tuple):
+        return _same(tuple(param), tuple(other))
+    if param == other or (param != param and other != other):
+        return True
+    # psycopg's wrappers of JSON have no __eq__.
+    inner, others_inner = getattr(param, "obj", _NONE), getattr(other, "obj", _NONE)
+    return inner is not _NONE and inner == others_inner
+
+
+_NONE = object()
