@@ -28,6 +28,9 @@ COMMANDS = {
         ("demo",), "devtools.conformance", (), "run Django's own tests through turbo_orm, and compare"
     ),
     "types": Command(("types",), "devtools.types", (), "type checkers over the generated types, as a table"),
+    "pgbouncer": Command(
+        ("dev",), "devtools.pgbouncer", (), "fetch PgBouncer for the tests which need one, where apt is"
+    ),
     "lint": Command(("dev",), "devtools.lint", (), "ruff, mypy and pyright"),
 }
 

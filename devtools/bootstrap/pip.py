@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import glob
 import os
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from devtools.bootstrap import index
+from devtools.bootstrap import debian, index
 from devtools.bootstrap.pythons import Python
 
 __all__ = ["Pip", "debian_pip", "installed_pips"]
@@ -91,55 +90,27 @@ def installed_pips(pythons: list[Python]) -> Iterator[Pip]:
 
 @contextlib.contextmanager
 def debian_pip(python: Python) -> Iterator[Pip | None]:
-    """Fetch pip as a Debian package, without installing it and without being root.
-
-    apt gets folders of its own, and uses the package sources and keys of the system.
-    """
-    if not all(shutil.which(tool) for tool in ("apt-get", "dpkg-deb")):
+    """Fetch pip as a Debian package, without installing it and without being root."""
+    if not debian.has_apt():
         yield None
         return
     with tempfile.TemporaryDirectory(prefix="turbo-apt-") as folder:
-        yield _fetch_debian_pip(python, Path(folder))
-
-
-def _fetch_debian_pip(python: Python, folder: Path) -> Pip | None:
-    for name in ("state/lists/partial", "cache/archives/partial", "packages", "unpacked"):
-        (folder / name).mkdir(parents=True)
-    (folder / "state/status").touch()
-    options = {
-        "Dir::State": str(folder / "state"),
-        "Dir::State::lists": str(folder / "state/lists"),
-        "Dir::State::status": str(folder / "state/status"),
-        "Dir::Cache": str(folder / "cache"),
-        "Debug::NoLocking": "1",
-        "APT::Sandbox::User": "",  # as root, apt would drop to a user who may not enter our folder
-        "Acquire::Languages": "none",
-        "Acquire::Retries": "2",
-    }
-    apt = ["apt-get", "--quiet"]
-    for name, value in options.items():
-        apt += ["-o", f"{name}={value}"]
-    if _output([*apt, "update"]) is None:
-        return None
-    if _output([*apt, "download", *_DEBIAN_PACKAGES], folder / "packages") is None:
-        return None
-    for package in sorted((folder / "packages").glob("*.deb")):
-        _output(["dpkg-deb", "-x", str(package), str(folder / "unpacked")])
-    wheels = sorted(glob.glob(str(folder / "unpacked") + _DEBIAN_WHEELS), reverse=True)
-    return Pip(python.path, wheels[0], _bundle(folder)) if wheels else None
+        debian.unpack(_DEBIAN_PACKAGES, Path(folder))
+        wheels = sorted(glob.glob(folder + _DEBIAN_WHEELS), reverse=True)
+        yield Pip(python.path, wheels[0], _bundle(Path(folder))) if wheels else None
 
 
 def _bundle(folder: Path) -> str | None:
     """Write the certificates of Debian's package as one file, for a system which has none."""
     if index.certificates():
         return None
-    parts = sorted((folder / "unpacked/usr/share/ca-certificates").glob("**/*.crt"))
+    parts = sorted((folder / "usr/share/ca-certificates").glob("**/*.crt"))
     bundle = folder / "certificates.pem"
     bundle.write_text("\n".join(part.read_text() for part in parts))
     return str(bundle) if parts else None
 
 
-def _output(command: list[str], folder: Path | None = None) -> str | None:
+def _output(command: list[str]) -> str | None:
     """Run a command; its standard output, or None if it failed."""
     try:
         result = subprocess.run(
@@ -147,7 +118,6 @@ def _output(command: list[str], folder: Path | None = None) -> str | None:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             stdin=subprocess.DEVNULL,
-            cwd=None if folder is None else str(folder),
             timeout=300,
             check=False,
         )

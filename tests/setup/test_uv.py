@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from devtools.bootstrap import index, pip, uv
+from devtools.bootstrap.debian import unpack
 from devtools.bootstrap.pip import Pip, debian_pip
 from devtools.bootstrap.pythons import Python
 from devtools.bootstrap.uv import get_uv, uv_environment
@@ -281,3 +282,25 @@ done
     def test_a_system_without_apt_has_none(self, no_uv: pytest.MonkeyPatch) -> None:
         with debian_pip(PYTHON) as found:
             assert found is None
+
+    def test_a_program_and_the_libraries_it_lacks(self, program: Program, folder: Path) -> None:
+        program(
+            "bin/apt-get",
+            """
+for word in "$@"; do
+  case $word in
+    Dir::Cache=*) cache=${word#*=};;
+    Dir::State::status=/var/lib/dpkg/status) installed=yes;;
+    install) test "$installed" && touch "$cache/archives/one.deb" "$cache/archives/two.deb";;
+  esac
+done
+""",
+        )
+        program("bin/dpkg-deb", 'touch "$3/$(basename "$2")"')
+        assert unpack(["one"], folder, with_missing_libraries=True)
+        assert sorted(path.name for path in folder.iterdir()) == ["one.deb", "two.deb"]
+
+    def test_packages_that_can_not_be_unpacked(self, program: Program, folder: Path) -> None:
+        program("bin/apt-get", self.APT)
+        program("bin/dpkg-deb", "exit 2")
+        assert not unpack(["one"], folder)

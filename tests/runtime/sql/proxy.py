@@ -32,17 +32,25 @@ async def pooler(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
             writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with reached_by(monkeypatch, server.sockets[0].getsockname()[1]):
+        yield
+    server.close()
+    await asyncio.gather(*serving, return_exceptions=True)
+
+
+@asynccontextmanager
+async def reached_by(monkeypatch: pytest.MonkeyPatch, port: int) -> AsyncIterator[None]:
+    """Have the default database reached by another *port* of this machine, with a pool of its own."""
+    settings = connections.settings["default"]
     await close_pools()
     with monkeypatch.context() as patch:
         patch.setitem(settings, "HOST", "127.0.0.1")
-        patch.setitem(settings, "PORT", str(server.sockets[0].getsockname()[1]))
+        patch.setitem(settings, "PORT", str(port))
         patch.setitem(
             settings, "OPTIONS", {**settings["OPTIONS"], "sslmode": "disable", "gssencmode": "disable"}
         )
         yield
         await close_pools()
-    server.close()
-    await asyncio.gather(*serving, return_exceptions=True)
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
