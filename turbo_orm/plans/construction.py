@@ -65,8 +65,9 @@ def _constructor(model: type[Model], names: tuple[str, ...]) -> Construct | None
         check_construction(model)
     except Unsupported:
         return None
-    reverse: Any = model._meta
-    if not reverse._reverse_one_to_one_field_names.isdisjoint(names):
+    # Django 5.0 and later: create() refuses the names of reverse relations.
+    refused: frozenset[str] = getattr(model._meta, "_reverse_one_to_one_field_names", frozenset())
+    if not refused.isdisjoint(names):
         return None
     try:
         return _generated(model, names)

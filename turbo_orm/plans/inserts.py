@@ -32,6 +32,7 @@ from turbo_orm.plans.functions import make_function
 from turbo_orm.plans.instances import is_djangos, is_free
 from turbo_orm.plans.saving import FieldValues
 from turbo_orm.plans.unsupported import Unsupported
+from turbo_orm.plans.values import Bail
 
 DatabaseDefault: Any
 try:
@@ -159,8 +160,7 @@ class _Inserts:
             return None
         shape: Any = (alias, connection, key is None)
         if self._db_defaults:
-            given = tuple(isinstance(attributes.get(name), DatabaseDefault) for name in self._db_defaults)
-            shape = (*shape, *given)
+            shape = (*shape, *(_is_left_to_database(attributes.get(name)) for name in self._db_defaults))
         try:
             return self._plans[shape]
         except KeyError:
@@ -169,10 +169,16 @@ class _Inserts:
             plan = _compile(self._model, obj, alias, connection)
         except Unsupported:
             plan = None
+        except Bail:  # the next object may do
+            return None
         if len(self._plans) >= _MAX_PLANS:
             self._plans.clear()
         self._plans[shape] = plan
         return plan
+
+
+def _is_left_to_database(value: Any) -> bool:
+    return DatabaseDefault is not None and isinstance(value, DatabaseDefault)
 
 
 def _has_db_default(field: Any) -> bool:
@@ -197,19 +203,22 @@ def _compile(model: type[Model], obj: Any, alias: str, connection: Any) -> Inser
     queryset: Any = QuerySet
     if type(manager.get_queryset())._insert is not queryset._insert or not _is_proxy(type(manager)._insert):
         raise Unsupported(f"{type(manager).__qualname__} inserts by itself")
+    given = [(field, vars(sample)[field.attname]) for field in fields]
+    fields = [field for field, value in given if not _is_left_to_database(value)]
+    if any(hasattr(vars(sample)[field.attname], "resolve_expression") for field in fields):
+        raise Bail
     query = sql.InsertQuery(concrete)
-    query.insert_values(fields, [sample], raw=False)
+    query.insert_values([field for field, _ in given], [sample], raw=False)
     compiler: Any = query.get_compiler(connection=connection)
     compiler.returning_fields = returning
     ((text, params),) = compiler.as_sql()
-    if DatabaseDefault is not None:
-        fields = [field for field in fields if not isinstance(vars(sample)[field.attname], DatabaseDefault)]
-    if len(params) != len(fields):
+    prepare = _params(model, fields, connection)
+    if [*map(type, prepare(sample))] != [*map(type, params)]:
         raise Unsupported(f"{model.__qualname__} has a field that is more than one parameter")
     return InsertPlan(
         model,
         statement(text, len(params)),
-        _params(model, fields, connection),
+        prepare,
         _assign(model, returning, compiler) if returning else None,
     )
 

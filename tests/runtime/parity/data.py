@@ -83,8 +83,9 @@ def fill() -> None:
 class Snapshot:
     """A copy of the tables, kept in the database, that can be put back in one round trip."""
 
-    def __init__(self, conn: psycopg.Connection[Any]) -> None:
+    def __init__(self, conn: psycopg.Connection[Any], schema: str = "parity") -> None:
         self._conn = conn
+        self._schema = schema
         models = [m for m in apps.get_models(include_auto_created=True) if m._meta.app_label == "library"]
         self._tables = sorted(
             {m._meta.db_table for m in (*models, Group) if not m._meta.proxy}
@@ -97,9 +98,9 @@ class Snapshot:
                 " AND (relname LIKE 'library%' OR relname LIKE 'auth%') ORDER BY relname"
             )
         ]
-        conn.execute("CREATE SCHEMA parity")
+        conn.execute(f"CREATE SCHEMA {schema}")
         for table in self._tables:
-            conn.execute(f'CREATE TABLE parity."{table}" AS TABLE "{table}"')
+            conn.execute(f'CREATE TABLE {schema}."{table}" AS TABLE "{table}"')
         values = conn.execute(self._values_sql).fetchone()
         assert values is not None
         restart = [
@@ -107,7 +108,7 @@ class Snapshot:
             for name, (value, called) in zip(self._sequences, values[0], strict=True)
         ]
         delete = [f'DELETE FROM "{table}"' for table in self._tables]
-        insert = [f'INSERT INTO "{table}" TABLE parity."{table}"' for table in self._tables]
+        insert = [f'INSERT INTO "{table}" TABLE {schema}."{table}"' for table in self._tables]
         names = ", ".join(f'"{table}"' for table in self._tables)
         self._restore_sql = (
             _transaction(delete),
@@ -151,7 +152,7 @@ class Snapshot:
         return int(found[0])
 
     def drop(self) -> None:
-        self._conn.execute("DROP SCHEMA parity CASCADE")
+        self._conn.execute(f"DROP SCHEMA {self._schema} CASCADE")
 
 
 def _transaction(statements: list[str]) -> str:

@@ -46,7 +46,6 @@ from tests.project.library.models import (
     Restaurant,
     Writer,
 )
-from tests.runtime.parity.conftest import _empty_afterwards, empty_tables, snapshot  # noqa: F401
 from tests.runtime.plans.same import seen
 from turbo_orm.plans.loaders import Loader, assign_known_related, row_loader
 from turbo_orm.plans.unsupported import Unsupported
@@ -74,7 +73,7 @@ def load(queryset: QuerySet[Any, Any], **how: Any) -> list[Any]:
     loaded = loader(rows, "default", **how)
     if queryset._known_related_objects:
         assert loader.takes(queryset._known_related_objects)
-        assign_known_related(loaded, queryset._known_related_objects, queryset.model)
+        assign_known_related(loaded, queryset._known_related_objects)
     return loaded
 
 
@@ -243,7 +242,7 @@ def test_known_objects_and_deferred_keys() -> None:
     known = queryset._known_related_objects
     if loader.takes(known):
         loaded = loader(rows, "default")
-        assign_known_related(loaded, known, Book)
+        assign_known_related(loaded, known)
         assert seen(loaded) == seen(djangos(author.books.only("title")))
     else:
         # Django queries for each of them.

@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+from django.db import connections
+from django.utils import timezone
+
+from tests.runtime.conftest import _emptying
+
+if TYPE_CHECKING:
+    from tests.runtime.parity.data import Snapshot
+
+# pytest may load this file before the root one has set Django up: models are imported later.
+
+
+@pytest.fixture(scope="module")
+def snapshot(janitors: list[psycopg.Connection[Any]]) -> Iterator[Snapshot]:
+    """The rows of the parity tests' `fill()`; a test that writes restores them."""
+    from tests.runtime.parity.data import Snapshot, fill
+
+    janitors[0].execute(_emptying())
+    fill()
+    connections.close_all()
+    snapshot = Snapshot(janitors[0], "plans")
+    yield snapshot
+    snapshot.drop()
+    janitors[0].execute(_emptying())
+
+
+@pytest.fixture(scope="session")
+def empty_tables() -> Callable[[], None]:
+    """Leave the rows where they are between two tests: most of them only read."""
+    return lambda: None
+
+
+@pytest.fixture
+def frozen_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    from tests.runtime.parity.data import NOW
+
+    monkeypatch.setattr(timezone, "now", lambda: NOW)
