@@ -60,7 +60,9 @@ def get_config() -> Config:
     values = {key.lower(): value for key, value in given.items() if key in runtime}
     for name in ("plans", "verify_plans", "wire"):
         if not isinstance(values.get(name, True), bool):
-            raise ImproperlyConfigured(f'TURBO_ORM["{name.upper()}"] must be True or False, not {values[name]!r}.')
+            raise ImproperlyConfigured(
+                f'TURBO_ORM["{name.upper()}"] must be True or False, not {values[name]!r}.'
+            )
     if not isinstance(values.get("max_shapes", 1), int) or values.get("max_shapes", 1) < 1:
         raise ImproperlyConfigured(
             f'TURBO_ORM["MAX_SHAPES"] must be a positive number, not {values["max_shapes"]!r}.'

@@ -16,16 +16,26 @@ from django.db import connections
 from django.db.models import QuerySet
 from django.db.models.query import RawQuerySet
 
+from turbo_orm import answers
 from turbo_orm.bridge.databases import pool_of
 from turbo_orm.bridge.held import Held
 from turbo_orm.bridge.run import run_sync
 from turbo_orm.bridge.wrapper import BridgedWrapper
 from turbo_orm.db.pools import Pool, close_pools
-from turbo_orm.plans import answers, running
+from turbo_orm.plans import running
 from turbo_orm.plans.mode import PlannedQuerySet
 from turbo_orm.prefetching import aprefetch_related_objects, fetch_with_prefetches
 
-__all__ = ["aprefetch_related_objects", "call", "close_pools", "fetch", "open_pools", "run_sync", "stream", "terminal"]
+__all__ = [
+    "aprefetch_related_objects",
+    "call",
+    "close_pools",
+    "fetch",
+    "open_pools",
+    "run_sync",
+    "stream",
+    "terminal",
+]
 
 T = TypeVar("T")
 

@@ -19,7 +19,7 @@ from turbo_orm.plans.mode import PlannedQuerySet
 from turbo_orm.raw import AsyncRawQuerySet
 from turbo_orm.row_classes import values_as
 
-__all__ = ["AsyncQuerySet", "async_verb"]
+__all__ = ["AsyncQuerySet", "async_verb", "terminal_verb"]
 
 
 def async_verb(name: str, like: Callable[..., Any]) -> Callable[..., Any]:
@@ -32,6 +32,16 @@ def async_verb(name: str, like: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(like)
     async def verb(self: Any, *args: Any, **kwargs: Any) -> Any:
         return await execution.call(self, name, *args, **kwargs)
+
+    return verb
+
+
+def terminal_verb(name: str, like: Callable[..., Any]) -> Callable[..., Any]:
+    """Return an async method that runs the terminal *name*, on its plan where there is one."""
+
+    @wraps(like)
+    async def verb(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return await execution.terminal(self, name, args, kwargs)
 
     return verb
 
@@ -49,6 +59,11 @@ class AsyncQuerySet(PlannedQuerySet):
     aaggregate = async_verb("aggregate", QuerySet.aaggregate)
     abulk_create = async_verb("bulk_create", QuerySet.abulk_create)
     abulk_update = async_verb("bulk_update", QuerySet.abulk_update)
+    acount = terminal_verb("count", QuerySet.acount)
+    aexists = terminal_verb("exists", QuerySet.aexists)
+    afirst = terminal_verb("first", QuerySet.afirst)
+    aget = terminal_verb("get", QuerySet.aget)
+    alast = terminal_verb("last", QuerySet.alast)
     acontains = async_verb("contains", QuerySet.acontains)
     acreate = async_verb("create", QuerySet.acreate)
     adelete = async_verb("delete", QuerySet.adelete)
@@ -59,26 +74,6 @@ class AsyncQuerySet(PlannedQuerySet):
     alatest = async_verb("latest", QuerySet.alatest)
     aupdate = async_verb("update", QuerySet.aupdate)
     aupdate_or_create = async_verb("update_or_create", QuerySet.aupdate_or_create)
-
-    @wraps(QuerySet.acount)
-    async def acount(self) -> Any:
-        return await execution.terminal(self, "count")
-
-    @wraps(QuerySet.aexists)
-    async def aexists(self) -> Any:
-        return await execution.terminal(self, "exists")
-
-    @wraps(QuerySet.afirst)
-    async def afirst(self) -> Any:
-        return await execution.terminal(self, "first")
-
-    @wraps(QuerySet.aget)
-    async def aget(self, *args: Any, **kwargs: Any) -> Any:
-        return await execution.terminal(self, "get", args, kwargs)
-
-    @wraps(QuerySet.alast)
-    async def alast(self) -> Any:
-        return await execution.terminal(self, "last")
 
     async def alist(self) -> list[Any]:
         """Return all rows as a list: ``await qs.alist()`` is ``list(qs)``."""

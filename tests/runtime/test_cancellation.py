@@ -123,7 +123,7 @@ async def test_at_release(monkeypatch: pytest.MonkeyPatch, fail: bool):
         await putconn(self, conn)
 
     monkeypatch.setattr(Pool, "putconn", slow_putconn)
-    work = run_sync(query, "SELECT 1/0") if fail else Author.objects.acount()
+    work = run_sync(query, "SELECT 1/0" if fail else "SELECT 1")
     task = asyncio.create_task(work)
     await returning.wait()
     await cancelled(task)
@@ -142,7 +142,7 @@ async def test_twice_at_release(monkeypatch: pytest.MonkeyPatch):
         await putconn(self, conn)
 
     monkeypatch.setattr(Pool, "putconn", slow_putconn)
-    task = asyncio.create_task(Author.objects.acount())
+    task = asyncio.create_task(run_sync(query, "SELECT 1"))
     await returning.wait()
     task.cancel()
     await asyncio.sleep(0.01)

@@ -246,7 +246,11 @@ async def test_every_query_goes_through_execution(verb: str, monkeypatch: pytest
     async def call(owner: Any, name: str, /, *args: Any, **kwargs: Any) -> None:
         called.append(name)
 
+    async def terminal(owner: Any, name: str, *args: Any) -> None:
+        called.append(name)
+
     monkeypatch.setattr(execution, "call", call)
+    monkeypatch.setattr(execution, "terminal", terminal)
     await getattr(Author.objects, verb)()
     assert called == [verb[1:]]
 

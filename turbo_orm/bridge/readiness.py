@@ -32,7 +32,7 @@ def server_version(alias: str) -> int | None:
 
 def is_ready(conn: Any) -> bool:
     """Whether Django's `connect()` has run on *conn* and would do nothing new."""
-    return conn.__dict__.get("_turbo_ready") == _Epoch.current
+    return bool(conn.__dict__.get("_turbo_ready") == _Epoch.current)
 
 
 _WATCHED = {"USE_TZ", "TIME_ZONE", "DATABASES"}

@@ -17,7 +17,16 @@ from psycopg_pool._acompat import AEvent
 
 from turbo_orm.db.connections import TurboConnection, close_now
 
-__all__ = ["Pool", "PoolKey", "PoolSpec", "close_pools", "find_pool", "forget_pool", "free_places", "known_pool"]
+__all__ = [
+    "Pool",
+    "PoolKey",
+    "PoolSpec",
+    "close_pools",
+    "find_pool",
+    "forget_pool",
+    "free_places",
+    "known_pool",
+]
 
 Configure = Callable[[AsyncConnection[Any]], Awaitable[None]]
 

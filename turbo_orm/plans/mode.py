@@ -11,11 +11,22 @@ from typing_extensions import Self
 
 from turbo_orm.conf import get_config
 from turbo_orm.plans.plan import Bound, plan_for
-from turbo_orm.plans.shapes import Call, Filter, Node, Slice, Step, builds_at_once, note_use, q_shape, root_of, seen
+from turbo_orm.plans.shapes import (
+    Call,
+    Filter,
+    Node,
+    Slice,
+    Step,
+    builds_at_once,
+    note_use,
+    q_shape,
+    root_of,
+    seen,
+)
 from turbo_orm.plans.values import Bail
 from turbo_orm.plans.verify import verify
 
-__all__ = ["PlannedQuerySet"]
+__all__ = ["Planned", "PlannedQuerySet"]
 
 T = TypeVar("T")
 
@@ -68,6 +79,14 @@ class PlannedQuerySet(QuerySet[Any, Any]):
     plan of a terminal. Whatever else is done to it makes the `Query` first, by calling Django's
     own methods again, and is Django's.
     """
+
+    # Django's, private; not in every version.
+    _cloning_enabled: bool
+    _deferred_filter: Any
+    _fetch_mode: Any
+    _fields: Any
+    _prefetch_related_lookups: tuple[Any, ...]
+    _sticky_filter: bool
 
     #: In plan mode, and never together with a query.
     _planned: Planned | None = None
@@ -169,11 +188,11 @@ class PlannedQuerySet(QuerySet[Any, Any]):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         self._materialise()
-        return super().__deepcopy__(memo)  # type: ignore[misc, no-any-return]
+        return super().__deepcopy__(memo)
 
     def __getstate__(self) -> dict[str, Any]:
         self._materialise()
-        state: dict[str, Any] = super().__getstate__()  # type: ignore[misc]
+        state: dict[str, Any] = super().__getstate__()
         return {name: value for name, value in state.items() if name not in {"_planned", "_trace"}}
 
     # Cloning, as Django does it.
@@ -363,6 +382,8 @@ class PlannedQuerySet(QuerySet[Any, Any]):
         return self._take("defer", fields, QuerySet.defer)
 
     def select_related(self, *fields: Any) -> Any:
+        if not fields:  # Django warns of it, each time
+            return super().select_related()
         return self._take("select_related", fields, QuerySet.select_related)
 
     def values(self, *fields: Any, **expressions: Any) -> Any:
@@ -371,6 +392,8 @@ class PlannedQuerySet(QuerySet[Any, Any]):
         return self._take("values", fields, QuerySet.values)
 
     def values_list(self, *fields: Any, flat: bool = False, named: bool = False) -> Any:
+        if flat and not fields:  # Django warns of it, each time
+            return super().values_list(flat=flat, named=named)
         return self._take("values_list", fields, QuerySet.values_list, flat=flat, named=named)
 
     def prefetch_related(self, *lookups: Any) -> Any:
@@ -436,10 +459,13 @@ def _filter_step(
 ) -> tuple[Any, Callable[[], Step], tuple[Any, ...]]:
     """Return the key, the step and the values of a filter. Raises `Bail` for other arguments than Q."""
     kinds = [
-        value if value is None or value is True or value is False else type(value) for value in kwargs.values()
+        value if value is None or value is True or value is False else type(value)
+        for value in kwargs.values()
     ]
     names = tuple(kwargs)
-    values = tuple([value for value in kwargs.values() if value is not None and value is not True and value is not False])
+    values = tuple(
+        [value for value in kwargs.values() if value is not None and value is not True and value is not False]
+    )
     shapes: tuple[Any, ...] = ()
     if args:
         in_qs: list[Any] = []

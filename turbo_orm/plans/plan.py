@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -141,27 +141,27 @@ def plan_for(node: Node, terminal: str, alias: str, values: tuple[Any, ...]) -> 
     return found if type(found) is Plan else None
 
 
-class Refused(NamedTuple):
+class _Refused(NamedTuple):
     """Kept in the place of a plan that can't be."""
 
     why: str
 
 
-class NotYet(Exception):
+class _NotYet(Exception):
     """There is no plan now, for a reason that passes."""
 
 
-def _make(node: Node, key: tuple[Any, ...], values: tuple[Any, ...]) -> Plan | Refused | None:
-    made: Plan | Refused
+def _make(node: Node, key: tuple[Any, ...], values: tuple[Any, ...]) -> Plan | _Refused | None:
+    made: Plan | _Refused
     try:
         with LOCK:
             made = _compile(node, key[0], key[1], values)
-    except NotYet:
+    except _NotYet:
         return None
     except Unsupported as exc:
-        made = Refused(str(exc))
+        made = _Refused(str(exc))
     except Exception as exc:  # Django fails too: let it, in its own words, each time
-        made = Refused(f"Django raises {exc!r}")
+        made = _Refused(f"Django raises {exc!r}")
     node.plans[key] = made
     return made
 
@@ -171,7 +171,7 @@ def _compile(node: Node, terminal: str, alias: str, values: tuple[Any, ...]) -> 
         raise Unsupported(f"{terminal}() of a slice")
     connection: Any = compiling_connection(alias, instrument)
     if connection is None:
-        raise NotYet
+        raise _NotYet
     plan = Plan(terminal, alias, node)
     with connections_replaced({alias: connection}), Recording(values) as recording:
         compiler = capture(node.template, terminal, alias)
@@ -226,7 +226,7 @@ def _time_zone() -> tuple[bool, str]:
     return settings.USE_TZ, timezone.get_current_timezone_name()
 
 
-_OTHER_TIME_ZONE = datetime.timezone(datetime.timedelta(hours=5, minutes=17), "turbo")
+_OTHER_TIME_ZONE = dt.timezone(dt.timedelta(hours=5, minutes=17), "turbo")
 _OTHER_LANGUAGE = "eo"
 
 

@@ -182,7 +182,8 @@ def _short_binding(lookup: Any, output: Any, base: Any, connection: Any) -> Bind
             convert = _database_value_of(output, connection)
         if process_rhs is lookups.Lookup.process_rhs:
             return Binding(convert)
-        return Binding(_within(*connection.ops.integer_field_range(output.get_internal_type()), convert))
+        low, high = connection.ops.integer_field_range(output.get_internal_type())
+        return Binding(_within(low, high, convert))
     if lookup_class.get_db_prep_lookup is not lookups.Lookup.get_db_prep_lookup:
         return None
     if process_rhs is lookups.PatternLookup.process_rhs:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -24,7 +23,6 @@ from turbo_orm.bridge.scopes import Scope, active_scope, open_scope
 from turbo_orm.bridge.wrapper import BridgedWrapper
 from turbo_orm.conf import get_config
 from turbo_orm.db.leases import abandon, give_back, lease, put_idle, take_idle
-from turbo_orm.db.pools import Pool
 from turbo_orm.db.statements import Statement
 from turbo_orm.db.wire import Result, wire_of
 from turbo_orm.plans.plan import Bound
@@ -32,7 +30,7 @@ from turbo_orm.plans.plan import Bound
 __all__ = ["run"]
 
 #: Turns psycopg's exceptions into Django's.
-_django_errors = DatabaseErrorWrapper(SimpleNamespace(Database=psycopg, errors_occurred=False))  # type: ignore[arg-type]
+_django_errors = DatabaseErrorWrapper(SimpleNamespace(Database=psycopg, errors_occurred=False))
 
 
 async def run(bound: Bound) -> Result:
@@ -171,5 +169,3 @@ def _wrapper_in(scope: Scope, alias: str) -> BridgedWrapper | None:
     ):
         return None
     return wrapper
-
-

@@ -19,7 +19,22 @@ from turbo_orm.plans.prepare import at_filter
 from turbo_orm.plans.template import Param, TemplateQuery
 from turbo_orm.plans.values import CONTAINERS, Bail, check_container, is_plannable, kind_of
 
-__all__ = ["LOCK", "Call", "Filter", "Node", "Slice", "Step", "clear", "epoch", "note_use", "q_shape", "root_of", "seen", "set_limit", "watch"]
+__all__ = [
+    "LOCK",
+    "Call",
+    "Filter",
+    "Node",
+    "Slice",
+    "Step",
+    "clear",
+    "epoch",
+    "note_use",
+    "q_shape",
+    "root_of",
+    "seen",
+    "set_limit",
+    "watch",
+]
 
 #: Held while templates are built and compiled, so that nothing is published half made.
 LOCK = threading.RLock()
@@ -195,7 +210,8 @@ class Node:
         return self.built
 
     def _build(self, values: Sequence[Any]) -> None:
-        assert self.parent is not None and self.step is not None
+        assert self.parent is not None
+        assert self.step is not None
         foreign = [kind for kind in self.step.value_kinds() if not is_plannable(kind)]
         if foreign:
             self._give_up(f"a {foreign[0].__name__} is not plain data")

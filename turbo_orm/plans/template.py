@@ -20,6 +20,7 @@ from django.db.models.fields import related_lookups
 from django.db.models.sql import Query
 from django.db.models.sql.datastructures import BaseTable, Join
 from django.db.models.sql.where import WhereNode
+from typing_extensions import Self
 
 from turbo_orm.plans.connections import Captured
 from turbo_orm.plans.unsupported import Unsupported
@@ -153,7 +154,7 @@ class Recording:
         #: Something was compiled that may depend on the time zone or the language.
         self.ambient = False
 
-    def __enter__(self) -> Recording:
+    def __enter__(self) -> Self:
         self._outer, Recording.current = Recording.current, self
         return self
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import decimal
 import enum
 import uuid
@@ -15,7 +15,7 @@ __all__ = ["CONTAINERS", "Bail", "check_container", "is_plannable", "kind_of"]
 
 
 class Bail(Exception):
-    """This one call can't use a plan; Django's own path serves it."""
+    """One call can't use a plan; Django's own path serves it."""
 
 
 CONTAINERS = (list, tuple, set, frozenset)
@@ -28,10 +28,10 @@ _SCALARS = frozenset(
         bytes,
         decimal.Decimal,
         uuid.UUID,
-        datetime.datetime,
-        datetime.date,
-        datetime.time,
-        datetime.timedelta,
+        dt.datetime,
+        dt.date,
+        dt.time,
+        dt.timedelta,
     }
 )
 

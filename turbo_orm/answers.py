@@ -13,6 +13,7 @@ from turbo_orm.loading import Peers
 from turbo_orm.plans.loaders import assign_known_related
 from turbo_orm.plans.mode import PlannedQuerySet
 from turbo_orm.plans.plan import Bound
+from turbo_orm.prefetching import aprefetch_related_objects
 
 __all__ = ["ANSWERS", "objects"]
 
@@ -20,7 +21,8 @@ __all__ = ["ANSWERS", "objects"]
 async def objects(queryset: PlannedQuerySet, bound: Bound, result: Result) -> list[Any]:
     """Return what *queryset* yields for the rows of *result*."""
     loader, rows = bound.plan.loader, result.rows
-    assert loader is not None and rows is not None
+    assert loader is not None
+    assert rows is not None
     if loader.calls_user_code:
         return await run_sync(_load, queryset, bound, rows)
     return _load(queryset, bound, rows)
@@ -37,8 +39,16 @@ def _load(queryset: PlannedQuerySet, bound: Bound, rows: list[tuple[Any, ...]]) 
     return found
 
 
-async def _get(queryset: PlannedQuerySet, bound: Bound, result: Result) -> Any:
+async def _complete(queryset: PlannedQuerySet, bound: Bound, result: Result) -> list[Any]:
     found = await objects(queryset, bound, result)
+    lookups = queryset._prefetch_related_lookups
+    if lookups and found:
+        await aprefetch_related_objects(found, *lookups)
+    return found
+
+
+async def _get(queryset: PlannedQuerySet, bound: Bound, result: Result) -> Any:
+    found = await _complete(queryset, bound, result)
     if len(found) == 1:
         return found[0]
     model: Any = queryset.model
@@ -51,7 +61,7 @@ async def _get(queryset: PlannedQuerySet, bound: Bound, result: Result) -> Any:
 
 
 async def _first(queryset: PlannedQuerySet, bound: Bound, result: Result) -> Any:
-    found = await objects(queryset, bound, result)
+    found = await _complete(queryset, bound, result)
     return found[0] if found else None
 
 
