@@ -162,6 +162,9 @@ class Node:
         "used",
     )
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Node:
+        return self  # a copied queryset has the same shape
+
     def __init__(self, parent: Node | None, step: Step | None, model: type[Model]) -> None:
         self.parent = parent
         self.step = step
