@@ -6,11 +6,13 @@ from datetime import timezone
 from typing import Any
 
 from psycopg import AsyncConnection
-from psycopg.abc import Loader
-from psycopg.adapt import AdaptersMap
+from psycopg.abc import Dumper, Loader
+from psycopg.adapt import AdaptersMap, PyFormat
 from psycopg.postgres import types
 from psycopg.pq import Format
 from psycopg.pq.abc import PGconn
+
+from turbo_orm.db.arrays import array_dumper
 
 __all__ = ["WireContext", "session_settings"]
 
@@ -42,6 +44,10 @@ class WireContext:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.connection.adapters, name)
+
+    def get_dumper(self, cls: type, format: PyFormat) -> type[Dumper]:  # noqa: A002  psycopg's name
+        """Return the class of dumper for a Python class, see psycopg; arrays are encoded already."""
+        return array_dumper(cls) or self.connection.adapters.get_dumper(cls, format)
 
     def get_loader(self, oid: int, format: Format) -> type[Loader] | None:  # noqa: A002  psycopg's name
         """Return the class of loader for a PostgreSQL type, see psycopg."""

@@ -1,0 +1,155 @@
+"""Columns of values as PostgreSQL arrays, the way they are sent: one parameter for many rows.
+
+psycopg looks at each item of a list three times, in Python; here a column is one call for all.
+The wire sends an `Array` as it is. The values have been checked: these functions raise for
+others, or produce nonsense.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import struct
+from collections.abc import Callable, Sequence
+from typing import Any
+from uuid import UUID
+
+from psycopg.abc import Buffer
+from psycopg.adapt import Dumper, PyFormat
+from psycopg.pq import Format
+
+__all__ = ["ENCODERS", "Array", "Encode", "array_dumper"]
+
+
+class Array:
+    """An encoded array. Its subclasses are one per PostgreSQL type."""
+
+    __slots__ = ("data",)
+
+    oid = 0
+    format = Format.TEXT
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and isinstance(other, Array) and other.data == self.data
+
+    def __hash__(self) -> int:
+        return hash(self.data)
+
+
+Encode = Callable[[Sequence[Any]], Array]
+
+_LENGTHS = [struct.pack("!i", length) for length in range(1024)]
+_NULL = struct.pack("!i", -1)
+_EPOCH = dt.datetime(2000, 1, 1, tzinfo=dt.timezone.utc)
+_EPOCH_DAY = dt.date(2000, 1, 1).toordinal()
+
+
+def array_dumper(cls: type) -> type[Dumper] | None:
+    """Return psycopg's kind of dumper for *cls*, a subclass of `Array`; None for other classes."""
+    return _DUMPERS.get(cls)
+
+
+class _ArrayDumper(Dumper):
+    def dump(self, obj: Any) -> Buffer:
+        data: bytes = obj.data
+        return data
+
+    def get_key(self, obj: Any, format: PyFormat) -> type:  # noqa: A002  psycopg's name
+        return self.cls
+
+
+_DUMPERS: dict[type, type[Dumper]] = {}
+
+
+def _array(name: str, oid: int, format: Format) -> type[Array]:  # noqa: A002  psycopg's name
+    kind = type(name, (Array,), {"__slots__": (), "oid": oid, "format": format})
+    _DUMPERS[kind] = type(f"{name}Dumper", (_ArrayDumper,), {"oid": oid, "format": format})
+    return kind
+
+
+def _written(name: str, oid: int, write: Callable[[Sequence[Any]], str]) -> Encode:
+    """For types whose text needs no quotes inside of an array."""
+    kind = _array(name, oid, Format.TEXT)
+    return lambda values: kind(f"{{{write(values)}}}".encode())
+
+
+def _packed(name: str, oid: int, element: int, code: str, number: Callable[[Any], int]) -> Encode:
+    """For types of fixed length; *number* makes what `struct` packs with *code*."""
+    kind = _array(name, oid, Format.BINARY)
+    size = struct.calcsize(f"!{code}")
+    pair = f"i{code}"
+
+    def encode(values: Sequence[Any]) -> Array:
+        count, has_null = len(values), None in values
+        head = struct.pack("!5i", 1, has_null, element, count, 1)
+        if not has_null:
+            items = [item for value in values for item in (size, number(value))]
+            return kind(head + struct.pack(f"!{pair * count}", *items))
+        pack = struct.Struct(f"!{pair}").pack
+        return kind(head + b"".join([_NULL if each is None else pack(size, number(each)) for each in values]))
+
+    return encode
+
+
+def _prefixed(name: str, oid: int, element: int, prefix: bytes = b"") -> Encode:
+    """For texts; *prefix* comes before each, counted in its length."""
+    kind = _array(name, oid, Format.BINARY)
+    longer = len(prefix)
+
+    def encode(values: Sequence[Any]) -> Array:
+        count = len(values)
+        head = struct.pack("!5i", 1, None in values, element, count, 1)
+        texts = [None if value is None else value.encode() for value in values]
+        parts: list[bytes] = [b""] * (3 * count)
+        parts[::3] = [_NULL if text is None else _length(len(text) + longer) for text in texts]
+        if longer:
+            parts[1::3] = [b"" if text is None else prefix for text in texts]
+        parts[2::3] = [b"" if text is None else text for text in texts]
+        return kind(head + b"".join(parts))
+
+    return encode
+
+
+def _length(length: int) -> bytes:
+    return _LENGTHS[length] if length < 1024 else struct.pack("!i", length)
+
+
+def _literals(values: Sequence[Any]) -> str:
+    # The text of a list of numbers or booleans is that of an array, but for None.
+    text = repr(values)[1:-1]
+    return text.replace("None", "NULL") if None in values else text
+
+
+def _strings(values: Sequence[Any]) -> str:
+    return ",".join(["NULL" if value is None else str(value) for value in values])
+
+
+def _hexadecimal(values: Sequence[UUID | None]) -> str:
+    return ",".join(["NULL" if value is None else value.hex for value in values])
+
+
+def _microseconds(moment: dt.datetime) -> int:
+    since = moment - _EPOCH
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+
+
+#: By the name of the PostgreSQL type: what makes an array of a list of values. Integers,
+#: booleans and floats are of exactly these types; times of day and moments in UTC or with
+#: another offset are aware or not as the type is; texts, and those of ``jsonb``, are strings.
+ENCODERS: dict[str, Encode] = {
+    "boolean": _written("BooleanArray", 1000, _literals),
+    "smallint": _written("SmallintArray", 1005, _literals),
+    "integer": _written("IntegerArray", 1007, _literals),
+    "bigint": _written("BigintArray", 1016, _literals),
+    "double precision": _written("DoubleArray", 1022, _literals),
+    "numeric": _written("NumericArray", 1231, _strings),
+    "uuid": _written("UuidArray", 2951, _hexadecimal),
+    "time": _written("TimeArray", 1183, _strings),
+    "date": _packed("DateArray", 1182, 1082, "i", lambda value: value.toordinal() - _EPOCH_DAY),
+    "timestamp with time zone": _packed("TimestamptzArray", 1185, 1184, "q", _microseconds),
+    "text": _prefixed("TextArray", 1009, 25),
+    "varchar": _prefixed("VarcharArray", 1015, 1043),
+    "jsonb": _prefixed("JsonbArray", 3807, 3802, b"\x01"),
+}
