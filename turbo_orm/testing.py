@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, ClassVar
 
@@ -10,9 +13,19 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from django.utils.connection import ConnectionDoesNotExist
 
 from turbo_orm.bridge.querylog import Recorder, recorders
+from turbo_orm.bridge.run import run_sync
 from turbo_orm.bridge.session import Session
+from turbo_orm.bridge.wrapper import awaiting
 
-__all__ = ["TestCase", "TransactionTestCase", "assert_num_queries", "capture_queries"]
+__all__ = [
+    "TestCase",
+    "TransactionTestCase",
+    "assert_num_queries",
+    "capture_on_commit_callbacks",
+    "capture_queries",
+]
+
+_logger = logging.getLogger("django.test")
 
 
 class capture_queries:  # noqa: N801 - used like a function, as contextlib's classes are
@@ -73,6 +86,45 @@ class assert_num_queries(capture_queries):  # noqa: N801
         )
 
 
+@asynccontextmanager
+async def capture_on_commit_callbacks(
+    using: str = DEFAULT_DB_ALIAS, *, execute: bool = False
+) -> AsyncIterator[list[Callable[[], object]]]:
+    """Collect the functions given to `on_commit()` in an ``async with`` block.
+
+    For async code in a transaction that never commits, a test's. The list is filled when the
+    block ends; with *execute* the functions are called then, and async ones awaited. An error in
+    a *robust* one is logged, to ``django.test``; any other is raised.
+    https://docs.djangoproject.com/en/stable/topics/testing/tools/#django.test.TestCase.captureOnCommitCallbacks
+    """
+
+    def registered() -> list[Any]:
+        return list(connections[using].run_on_commit)
+
+    callbacks: list[Callable[[], object]] = []
+    seen = len(await run_sync(registered))
+    try:
+        yield callbacks
+    finally:
+        # Those which run may register more.
+        while hooks := (await run_sync(registered))[seen:]:
+            seen += len(hooks)
+            for _, callback, robust in hooks:
+                callbacks.append(callback)
+                if execute:
+                    await run_sync(_call_hook, callback, robust)
+
+
+def _call_hook(callback: Callable[[], object], robust: bool) -> None:
+    try:
+        awaiting(callback)()
+    except Exception as exc:
+        if not robust:
+            raise
+        name = getattr(callback, "__qualname__", callback)
+        _logger.exception("Error calling %s in on_commit() (%s).", name, exc)
+
+
 class _InBridge(test.SimpleTestCase):
     """Runs class set-up, each test and class tear-down in the bridge, on the same connections."""
 
@@ -116,6 +168,9 @@ class TestCase(_InBridge, test.TestCase):
     or async, all share one async connection and its transaction, which is rolled back.
     https://docs.djangoproject.com/en/stable/topics/testing/tools/#testcase
     """
+
+    #: `captureOnCommitCallbacks()` for async tests; see `capture_on_commit_callbacks`.
+    acaptureOnCommitCallbacks = staticmethod(capture_on_commit_callbacks)  # noqa: N815 - Django's way of naming
 
 
 class TransactionTestCase(_InBridge, test.TransactionTestCase):

@@ -64,6 +64,26 @@ class Example(testing.TestCase):
             async_to_sync(register)()
         assert len(callbacks) == 1
 
+    async def test_commit_hooks_in_async_code(self):
+        async def register() -> None:
+            async with atomic():
+                await on_commit(lambda: Author.objects.create(name="by a hook"))
+                await on_commit(more)
+
+        async def more() -> None:
+            await Author.objects.acreate(name="by an async hook")
+            await on_commit(lambda: seen.append("by a hook of a hook"))
+
+        async with self.acaptureOnCommitCallbacks() as callbacks:
+            await register()
+        assert len(callbacks) == 2
+        assert await Author.objects.acount() == 2
+        async with self.acaptureOnCommitCallbacks(execute=True) as callbacks:
+            await register()
+            assert callbacks == []
+        assert len(callbacks) == 3
+        assert await Author.objects.acount() == 4
+
     def test_a_failure_is_reported(self):
         assert connection.in_atomic_block
         raise LookupError("on purpose")
@@ -100,12 +120,12 @@ for case in (Example, Durable, BrokenSetUp):
 @pytest.mark.threads  # Django's test client runs middleware in one
 def test_everything_shares_the_tests_transaction():
     result = run(Example)
-    assert result.testsRun == 5
+    assert result.testsRun == 6
     assert [(str(test), "on purpose" in text) for test, text in result.errors] == [
         (str(Example("test_a_failure_is_reported")), True)
     ]
     assert result.failures == []
-    assert seen == [2, b"3", "committed", b"3", b"3"]
+    assert seen == [2, b"3", "committed", "by a hook of a hook", b"3", b"3"]
     assert Author.objects.count() == 0
 
 

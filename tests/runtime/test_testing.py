@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.test import override_settings
 from django.utils.connection import ConnectionDoesNotExist
 
 from tests.project.library.models import Author, Book, Tag
 from tests.runtime.support import query
 from turbo_orm import atomic, cursor, on_commit, run_sync
-from turbo_orm.testing import assert_num_queries, capture_queries
+from turbo_orm.testing import assert_num_queries, capture_on_commit_callbacks, capture_queries
 
 
 async def test_records_sql_and_time():
@@ -172,3 +172,49 @@ def test_from_sync_code(django_databases: None):
 
 async def _count() -> None:
     await Tag.objects.acount()
+
+
+async def test_commit_hooks_of_a_block():
+    """Like Django's: what a savepoint takes back is not there, errors of robust ones are logged."""
+    called: list[str] = []
+
+    def fail() -> None:
+        raise LookupError("on purpose")
+
+    async with atomic():
+        await on_commit(lambda: called.append("before"))
+        async with capture_on_commit_callbacks(execute=True) as callbacks:
+            await on_commit(lambda: called.append("kept"))
+            with pytest.raises(ZeroDivisionError):
+                async with atomic():
+                    await on_commit(lambda: called.append("rolled back"))
+                    raise ZeroDivisionError
+            await run_sync(transaction.on_commit, lambda: called.append("by sync code"))
+        assert (called, len(callbacks)) == (["kept", "by sync code"], 2)
+        with pytest.raises(LookupError, match="on purpose"):
+            async with capture_on_commit_callbacks(execute=True):
+                await on_commit(fail)
+        await run_sync(transaction.set_rollback, True)
+    assert called == ["kept", "by sync code"]
+
+
+async def test_robust_commit_hooks(caplog: pytest.LogCaptureFixture):
+    async def fail() -> None:
+        raise LookupError("on purpose")
+
+    async with atomic():
+        async with capture_on_commit_callbacks(execute=True) as callbacks:
+            await on_commit(fail, robust=True)
+        assert callbacks == [fail]
+        assert (
+            "Error calling test_robust_commit_hooks.<locals>.fail in on_commit() (on purpose)." in caplog.text
+        )
+        await run_sync(transaction.set_rollback, True)
+
+
+async def test_commit_hooks_of_another_database():
+    async with atomic(using="other"):
+        async with capture_on_commit_callbacks(using="other") as callbacks:
+            await on_commit(lambda: None, using="other")
+            await on_commit(lambda: None)
+        assert len(callbacks) == 1
