@@ -31,6 +31,9 @@ COMMANDS = {
     "pgbouncer": Command(
         ("dev",), "devtools.pgbouncer", (), "fetch PgBouncer for the tests which need one, where apt is"
     ),
+    "bench": Command(
+        ("bench",), "devtools.bench", (), "what turbo_orm costs beside its peers; tables and charts"
+    ),
     "lint": Command(("dev",), "devtools.lint", (), "ruff, mypy and pyright"),
 }
 

@@ -24,8 +24,8 @@ __all__ = [
 Server = ExternalServer | Postgres
 
 
-def server_from_environment() -> Server:
-    """Return a running server: the one `DATABASE_URL` names, else a private one.
+def server_from_environment(**settings: str) -> Server:
+    """Return a running server: the one `DATABASE_URL` names, else a private one with these settings.
 
     Both answer to `url(database)` and `stop()`, and are context managers. The private one also
     stops when this process ends, on SIGTERM, and when the process is killed.
@@ -36,7 +36,7 @@ def server_from_environment() -> Server:
         return ExternalServer(url)
     end_cleanly_on_signals()
     _forget_libpq_settings()
-    return Postgres().start()
+    return Postgres(binaries=None, **settings).start()
 
 
 def _forget_libpq_settings() -> None:
