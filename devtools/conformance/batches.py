@@ -15,6 +15,7 @@ from pathlib import Path
 
 from devtools.conformance.installation import Installation
 from devtools.conformance.outcomes import Outcome, Run, read_run
+from devtools.conformance.series import ENGINES
 from devtools.postgres import Server, create_database, drop_database
 
 __all__ = ["MODES", "Batch", "make_batches", "run_batches"]
@@ -137,6 +138,7 @@ class _Slot:
             "PYTHONFAULTHANDLER": "1",
             "VIRTUAL_ENV": str(installation.interpreter.parents[1]),
             "CONFORMANCE_RUNNER": _RUNNERS[mode],
+            "CONFORMANCE_ENGINE": ENGINES[installation.engine],
             "CONFORMANCE_DATABASE": urls[0],
             "CONFORMANCE_OTHER_DATABASE": urls[1],
             "CONFORMANCE_OUTPUT": str(output),

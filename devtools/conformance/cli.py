@@ -15,7 +15,7 @@ from devtools.conformance.installation import Installation, install
 from devtools.conformance.labels import CI_LABELS, VERB_LABELS, available, package_of
 from devtools.conformance.ledger import Ledger
 from devtools.conformance.report import HEADER, print_comparison, print_result
-from devtools.conformance.series import NEWEST, SERIES
+from devtools.conformance.series import ENGINES, NEWEST, SERIES, stored_name
 from devtools.conformance.store import Store
 from devtools.errors import SetupError
 from devtools.postgres import server_from_environment
@@ -45,6 +45,9 @@ def _parser() -> argparse.ArgumentParser:
         "--django", action="append", choices=SERIES, help=f"the series to test; default {NEWEST}"
     )
     parser.add_argument("--mode", action="append", choices=MODES, help="default: both")
+    parser.add_argument(
+        "--engine", choices=ENGINES, default="django", help="the database backend; default: Django's own"
+    )
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes at a time")
     parser.add_argument("--labels-from", choices=["ci", "verbs", "all"], help="a fixed choice of labels")
     parser.add_argument(
@@ -75,8 +78,8 @@ def _labels(options: argparse.Namespace, installation: Installation, mode: str) 
 
 def _run_series(series: str, options: argparse.Namespace) -> int:
     started = time.monotonic()
-    installation = install(ROOT, series)
-    store = Store(ROOT, series)
+    installation = install(ROOT, series, options.engine)
+    store = Store(ROOT, stored_name(series, options.engine))
     modes = options.mode or list(MODES)
     labels = {mode: _labels(options, installation, mode) for mode in modes}
     everything = list(dict.fromkeys(label for mode in modes for label in labels[mode]))

@@ -9,7 +9,7 @@ from typing import Any
 from devtools.conformance.batches import MODES
 from devtools.conformance.comparison import total
 from devtools.conformance.known import load_known
-from devtools.conformance.series import SERIES
+from devtools.conformance.series import ENGINES, SERIES, stored_name
 from devtools.conformance.store import Store
 
 __all__ = ["render", "write_document"]
@@ -39,6 +39,7 @@ it did not wait for the database through the bridge, or if a single wait blocked
     python3 dev.py conformance --mode verbs queries lookup       # some test packages, or parts of one
     python3 dev.py conformance --labels-from ci                  # what `.ci/run` runs
     python3 dev.py conformance --django 4.2 --django 5.2 --django 6.0 --django 6.1
+    python3 dev.py conformance --engine async_backend            # on django-async-backend's engine
 
 Known differences are listed with their reasons in `devtools/conformance/known.json`; any other makes
 the command fail.
@@ -47,7 +48,15 @@ the command fail.
 
 def write_document(root: Path) -> None:
     """Write the document."""
-    results = {series: _with_reasons(series, Store(root, series).read()) for series in SERIES}
+    results = {}
+    for engine in ENGINES:
+        for series in SERIES:
+            name = stored_name(series, engine)
+            result = _with_reasons(series, Store(root, name).read())
+            if engine == "django":
+                results[name] = result
+            elif result.get("modes"):
+                results[name] = {**result, "version": f"{result['version']} {engine}"}
     (root / "docs/conformance.md").write_text(render(results), encoding="utf-8")
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from devtools.bootstrap.pythons import Python
 from devtools.bootstrap.uv import get_uv, uv_environment
-from devtools.conformance.series import choose_python
+from devtools.conformance.series import choose_python, engine_requirements, stored_name
 from devtools.errors import SetupError
 
 __all__ = ["Installation", "install", "wanted_requirements"]
@@ -38,17 +38,21 @@ class Installation:
     #: The environment's own interpreter.
     interpreter: Path
     source: Path
+    #: One of `series.ENGINES`.
+    engine: str
 
     @property
     def tests(self) -> Path:
         return self.source / "tests"
 
 
-def install(root: Path, series: str) -> Installation:
+def install(root: Path, series: str, engine: str) -> Installation:
     """Return the installation of *series* under ``.dev/conformance``, made if it is not there."""
-    folder = Path(os.environ.get("TURBO_DEV_FOLDER") or root / ".dev") / "conformance" / series
+    for_engine = engine_requirements(series, engine)
+    everything = Path(os.environ.get("TURBO_DEV_FOLDER") or root / ".dev") / "conformance"
+    folder = everything / stored_name(series, engine)
     folder.mkdir(parents=True, exist_ok=True)
-    uv = get_uv(folder.parents[1] / "uv")
+    uv = get_uv(everything.parent / "uv")
     python = choose_python(series)
     environment = folder / "venv"
     interpreter = environment / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
@@ -56,9 +60,12 @@ def install(root: Path, series: str) -> Installation:
         shutil.rmtree(environment, ignore_errors=True)
         _run([uv, "venv", "--quiet", "--python", python.path, str(environment)], root)
         _run([uv, "pip", "install", "--quiet", "--python", str(interpreter), "pip"], root)
-    source = _source(folder) or _download(folder, interpreter, series)
+    sources = everything / series
+    sources.mkdir(exist_ok=True)
+    source = _source(sources) or _download(sources, interpreter, series)
     version = source.name.partition("-")[2]
     requirements = [f"Django=={version}", *wanted_requirements(source / "tests/requirements/py3.txt")]
+    requirements += for_engine
     wanted = {
         "python": os.path.realpath(python.path),
         "root": str(root),
@@ -71,7 +78,7 @@ def install(root: Path, series: str) -> Installation:
             root,
         )
         (folder / _STAMP).write_text(json.dumps(wanted, indent=1))
-    return Installation(series, version, python, interpreter, source)
+    return Installation(series, version, python, interpreter, source, engine)
 
 
 def wanted_requirements(path: Path) -> list[str]:

@@ -14,6 +14,7 @@ __all__ = ["KnownDifference", "load_known", "stale"]
 
 _FILE = Path(__file__).with_name("known.json")
 _KEYS = {"test", "modes", "django", "reason"}
+_OPTIONAL_KEYS = {"sometimes"}
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ class KnownDifference:
     #: Django series.
     django: tuple[str, ...]
     reason: str
+    #: Depends on the machine; it need not differ to stay listed.
+    sometimes: bool = False
 
     def matches(self, test: str) -> bool:
         return fnmatchcase(test, self.test)
@@ -35,12 +38,19 @@ def load_known(mode: str, series: str, path: Path = _FILE) -> list[KnownDifferen
     """Return the known differences of one mode on one Django series."""
     entries = []
     for number, given in enumerate(json.loads(path.read_text()), 1):
-        if set(given) != _KEYS or not str(given["reason"]).strip():
+        if set(given) - _OPTIONAL_KEYS != _KEYS or not str(given["reason"]).strip():
             raise SetupError(
-                f"Entry {number} of {path.name} must have exactly {', '.join(sorted(_KEYS))}, and a reason."
+                f"Entry {number} of {path.name} must have exactly {', '.join(sorted(_KEYS))}, and a reason; "
+                f"it may have {', '.join(sorted(_OPTIONAL_KEYS))}."
             )
         entries.append(
-            KnownDifference(given["test"], tuple(given["modes"]), tuple(given["django"]), given["reason"])
+            KnownDifference(
+                given["test"],
+                tuple(given["modes"]),
+                tuple(given["django"]),
+                given["reason"],
+                bool(given.get("sometimes")),
+            )
         )
     # Plans are tried through the verbs.
     modes = {mode, "verbs"} if mode == "plans" else {mode}
@@ -55,6 +65,7 @@ def stale(
     return [
         entry
         for entry in known
-        if any(entry.matches(test) for test in executed)
+        if not entry.sometimes
+        and any(entry.matches(test) for test in executed)
         and not any(entry.matches(test) for test in differing)
     ]

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from devtools.bootstrap.pythons import Python, find_pythons
 from devtools.errors import SetupError
 
-__all__ = ["NEWEST", "SERIES", "choose_python"]
+__all__ = ["ENGINES", "NEWEST", "SERIES", "choose_python", "engine_requirements", "stored_name"]
 
 #: Django series -> its oldest and newest Python.
 SERIES: dict[str, tuple[tuple[int, int], tuple[int, int]]] = {
@@ -17,6 +17,31 @@ SERIES: dict[str, tuple[tuple[int, int], tuple[int, int]]] = {
     "6.1": ((3, 12), (3, 13)),
 }
 NEWEST = "6.1"
+
+#: Names of `--engine` -> `DATABASES["default"]["ENGINE"]`.
+ENGINES = {
+    "django": "django.db.backends.postgresql",
+    "async_backend": "django_async_backend.db.backends.postgresql",
+}
+#: The series of Django which django-async-backend has releases of its own for.
+_ASYNC_BACKEND_SERIES = ("6.0", "6.1")
+
+
+def engine_requirements(series: str, engine: str) -> list[str]:
+    """Return what is to be installed for *engine*. Raises `SetupError` where it does not exist."""
+    if engine == "django":
+        return []
+    if series not in _ASYNC_BACKEND_SERIES:
+        raise SetupError(
+            f"django-async-backend has no release for Django {series}: "
+            f"choose --django {' or '.join(_ASYNC_BACKEND_SERIES)}."
+        )
+    return [f"django-async-backend=={series}.*"]
+
+
+def stored_name(series: str, engine: str) -> str:
+    """Return what the results and the environment of *series* on *engine* are kept under."""
+    return series if engine == "django" else f"{series}-{engine}"
 
 
 def choose_python(series: str, pythons: Iterable[Python] | None = None) -> Python:

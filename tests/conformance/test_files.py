@@ -15,7 +15,7 @@ from devtools.conformance.known import load_known
 from devtools.conformance.labels import CI_LABELS, VERB_LABELS, available
 from devtools.conformance.ledger import Ledger
 from devtools.conformance.outcomes import Outcome, Run
-from devtools.conformance.series import SERIES, choose_python
+from devtools.conformance.series import ENGINES, SERIES, choose_python, engine_requirements, stored_name
 from devtools.errors import SetupError
 
 KNOWN = json.loads((Path(__file__).parents[2] / "devtools/conformance/known.json").read_text())
@@ -47,6 +47,16 @@ def test_a_known_difference_needs_a_reason_and_nothing_else(tmp_path: Path, chan
     path.write_text(json.dumps([{"test": "a.*", "modes": [], "django": [], "reason": "so", **change}]))
     with pytest.raises(SetupError, match=r"Entry 1 of known\.json must have exactly .* and a reason"):
         load_known("bridge", "6.1", path)
+
+
+def test_engines():
+    assert engine_requirements("4.2", "django") == []
+    assert engine_requirements("6.1", "async_backend") == ["django-async-backend==6.1.*"]
+    with pytest.raises(SetupError, match=r"no release for Django 5\.2: choose --django 6\.0 or 6\.1"):
+        engine_requirements("5.2", "async_backend")
+    names = {stored_name(series, engine) for series in SERIES for engine in ENGINES}
+    assert len(names) == len(SERIES) * len(ENGINES)
+    assert stored_name("6.1", "django") == "6.1"
 
 
 def test_requirements_without_those_that_need_servers(tmp_path: Path):
