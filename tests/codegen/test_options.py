@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -47,11 +48,91 @@ def test_digest_depends_on_what_the_output_does() -> None:
         ({"DEPTH": True}, "depth must be 0 or a positive integer, not True"),
         ({"LOOKUPS": "some"}, 'lookups must be "common" or "all", not \'some\''),
         ({"MODELS": {"a.B": {"deep": 1}}}, "no option 'deep'. Known are: depth, lookups"),
-        ({"MODELS": {"a.B": {"depth": "1"}}}, "[\"MODELS\"]['a.B']: depth must be"),
+        ({"MODELS": {"a.B": {"depth": "1"}}}, "MODELS['a.B']: depth must be"),
+        ({"MODELS": ["a.B"]}, "MODELS must be a mapping such as"),
+        ({"FACADES": {"auth": 1}}, "FACADES must be a mapping such as"),
     ],
 )
 def test_wrong_setting(setting: dict[str, Any], expected: str) -> None:
     with override_settings(TURBO_ORM={"CODEGEN": setting}), pytest.raises(CodegenError) as caught:
+        load_options()
+    assert expected in str(caught.value)
+
+
+@pytest.fixture
+def pyproject(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The project's pyproject.toml, without the table so far."""
+    path = tmp_path / "pyproject.toml"
+    path.write_text("[tool.other]\n")
+    (tmp_path / "inner").mkdir()
+    monkeypatch.chdir(tmp_path / "inner")
+    return path
+
+
+TABLE = """
+[tool.turbo_orm]
+depth = 2
+lookups = "all"
+templates = "own"
+facades = { auth = "x.auth" }
+[tool.turbo_orm.models]
+"a.B" = { depth = 0 }
+[tool.turbo_orm.field-types]
+"a.F" = "a.T"
+"""
+
+
+@override_settings(TURBO_ORM={})
+def test_pyproject(pyproject: Path) -> None:
+    assert load_options() == Options()
+    pyproject.write_text(TABLE)
+    assert load_options() == Options(
+        depth=2,
+        lookups=Breadth.ALL,
+        models={"a.B": {"depth": 0}},
+        facades={"auth": "x.auth"},
+        templates=str(pyproject.parent / "own"),
+        field_types={"a.F": "a.T"},
+    )
+
+
+@override_settings(TURBO_ORM={"CODEGEN": {"DEPTH": 3, "MODELS": {"a.C": {"depth": 1}}}})
+def test_the_command_line_comes_before_the_settings_and_those_before_pyproject(pyproject: Path) -> None:
+    pyproject.write_text(TABLE)
+    options = load_options()
+    assert (options.depth, options.lookups) == (3, Breadth.ALL)
+    assert (options.depth_of("a.B"), options.depth_of("a.C")) == (0, 1)
+    assert load_options(depth=4, lookups="common").depth == 4
+    assert load_options(depth=4, lookups="common").lookups is Breadth.COMMON
+
+
+@override_settings(TURBO_ORM={})
+def test_the_nearest_pyproject_with_the_table_counts(pyproject: Path) -> None:
+    pyproject.write_text(TABLE)
+    inner = pyproject.parent / "inner" / "pyproject.toml"
+    inner.write_text("[project]\nname = 'inner'\n")
+    assert load_options().depth == 2
+    inner.write_text("[tool.turbo_orm]\ndepth = 0\n")
+    assert load_options() == Options(depth=0)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "[tool.turbo_orm]\ndepht = 2\n",
+            "pyproject.toml: [tool.turbo_orm] has no option 'depht'",
+        ),
+        ("[tool.turbo_orm]\ndepth = -1\n", "[tool.turbo_orm]: depth must be 0 or a positive integer, not -1"),
+        ("[tool.turbo_orm]\nmodels = 3\n", "[tool.turbo_orm]: models must be a mapping such as"),
+        ('[tool.turbo_orm.models]\n"a.B" = {deep = 1}\n', "models['a.B'] has no option 'deep'"),
+        ("[tool.turbo_orm\n", "pyproject.toml cannot be read: "),
+    ],
+)
+@override_settings(TURBO_ORM={})
+def test_wrong_pyproject(pyproject: Path, text: str, expected: str) -> None:
+    pyproject.write_text(text)
+    with pytest.raises(CodegenError) as caught:
         load_options()
     assert expected in str(caught.value)
 

@@ -1,17 +1,15 @@
-"""The generator's options: one frozen object, read from ``settings.TURBO_ORM``."""
+"""The generator's options: one frozen object, read from all the places where they are written."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from enum import Enum
 from typing import Any
 
-from django.conf import settings
-
-from turbo_orm.errors import CodegenError
+from turbo_orm.codegen.sources import check_options, from_pyproject, from_settings
 
 __all__ = ["Breadth", "Options", "load_options"]
 
@@ -25,7 +23,7 @@ class Breadth(str, Enum):
 
 @dataclass(frozen=True)
 class Options:
-    """What ``TURBO_ORM["CODEGEN"]`` and ``TURBO_ORM["FIELD_TYPES"]`` say, with the defaults filled in."""
+    """What the project says of its facades, with the defaults filled in."""
 
     #: How many relations the paths in lookups may cross.
     depth: int = 1
@@ -55,37 +53,18 @@ class Options:
 
 
 def load_options(**overrides: Any) -> Options:
-    """Read the settings; ``overrides`` which are not ``None`` come before them.
+    """Read ``[tool.turbo_orm]`` of pyproject.toml, then the settings, then ``overrides``.
 
-    Raises `CodegenError` for an option that does not exist or has a wrong value.
+    What comes later comes first where both say something; of mappings, entry by entry. Overrides
+    which are ``None`` say nothing. Raises `CodegenError` for an option that does not exist or has a
+    wrong value.
     """
-    setting = getattr(settings, "TURBO_ORM", {})
-    given = {str(key).lower(): value for key, value in setting.get("CODEGEN", {}).items()}
-    known = [entry.name for entry in fields(Options) if entry.name != "field_types"]
-    for key in given:
-        if key not in known:
-            raise CodegenError(
-                f'TURBO_ORM["CODEGEN"] has no option {key.upper()!r}. Known are: '
-                f"{', '.join(sorted(option.upper() for option in known))}."
-            )
-    given["field_types"] = setting.get("FIELD_TYPES", {})
-    given.update({key: value for key, value in overrides.items() if value is not None and key != "facades"})
-    given["facades"] = {**given.get("facades", {}), **(overrides.get("facades") or {})}
-    return _checked(given)
-
-
-def _checked(given: dict[str, Any]) -> Options:
-    for source, values in [("", given), *given.get("models", {}).items()]:
-        where = f'TURBO_ORM["CODEGEN"]["MODELS"][{source!r}]' if source else 'TURBO_ORM["CODEGEN"]'
-        unknown = sorted(set(values) - {"depth", "lookups"}) if source else []
-        if unknown:
-            raise CodegenError(f"{where} has no option {unknown[0]!r}. Known are: depth, lookups.")
-        depth = values.get("depth", 1)
-        if not isinstance(depth, int) or isinstance(depth, bool) or depth < 0:
-            raise CodegenError(f"{where}: depth must be 0 or a positive integer, not {depth!r}.")
-        breadth = values.get("lookups", Breadth.COMMON)
-        if breadth not in set(Breadth):
-            raise CodegenError(f'{where}: lookups must be "common" or "all", not {breadth!r}.')
-    if "lookups" in given:
-        given["lookups"] = Breadth(given["lookups"])
-    return Options(**given)
+    said = {key: value for key, value in overrides.items() if value is not None}
+    check_options(said, "the command line")
+    merged: dict[str, Any] = {}
+    for given in (from_pyproject(), from_settings(), said):
+        for option, value in given.items():
+            merged[option] = {**merged.get(option, {}), **value} if isinstance(value, Mapping) else value
+    if "lookups" in merged:
+        merged["lookups"] = Breadth(merged["lookups"])
+    return Options(**merged)

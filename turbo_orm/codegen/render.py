@@ -118,7 +118,5 @@ def _template_folders(options: Options) -> list[Path]:
         return [ours]
     own = Path(options.templates)
     if not own.is_dir():
-        raise CodegenError(
-            f'TURBO_ORM["CODEGEN"]["TEMPLATES"] is {options.templates!r}, which is not a folder.'
-        )
+        raise CodegenError(f"The option for templates is {str(options.templates)!r}, which is not a folder.")
     return [own, ours]

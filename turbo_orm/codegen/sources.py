@@ -1,0 +1,123 @@
+"""The places where the generator's options are written: ``settings.TURBO_ORM`` and ``pyproject.toml``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+
+from turbo_orm.errors import CodegenError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+__all__ = ["check_options", "find_pyproject", "from_pyproject", "from_settings"]
+
+#: What ``lookups`` may be.
+_BREADTHS = ("common", "all")
+_KNOWN = ("depth", "facades", "field_types", "lookups", "models", "templates")
+_OF_A_MODEL = ("depth", "lookups")
+#: The options which are mappings: the type of their values, and an example.
+_TABLES: Mapping[str, tuple[type[Any], str]] = {
+    "facades": (str, '{"auth": "accounts.auth_types"}'),
+    "field_types": (str, '{"shop.fields.MoneyField": "shop.money.Money"}'),
+    "models": (Mapping, '{"shop.Book": {"depth": 2}}'),
+}
+
+
+def from_settings() -> dict[str, Any]:
+    """Return the options in the settings, by name in lower case.
+
+    Raises `CodegenError` for one that does not exist or has a wrong value.
+    """
+    setting = getattr(settings, "TURBO_ORM", {})
+    where = 'TURBO_ORM["CODEGEN"]'
+    given = {str(key).lower(): value for key, value in setting.get("CODEGEN", {}).items()}
+    known = [option.upper() for option in _KNOWN if option != "field_types"]
+    for key in given:
+        if key.upper() not in known:
+            raise CodegenError(f"{where} has no option {key.upper()!r}. Known are: {', '.join(known)}.")
+    given["field_types"] = setting.get("FIELD_TYPES", {})
+    check_options(given, where, upper=True)
+    return given
+
+
+def from_pyproject() -> dict[str, Any]:
+    """Return the options in the project's ``[tool.turbo_orm]``; none if there is no such table.
+
+    Raises `CodegenError` as `from_settings` does, and for a file that is not TOML.
+    """
+    found = find_pyproject()
+    if found is None:
+        return {}
+    path, table = found
+    where = f"{path}: [tool.turbo_orm]"
+    given = {key.replace("-", "_"): value for key, value in table.items()}
+    for key in given:
+        if key not in _KNOWN:
+            raise CodegenError(f"{where} has no option {key!r}. Known are: {', '.join(_KNOWN)}.")
+    check_options(given, where)
+    if "templates" in given:
+        given["templates"] = str(path.parent / str(given["templates"]))
+    return given
+
+
+def find_pyproject() -> tuple[Path, dict[str, Any]] | None:
+    """Return the nearest ``pyproject.toml`` with a ``[tool.turbo_orm]``, and that table.
+
+    Nearest to the settings module, so that it is the same wherever a command is run; failing that,
+    to the current folder.
+    """
+    for path in _candidates():
+        try:
+            tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise CodegenError(f"{path} cannot be read: {error}.") from error
+        table = tables.get("tool", {}).get("turbo_orm")
+        if table is not None:
+            return path, table
+    return None
+
+
+def _candidates() -> Iterator[Path]:
+    module = sys.modules.get(getattr(settings, "SETTINGS_MODULE", None) or "")
+    file = getattr(module, "__file__", None)
+    starts = [Path(file).resolve().parent] if file else []
+    folders = [folder for start in (*starts, Path.cwd()) for folder in (start, *start.parents)]
+    for folder in dict.fromkeys(folders):
+        path = folder / "pyproject.toml"
+        if path.is_file():
+            yield path
+
+
+def check_options(given: Mapping[str, Any], where: str, *, upper: bool = False) -> None:
+    """Raise `CodegenError` if an option has a wrong value; ``where`` is where it was written.
+
+    With ``upper``, options are called there in upper case.
+    """
+    for option, (kind, example) in _TABLES.items():
+        entries = given.get(option, {})
+        if not isinstance(entries, Mapping) or not all(isinstance(one, kind) for one in entries.values()):
+            called = option.upper() if upper else option
+            raise CodegenError(f"{where}: {called} must be a mapping such as {example}, not {entries!r}.")
+    _check_model_options(given, where)
+    for label, values in given.get("models", {}).items():
+        place = f"{where}: {'MODELS' if upper else 'models'}[{label!r}]"
+        unknown = sorted(set(values) - set(_OF_A_MODEL))
+        if unknown:
+            raise CodegenError(f"{place} has no option {unknown[0]!r}. Known are: {', '.join(_OF_A_MODEL)}.")
+        _check_model_options(values, place)
+
+
+def _check_model_options(values: Mapping[str, Any], where: str) -> None:
+    depth = values.get("depth", 1)
+    if not isinstance(depth, int) or isinstance(depth, bool) or depth < 0:
+        raise CodegenError(f"{where}: depth must be 0 or a positive integer, not {depth!r}.")
+    breadth = values.get("lookups", "common")
+    if breadth not in _BREADTHS:
+        raise CodegenError(f'{where}: lookups must be "common" or "all", not {breadth!r}.')
