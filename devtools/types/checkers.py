@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -33,6 +34,8 @@ class Report:
 
     errors: tuple[Error, ...]
     seconds: float
+    #: Of the processors, together: on a machine with other work, the better measure.
+    cpu_seconds: float
     #: The most memory it held, in MB.
     memory: float
 
@@ -52,24 +55,44 @@ def check(checker: str, project: Path, target: str, *, python: Path | None = Non
     """
     interpreter = python or Path(sys.executable)
     command = CHECKERS[checker](project, target, interpreter, options)
-    started = time.monotonic()
-    process = subprocess.Popen(
-        command,
-        cwd=project,
-        env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{project}"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    output, complaint = process.communicate()
-    seconds = time.monotonic() - started
-    # Linux counts the peak in kB; the largest child so far is an upper bound for this one.
-    import resource
-
-    memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-    if process.returncode not in (0, 1):
+    used, output, complaint = _run(command, project)
+    if used.returncode not in (0, 1):
         raise RuntimeError(f"{checker} could not check {target}:\n{output}{complaint}")
-    return Report(tuple(_PARSERS[checker](output, project)), seconds, memory)
+    return Report(tuple(_PARSERS[checker](output, project)), used.seconds, used.cpu_seconds, used.memory)
+
+
+@dataclass(frozen=True)
+class _Used:
+    """How a process ended, and what it took with its children: seconds, and MB at the peak."""
+
+    returncode: int
+    seconds: float
+    cpu_seconds: float
+    memory: float
+
+
+def _run(command: list[str], project: Path) -> tuple[_Used, str, str]:
+    """Run ``command`` in ``project``; return what it took, and what it wrote to its two outputs."""
+    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as complaint:
+        started = time.monotonic()
+        process = subprocess.Popen(
+            command,
+            cwd=project,
+            env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{project}"},
+            stdout=output,
+            stderr=complaint,
+        )
+        _, status, usage = os.wait4(process.pid, 0)  # unlike wait(), tells of this child alone
+        seconds = time.monotonic() - started
+        process.returncode = os.waitstatus_to_exitcode(status)
+        texts = []
+        for file in (output, complaint):
+            file.seek(0)
+            texts.append(file.read().decode())
+    # Linux counts the peak in kB, macOS in bytes.
+    unit = 1024 if sys.platform != "darwin" else 1024 * 1024
+    used = _Used(process.returncode, seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / unit)
+    return used, texts[0], texts[1]
 
 
 def _mypy(project: Path, target: str, python: Path, options: Mapping[str, bool]) -> list[str]:

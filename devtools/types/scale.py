@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from devtools.types.checkers import CHECKERS, check
+from devtools.types.checkers import CHECKERS, Report, check
 from devtools.types.project import generate
 
 __all__ = ["Measurement", "main", "synthesize"]
@@ -48,8 +48,8 @@ class Measurement:
     depth: int
     seconds: float
     megabytes: float
-    #: Seconds by checker.
-    checkers: dict[str, float]
+    #: What each checker said.
+    checkers: dict[str, Report]
 
 
 def synthesize(folder: Path, models: int) -> None:
@@ -102,13 +102,13 @@ def measure(models: int, depth: int, checkers: Sequence[str]) -> Measurement:
         generate(folder, "--depth", str(depth))
         seconds = time.monotonic() - started
         size = sum(path.stat().st_size for path in folder.rglob("turbo.pyi")) / 1e6
-        times = {}
+        taken = {}
         for checker in checkers:
             report = check(checker, folder, "queries.py")
             if report.errors:
                 raise RuntimeError(f"{checker} finds errors in right code: {report.errors[0]}")
-            times[checker] = report.seconds
-        return Measurement(models, depth, seconds, size, times)
+            taken[checker] = report
+        return Measurement(models, depth, seconds, size, taken)
 
 
 def _measurements(sizes: Sequence[int]) -> Iterator[Measurement]:
@@ -119,12 +119,16 @@ def _measurements(sizes: Sequence[int]) -> Iterator[Measurement]:
 
 def main(sizes: Sequence[int] = (20, 100, 500)) -> int:
     """Print a table in Markdown, line by line."""
-    print(f"| models | depth | generate s | stubs MB | {' s | '.join(CHECKERS)} s |")
+    print("Of each checker: seconds / seconds of CPU / MB.\n")
+    print(f"| models | depth | generate s | stubs MB | {' | '.join(CHECKERS)} |")
     print("|---" * (4 + len(CHECKERS)) + "|")
     for found in _measurements(sizes):
-        times = " | ".join(f"{found.checkers[checker]:.1f}" for checker in CHECKERS)
+        taken = " | ".join(
+            f"{report.seconds:.1f} / {report.cpu_seconds:.1f} / {report.memory:.0f}"
+            for report in found.checkers.values()
+        )
         print(
-            f"| {found.models} | {found.depth} | {found.seconds:.1f} | {found.megabytes:.1f} | {times} |",
+            f"| {found.models} | {found.depth} | {found.seconds:.1f} | {found.megabytes:.1f} | {taken} |",
             flush=True,
         )
     return 0
