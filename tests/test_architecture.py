@@ -23,7 +23,7 @@ LAYERS: list[set[str]] = [
     {"bridge"},
     {"plans"},
     {"columns", "row_classes", "retry", "loading", "fetch_modes", "prefetching", "transaction", "sql"},
-    {"answers"},
+    {"answers", "creation"},
     {"execution"},
     {"raw", "queryset", "manager", "instance", "adoption", "related"},
     {"atomic_requests", "hooks"},

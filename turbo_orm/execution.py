@@ -35,6 +35,7 @@ __all__ = [
     "run_sync",
     "stream",
     "terminal",
+    "update",
 ]
 
 T = TypeVar("T")
@@ -64,6 +65,16 @@ async def terminal(
     if bound is None:
         return await run_sync(getattr(filtered, name))
     return await answers.ANSWERS[name](filtered, bound, await running.run(bound))
+
+
+async def update(queryset: PlannedQuerySet, kwargs: Mapping[str, Any]) -> Any:
+    """Run ``update(**kwargs)`` of *queryset*; return how many rows it matched."""
+    bound = queryset._bound_update(kwargs)
+    if bound is None:
+        return await run_sync(queryset.update, **kwargs)
+    result = await running.run(bound)
+    queryset._result_cache = None
+    return result.count
 
 
 async def fetch(queryset: QuerySet[Any, Any] | RawQuerySet[Any]) -> list[Any]:

@@ -8,8 +8,8 @@ from django.core.exceptions import ImproperlyConfigured
 
 from turbo_orm import atomic_requests, instance, loading, related
 from turbo_orm.bridge import greenlets, handler, user_code
-from turbo_orm.plans import shapes
 from turbo_orm.fetch_modes.older_django import descriptors
+from turbo_orm.plans import shapes
 
 __all__ = ["install"]
 

@@ -9,7 +9,7 @@ from typing import Any
 from asgiref.sync import markcoroutinefunction
 from django.db.models import Model
 
-from turbo_orm import execution
+from turbo_orm import creation, execution
 from turbo_orm.loading import load
 
 __all__ = ["adopt", "install", "is_managed"]
@@ -65,6 +65,8 @@ def _dispatch(name: str, threaded: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(threaded)
     def method(self: Model, *args: Any, **kwargs: Any) -> Any:
         if is_managed(type(self)):
+            if name == "save":
+                return creation.save(self, args, kwargs)
             return execution.call(self, name, *args, **kwargs)
         return threaded(self, *args, **kwargs)
 

@@ -14,7 +14,7 @@ from django.db.utils import load_backend
 from turbo_orm.bridge.readiness import server_version
 from turbo_orm.plans.unsupported import Unsupported
 
-__all__ = ["Captured", "compiling_connection", "forget_connections"]
+__all__ = ["Captured", "as_it_is", "compiling_connection", "forget_connections"]
 
 
 class Captured(Exception):
@@ -25,7 +25,12 @@ class Captured(Exception):
         self.compiler = compiler
 
 
-def compiling_connection(alias: str, instrument: Any) -> BaseDatabaseWrapper | None:
+def as_it_is(compiler_class: Any) -> Any:
+    """Instrument nothing: for `compiling_connection()`."""
+    return compiler_class
+
+
+def compiling_connection(alias: str, instrument: Any = as_it_is) -> BaseDatabaseWrapper | None:
     """Return a connection of *alias* whose compilers are made by *instrument*.
 
     *instrument* takes a compiler class and returns the class to use in its stead. Returns None

@@ -10,7 +10,7 @@ from django.db.models.sql import Query
 from typing_extensions import Self
 
 from turbo_orm.conf import get_config
-from turbo_orm.plans.plan import Bound, plan_for
+from turbo_orm.plans.plan import Bound, Plan, plan_for
 from turbo_orm.plans.shapes import (
     Call,
     Filter,
@@ -23,6 +23,7 @@ from turbo_orm.plans.shapes import (
     root_of,
     seen,
 )
+from turbo_orm.plans.updates import update_of
 from turbo_orm.plans.values import Bail
 from turbo_orm.plans.verify import verify
 
@@ -66,6 +67,8 @@ _COMPOSED_OF = {
     "last": ("last", "ordered", "order_by", "reverse", "__getitem__", "__iter__", "_fetch_all"),
     "count": ("count",),
     "exists": ("exists",),
+    "update": ("update",),
+    "create": ("create",),
 }
 
 _query_of = QuerySet.query.fget  # type: ignore[attr-defined]
@@ -445,12 +448,35 @@ class PlannedQuerySet(QuerySet[Any, Any]):
         loader = plan.loader
         if loader is not None and not (loader.usable() and loader.takes(self._known_related_objects)):
             return None
+        return self._bind(plan, planned, planned.values)
+
+    def _bound_update(self, kwargs: Mapping[str, Any]) -> Bound | None:
+        """Return the planned statement of ``update(**kwargs)``; None without a plan."""
+        planned = self._planned
+        if planned is None or "update" not in self._plannable_terminals or not kwargs:
+            return None
         try:
-            bound = plan.bound(planned.values, planned.limits)
+            update, values, expressions = update_of(kwargs)
+        except Bail:
+            return None
+        self._for_write = True
+        values = (*planned.values, *values)
+        plan = plan_for(planned.node, update, self.db, values, expressions)
+        return None if plan is None else self._bind(plan, planned, values, kwargs)
+
+    def _bind(
+        self,
+        plan: Plan,
+        planned: Planned,
+        values: tuple[Any, ...],
+        arguments: Mapping[str, Any] | None = None,
+    ) -> Bound | None:
+        try:
+            bound = plan.bound(values, planned.limits)
         except Exception:  # Django raises it again, or serves the values plans can't
             return None
         if get_config().verify_plans:
-            verify(bound, self._replay(planned), planned.limits)
+            verify(bound, self._replay(planned), planned.limits, arguments)
         return bound
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple, TypeAlias
 
 from django.conf import settings
 from django.core.exceptions import EmptyResultSet
@@ -18,13 +19,14 @@ from turbo_orm.plans.capture import capture
 from turbo_orm.plans.connections import compiling_connection
 from turbo_orm.plans.functions import make_function
 from turbo_orm.plans.loaders import Loader, row_loader
-from turbo_orm.plans.prepare import at_bind
-from turbo_orm.plans.shapes import LOCK, Node, epoch
+from turbo_orm.plans.prepare import Binding, at_bind
+from turbo_orm.plans.shapes import LOCK, Node, builds_at_once, epoch
 from turbo_orm.plans.sqltext import SQLText
 from turbo_orm.plans.template import TOKEN, Const, Group, Marker, Recording, instrument
 from turbo_orm.plans.unsupported import Unsupported
+from turbo_orm.plans.updates import Update, assignment
 
-__all__ = ["Bound", "Plan", "plan_for"]
+__all__ = ["Bound", "Plan", "Terminal", "plan_for"]
 
 #: The terminals whose rows become the queryset's own objects.
 _LOADING = frozenset({"list", "get", "first", "last"})
@@ -42,11 +44,19 @@ class Bound(NamedTuple):
     params: tuple[Any, ...]
     values: tuple[Any, ...]
     limits: tuple[int, int | None] | None
+    alias: str
+    #: It changes rows: after an error, the transaction it is in can only be rolled back.
+    writes: bool
 
     def as_sql(self) -> tuple[str, tuple[Any, ...]]:
         """Return the SQL and parameters Django's own compiler would return."""
         sql, params = self.plan.bind_as_django(self.values)
         return sql + self.plan.limit_sql(self.limits), params
+
+
+Terminal: TypeAlias = "str | Update"
+
+_NONE: Mapping[str, Any] = MappingProxyType({})
 
 
 class Plan:
@@ -66,11 +76,13 @@ class Plan:
         "text",
         "time_zone",
         "uses",
+        "writes",
     )
 
-    def __init__(self, terminal: str, alias: str, node: Node) -> None:
+    def __init__(self, terminal: Terminal, alias: str, node: Node) -> None:
         self.terminal = terminal
         self.alias = alias
+        self.writes = isinstance(terminal, Update)
         self.epoch = epoch()
         #: Tests, and applications, replace ``Meta.ordering``.
         self.ordering = node.model._meta.ordering
@@ -103,7 +115,7 @@ class Plan:
                 self._statements.clear()
             statement = self.text.statement(lengths, self.limit_sql(limits))
             self._statements[key] = statement
-        return Bound(self, statement, params, values, limits)
+        return Bound(self, statement, params, values, limits, self.alias, self.writes)
 
     def limit_sql(self, limits: tuple[int, int | None] | None) -> str:
         if limits is None:
@@ -115,30 +127,51 @@ class Plan:
             text = self._limits[limits] = " " + self._limit_sql(*limits)
         return text
 
+    @property
+    def name(self) -> str:
+        """The name of the terminal's method."""
+        return "update" if isinstance(self.terminal, Update) else self.terminal
+
     def is_current(self, node: Node) -> bool:
         return self.epoch == epoch() and self.ordering is node.model._meta.ordering
 
 
-def plan_for(node: Node, terminal: str, alias: str, values: tuple[Any, ...]) -> Plan | None:
+def plan_for(
+    node: Node,
+    terminal: Terminal,
+    alias: str,
+    values: tuple[Any, ...],
+    expressions: Mapping[str, Any] = _NONE,
+) -> Plan | None:
     """Return the plan of *terminal* on *node* for the database *alias*, making it at need.
 
-    None where there can't be one. *values* serve as samples.
+    None where there can't be one. *values* serve as samples; *expressions* are those in an
+    `Update`, by name.
     """
     key = (terminal, alias)
     found = node.plans.get(key)
     if found is None:
-        found = _make(node, key, values)
+        if node.parent is None and not builds_at_once():
+            # There is a template always; it is the terminal that was not seen.
+            node.plans[key] = _SEEN
+            return None
+        found = _make(node, key, values, expressions)
+    elif found is _SEEN:
+        found = _make(node, key, values, expressions)
     if type(found) is not Plan:
         return None
     if not found.is_current(node):
         node.plans.clear()
-        found = _make(node, key, values)
+        found = _make(node, key, values, expressions)
     elif found.time_zone is not None and found.time_zone != (now := _time_zone()):
         key = (terminal, alias, now)  # type: ignore[assignment]
         found = node.plans.get(key)
         if found is None or (type(found) is Plan and not found.is_current(node)):
-            found = _make(node, key, values)
+            found = _make(node, key, values, expressions)
     return found if type(found) is Plan else None
+
+
+_SEEN = object()
 
 
 class _Refused(NamedTuple):
@@ -151,11 +184,13 @@ class _NotYet(Exception):
     """There is no plan now, for a reason that passes."""
 
 
-def _make(node: Node, key: tuple[Any, ...], values: tuple[Any, ...]) -> Plan | _Refused | None:
+def _make(
+    node: Node, key: tuple[Any, ...], values: tuple[Any, ...], expressions: Mapping[str, Any]
+) -> Plan | _Refused | None:
     made: Plan | _Refused
     try:
         with LOCK:
-            made = _compile(node, key[0], key[1], values)
+            made = _Compilation(node, key[0], key[1], values, expressions).plan()
     except _NotYet:
         return None
     except Unsupported as exc:
@@ -166,39 +201,82 @@ def _make(node: Node, key: tuple[Any, ...], values: tuple[Any, ...]) -> Plan | _
     return made
 
 
-def _compile(node: Node, terminal: str, alias: str, values: tuple[Any, ...]) -> Plan:
-    if node.sliced and terminal != "list":
-        raise Unsupported(f"{terminal}() of a slice")
-    connection: Any = compiling_connection(alias, instrument)
-    if connection is None:
-        raise _NotYet
-    plan = Plan(terminal, alias, node)
-    with connections_replaced({alias: connection}), Recording(values) as recording:
-        compiler = capture(node.template, terminal, alias)
-        _check_query(compiler.query, terminal)
-        sql, params = _as_sql(compiler, node, terminal)
-        _check_params(params, node)
-        if recording.ambient:
-            plan.time_zone = _dependence(node, terminal, alias, sql, params)
-        _write_binders(plan, sql, params, recording.groups, compiler)
-        if terminal in _LOADING:
-            plan.loader = row_loader(compiler, node.iterable, node.fields)
-    for group in recording.groups:
-        group.lookup.rhs = None  # a user's value must not live as long as the plan
-    plan._limit_sql = connection.ops.limit_offset_sql
-    return plan
+class _Compilation:
+    """Makes one plan."""
 
+    def __init__(
+        self,
+        node: Node,
+        terminal: Terminal,
+        alias: str,
+        values: tuple[Any, ...],
+        expressions: Mapping[str, Any],
+    ) -> None:
+        self._node = node
+        self._alias = alias
+        self._values = values
+        self._terminal = terminal
+        self._name = "update" if isinstance(terminal, Update) else terminal
+        self._arguments = (
+            terminal.arguments(node.slots, expressions) if isinstance(terminal, Update) else None
+        )
 
-def _as_sql(compiler: Any, node: Node, terminal: str) -> tuple[str, Sequence[Any]]:
-    try:
-        # The limits of a slice are no part of its shape.
-        sql, params = compiler.as_sql(with_limits=False) if node.sliced else compiler.as_sql()
-    except EmptyResultSet:
-        raise Unsupported("it has no rows, whatever the values") from None
-    return sql, params
+    def plan(self) -> Plan:
+        """Raises `Unsupported`, `_NotYet`, and whatever Django raises."""
+        node = self._node
+        if node.sliced and self._name != "list":
+            raise Unsupported(f"{self._name}() of a slice")
+        connection: Any = compiling_connection(self._alias, instrument)
+        if connection is None:
+            raise _NotYet
+        plan = Plan(self._terminal, self._alias, node)
+        with connections_replaced({self._alias: connection}), Recording(self._values) as recording:
+            compiler = self._capture()
+            _check_query(compiler.query, self._name)
+            sql, params = self._as_sql(compiler)
+            _check_params(params, len(self._values))
+            if recording.ambient:
+                plan.time_zone = self._dependence(sql, params)
+            _write_binders(plan, sql, params, recording.groups, compiler)
+            if self._name in _LOADING:
+                plan.loader = row_loader(compiler, node.iterable, node.fields)
+        for group in recording.groups:
+            if group.lookup is not None:
+                group.lookup.rhs = None  # a user's value must not live as long as the plan
+        plan._limit_sql = connection.ops.limit_offset_sql
+        return plan
+
+    def _capture(self) -> Any:
+        return capture(self._node.template, self._name, self._alias, self._arguments)
+
+    def _as_sql(self, compiler: Any) -> tuple[str, Sequence[Any]]:
+        try:
+            # The limits of a slice are no part of its shape.
+            sql, params = compiler.as_sql(with_limits=False) if self._node.sliced else compiler.as_sql()
+        except EmptyResultSet:
+            raise Unsupported("it has no rows, whatever the values") from None
+        return sql, [Const(None) if param is None else param for param in params]
+
+    def _dependence(self, sql: str, params: Sequence[Any]) -> tuple[bool, str] | None:
+        """Compile again under another language and time zone; return the latter if it matters."""
+        expected = sql, [param.key() for param in params]
+        now = _time_zone()
+
+        def again() -> tuple[str, list[Any]]:
+            with Recording(self._values):
+                sql, params = self._as_sql(self._capture())
+            return sql, [param.key() if type(param) in (Const, Marker) else param for param in params]
+
+        with translation.override(_OTHER_LANGUAGE):
+            if again() != expected:
+                raise Unsupported("it depends on the language")
+        with timezone.override(_OTHER_TIME_ZONE):
+            return None if again() == expected else now
 
 
 def _check_query(query: Any, terminal: str) -> None:
+    if getattr(query, "related_updates", None):
+        raise Unsupported("it updates several tables")
     if query.combinator or query.extra or query.select_for_update:
         raise Unsupported("it has a combinator, extra() or select_for_update()")
     if query.annotations and terminal in _LOADING:
@@ -214,11 +292,11 @@ def _check_query(query: Any, terminal: str) -> None:
 _OWN_RESTRICTIONS = (None, ForeignObject.get_extra_restriction, ForeignObjectRel.get_extra_restriction)
 
 
-def _check_params(params: Sequence[Any], node: Node) -> None:
+def _check_params(params: Sequence[Any], slots: int) -> None:
     if any(type(param) not in (Const, Marker) for param in params):
         raise Unsupported("a parameter has an origin that is not known")
     found = {param.group.slot.index for param in params if type(param) is Marker}
-    if found != set(range(node.slots)):
+    if found != set(range(slots)):
         raise Unsupported("a value was not found among the parameters")
 
 
@@ -228,26 +306,6 @@ def _time_zone() -> tuple[bool, str]:
 
 _OTHER_TIME_ZONE = dt.timezone(dt.timedelta(hours=5, minutes=17), "turbo")
 _OTHER_LANGUAGE = "eo"
-
-
-def _dependence(
-    node: Node, terminal: str, alias: str, sql: str, params: Sequence[Any]
-) -> tuple[bool, str] | None:
-    """Compile again under another language and time zone; return the latter if it matters."""
-    expected = sql, [param.key() for param in params]
-    now = _time_zone()
-
-    def again() -> tuple[str, list[Any]]:
-        assert Recording.current is not None
-        with Recording(Recording.current.samples):
-            sql, params = _as_sql(capture(node.template, terminal, alias), node, terminal)
-        return sql, [param.key() if type(param) in (Const, Marker) else param for param in params]
-
-    with translation.override(_OTHER_LANGUAGE):
-        if again() != expected:
-            raise Unsupported("it depends on the language")
-    with timezone.override(_OTHER_TIME_ZONE):
-        return None if again() == expected else now
 
 
 def _write_binders(
@@ -267,7 +325,7 @@ def _write_binders(
         number = groups.index(param.group)
         value = f"v[{param.group.slot.index}]"
         if number not in names:
-            binding = at_bind(param.group, compiler)
+            binding = _binding(param.group, compiler)
             names[number] = value
             if binding.prepare is not None:
                 namespace[f"P{number}"] = binding.prepare
@@ -290,6 +348,13 @@ def _write_binders(
     bind_as_django = f"def bind(v):\n{body} return as_django({lengths}), {_tuple(everything)}\n"
     plan.bind = make_function("bind", bind, dict(namespace))
     plan.bind_as_django = make_function("bind", bind_as_django, dict(namespace))
+
+
+def _binding(group: Group, compiler: Any) -> Binding:
+    if group.assigned_to is None:
+        return at_bind(group, compiler)
+    field = compiler.query.get_meta().get_field(group.assigned_to)
+    return Binding(assignment(field, compiler.connection))
 
 
 def _tuple(parts: Sequence[str]) -> str:

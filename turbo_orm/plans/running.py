@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import nullcontext
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import psycopg
 from django.conf import settings
-from django.db import connections
+from django.db import connections, transaction
 from django.db.backends.signals import connection_created
 from django.db.utils import DatabaseErrorWrapper
 
@@ -25,36 +26,55 @@ from turbo_orm.conf import get_config
 from turbo_orm.db.leases import abandon, give_back, lease, put_idle, take_idle
 from turbo_orm.db.statements import Statement
 from turbo_orm.db.wire import Result, wire_of
-from turbo_orm.plans.plan import Bound
 
-__all__ = ["run"]
+__all__ = ["Work", "run"]
 
 #: Turns psycopg's exceptions into Django's.
 _django_errors = DatabaseErrorWrapper(SimpleNamespace(Database=psycopg, errors_occurred=False))
 
 
-async def run(bound: Bound) -> Result:
-    """Execute *bound* on its alias, in the running task's transaction if it has one.
+class Work(Protocol):
+    """A statement with its parameters, to be executed on a database."""
+
+    @property
+    def alias(self) -> str: ...
+    @property
+    def statement(self) -> Statement: ...
+    @property
+    def params(self) -> tuple[Any, ...]: ...
+    @property
+    def writes(self) -> bool:
+        """An error leaves the surrounding block with nothing to do but roll back."""
+        ...
+
+    def as_sql(self) -> tuple[str, tuple[Any, ...]]:
+        """Return what a cursor takes."""
+        ...
+
+
+async def run(work: Work) -> Result:
+    """Execute *work*, in the running task's transaction if it has one.
 
     Raises Django's database errors.
     """
-    alias, statement = bound.plan.alias, bound.statement
+    alias, statement = work.alias, work.statement
     if not statement.refused and get_config().wire:
         loop = asyncio.get_running_loop()
         if active_scope(loop) is not None:
-            result = await _run_in_scope(loop, alias, statement, bound.params)
+            result = await _run_in_scope(loop, work)
         elif _is_watched(alias, ambient_connection(alias)) or in_their_block(alias):
             result = None
         else:
-            result = await _run_pooled(loop, alias, statement, bound.params)
+            result = await _run_pooled(loop, alias, statement, work.params)
         if result is not None:
             return result
-    return await run_sync(_run_with_cursor, alias, *bound.as_sql())
+    return await run_sync(_run_with_cursor, work)
 
 
-def _run_with_cursor(alias: str, sql: str, params: tuple[Any, ...]) -> Result:
-    with connections[alias].cursor() as cursor:
-        cursor.execute(sql, params)
+def _run_with_cursor(work: Work) -> Result:
+    marking = transaction.mark_for_rollback_on_error(using=work.alias) if work.writes else nullcontext()
+    with marking, connections[work.alias].cursor() as cursor:
+        cursor.execute(*work.as_sql())
         if cursor.description is None:
             return Result(None, cursor.rowcount)
         return Result(cursor.fetchall(), cursor.rowcount)
@@ -125,10 +145,9 @@ def _plain_receivers() -> bool:
     return True
 
 
-async def _run_in_scope(
-    loop: asyncio.AbstractEventLoop, alias: str, statement: Statement, params: tuple[Any, ...]
-) -> Result | None:
+async def _run_in_scope(loop: asyncio.AbstractEventLoop, work: Work) -> Result | None:
     """Run on the connection of the surrounding block; None where only the bridge can."""
+    alias, statement = work.alias, work.statement
     scope = await open_scope(loop)
     try:
         wrapper = _wrapper_in(scope, alias)
@@ -141,7 +160,7 @@ async def _run_in_scope(
         try:
             with _django_errors:
                 try:
-                    return await wire.run(statement, params)
+                    return await wire.run(statement, work.params)
                 except psycopg.Error:
                     if statement.refused:
                         return None
@@ -151,6 +170,10 @@ async def _run_in_scope(
             raise
         except asyncio.CancelledError as exc:
             wrapper.break_block(exc)
+            raise
+        except Exception as exc:
+            if work.writes:
+                wrapper.break_block(exc)
             raise
     finally:
         await scope.close()

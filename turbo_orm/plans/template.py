@@ -15,7 +15,7 @@ from functools import cache
 from typing import Any
 
 from django.db.models import Count, lookups
-from django.db.models.expressions import Col, Exists, OrderBy, Star, Value
+from django.db.models.expressions import Col, CombinedExpression, Exists, OrderBy, Star, Value
 from django.db.models.fields import related_lookups
 from django.db.models.sql import Query
 from django.db.models.sql.datastructures import BaseTable, Join
@@ -25,7 +25,18 @@ from typing_extensions import Self
 from turbo_orm.plans.connections import Captured
 from turbo_orm.plans.unsupported import Unsupported
 
-__all__ = ["TOKEN", "Const", "Group", "Marker", "Param", "Recording", "Slot", "TemplateQuery", "instrument"]
+__all__ = [
+    "TOKEN",
+    "Assigned",
+    "Const",
+    "Group",
+    "Marker",
+    "Param",
+    "Recording",
+    "Slot",
+    "TemplateQuery",
+    "instrument",
+]
 
 
 class Param:
@@ -126,7 +137,7 @@ class Const:
 class Group:
     """One lookup with a slot, compiled: its SQL and how many parameters come from the slot."""
 
-    __slots__ = ("expands", "lhs_params", "lookup", "parts", "slot", "sql")
+    __slots__ = ("assigned_to", "expands", "lhs_params", "lookup", "parts", "slot", "sql")
 
     def __init__(self, slot: Slot, lookup: Any, lhs_params: int, sql: str) -> None:
         self.slot = slot
@@ -137,6 +148,30 @@ class Group:
         self.parts = 1
         #: It is an ``IN`` with one placeholder per value.
         self.expands = False
+        #: The field, of a value that is no lookup's but is assigned.
+        self.assigned_to: str | None = None
+
+
+class Assigned:
+    """Stands for a value in `QuerySet.update()` of a template: an expression that is a parameter."""
+
+    contains_aggregate = False
+    contains_over_clause = False
+
+    def __init__(self, index: int, name: str) -> None:
+        self.slot = Slot(index)
+        #: The field it is assigned to.
+        self.name = name
+
+    def resolve_expression(self, *args: Any, **kwargs: Any) -> Assigned:
+        return self
+
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, list[Any]]:
+        assert Recording.current is not None
+        group = Group(self.slot, None, 0, "%s")
+        group.assigned_to = self.name
+        Recording.current.groups.append(group)
+        return "%s", [Marker(group, 0)]
 
 
 #: Where the parentheses of the group of that number go.
@@ -165,6 +200,8 @@ class Recording:
 #: What compiles to the same SQL in every time zone and language.
 _PLAIN = {
     Col,
+    Assigned,
+    CombinedExpression,
     Value,
     WhereNode,
     BaseTable,

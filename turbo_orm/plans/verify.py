@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -24,10 +25,16 @@ class Verified:
     different = 0
 
 
-def verify(bound: Bound, twin: QuerySet[Any, Any], limits: tuple[int, int | None] | None) -> None:
+def verify(
+    bound: Bound,
+    twin: QuerySet[Any, Any],
+    limits: tuple[int, int | None] | None,
+    arguments: Mapping[str, Any] | None = None,
+) -> None:
     """Raise `PlanMismatchError` unless *bound* is what the terminal of *twin* would execute.
 
-    *twin* is the same queryset made by Django's own methods, without the *limits*.
+    *twin* is the same queryset made by Django's own methods, without the *limits*; *arguments*
+    are those of ``update()``.
     """
     plan = bound.plan
     django: Any = twin
@@ -36,14 +43,14 @@ def verify(bound: Bound, twin: QuerySet[Any, Any], limits: tuple[int, int | None
     connection = compiling_connection(plan.alias, _capturing)
     with connections_replaced({plan.alias: connection}):
         try:
-            sql, params = capture(django, plan.terminal, plan.alias).as_sql()
+            sql, params = capture(django, plan.name, plan.alias, arguments).as_sql()
         except EmptyResultSet:
             sql, params = "(no query at all)", ()
     planned_sql, planned_params = bound.as_sql()
     if planned_sql != sql or not _same(planned_params, tuple(params)):
         Verified.different += 1
         raise PlanMismatchError(
-            f"A plan for {plan.terminal}() of {django.model.__name__} differs from Django's own query. "
+            f"A plan for {plan.name}() of {django.model.__name__} differs from Django's own query. "
             f"Please report it; until then set TURBO_ORM = {{'PLANS': False}}.\n"
             f"  Django: {sql!r} {tuple(params)!r}\n  plan:   {planned_sql!r} {planned_params!r}"
         )

@@ -1,0 +1,87 @@
+"""The values of ``update()``: parameters of the SQL like those of lookups."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from django.db.models import F, Value
+from django.db.models.expressions import CombinedExpression
+
+from turbo_orm.plans.saving import preparer
+from turbo_orm.plans.template import Assigned
+from turbo_orm.plans.values import Bail, is_plannable
+
+__all__ = ["Update", "update_of"]
+
+
+class Update(NamedTuple):
+    """The shape of ``update(**kwargs)``, as a terminal."""
+
+    names: tuple[str, ...]
+    #: Of each value: None, its type, or what identifies an expression.
+    kinds: tuple[Any, ...]
+
+    def arguments(self, before: int, expressions: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the keyword arguments for a template which has *before* values already."""
+        arguments: dict[str, Any] = {}
+        for name, kind in zip(self.names, self.kinds, strict=True):
+            if isinstance(kind, type):
+                arguments[name] = Assigned(before, name)
+                before += 1
+            else:
+                arguments[name] = expressions.get(name)
+        return arguments
+
+
+def update_of(kwargs: Mapping[str, Any]) -> tuple[Update, tuple[Any, ...], dict[str, Any]]:
+    """Return the shape of ``update(**kwargs)``, its values, and its expressions by name.
+
+    Raises `Bail` for values that can't be parameters.
+    """
+    kinds: list[Any] = []
+    values: list[Any] = []
+    expressions: dict[str, Any] = {}
+    for name, value in kwargs.items():
+        kind = type(value)
+        if value is None:  # NULL is part of the SQL
+            kinds.append(None)
+        elif kind is bool or is_plannable(kind):
+            kinds.append(kind)
+            values.append(value)
+        else:
+            kinds.append(_identity(value))
+            expressions[name] = value
+    return Update(tuple(kwargs), tuple(kinds)), tuple(values), expressions
+
+
+def _identity(expression: Any) -> Any:
+    """Return what tells *expression* from others: arithmetic with fields and small constants."""
+    kind = type(expression)
+    if "output_field" in getattr(expression, "__dict__", ()):
+        raise Bail
+    if kind is F:
+        return ("F", expression.name)
+    if kind is CombinedExpression:
+        return (expression.connector, _identity(expression.lhs), _identity(expression.rhs))
+    if kind is Value and type(expression.value) in (int, str):
+        return ("Value", type(expression.value), expression.value)
+    raise Bail
+
+
+def assignment(field: Any, connection: Any) -> Callable[[Any], Any]:
+    """Return what makes a value into the parameter that is stored in *field*."""
+    prepare = preparer(field, connection)
+    related = field.remote_field is not None
+
+    def prepared(value: Any) -> Any:
+        if hasattr(value, "prepare_database_save"):
+            if not related:
+                raise Bail
+            value = value.prepare_database_save(field)
+        result = prepare(value)
+        if result is None:  # it becomes NULL in the SQL
+            raise Bail
+        return result
+
+    return prepared
