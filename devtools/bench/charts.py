@@ -77,7 +77,7 @@ def _names(results: Results) -> list[str]:
 
 
 def _bars(results: Results, value: Any) -> Canvas | None:
-    """A panel for each operation, a bar for each contestant, quartiles as a line."""
+    """A panel for each operation, a bar for each contestant."""
     names = _names(results)
     panels = []
     for operation in OPERATIONS:
@@ -93,9 +93,8 @@ def _bars(results: Results, value: Any) -> Canvas | None:
         for place, name in enumerate(names):
             found = figures[name]
             if found is not None:
-                spread = [[found.value - found.low], [found.high - found.value]]
-                panel.barh(place, found.value, xerr=spread, color=_COLORS[name], error_kw={"lw": 0.8})
-                panel.text(found.high, place, f" {found.value:.2f}", va="center", fontsize=7)
+                panel.barh(place, found.value, color=_COLORS[name])
+                panel.text(found.value, place, f" {found.value:.2f}", va="center", fontsize=7)
         panel.axvline(1, color="#8c959f", lw=0.6)
         labels = [CONTESTANTS[name].title for name in names] if index % columns == 0 else []
         panel.set_yticks(range(len(names)) if labels else [], labels)
@@ -104,7 +103,7 @@ def _bars(results: Results, value: Any) -> Canvas | None:
         panel.set_title(title, fontsize=9)
     for panel in list(axes)[len(panels) :]:
         panel.set_axis_off()
-    canvas.tight_layout()
+    canvas.tight_layout(rect=(0, 0, 1, 1 - 0.3 / canvas.get_figheight()))
     return canvas
 
 
@@ -119,6 +118,9 @@ def _growth(results: Results) -> Canvas | None:
         _lines(results, panel, kind)
         panel.set_xscale("log")
         panel.set_yscale("log")
+        sizes = GROWING[kind].sizes
+        panel.set_xticks(sizes, [f"{size:,}" for size in sizes])
+        panel.set_xticks([], minor=True)
         panel.set_xlabel(_SHOWN[kind])
     for panel in list(axes)[len(kinds) :]:
         panel.set_axis_off()

@@ -59,6 +59,11 @@ class Turbo(DjangoContestant):
             await self.models.WrittenBook.objects.filter(pk=pk).aupdate(price=price)
         return found, book
 
+    def build(self, price: Decimal) -> Any:
+        # What alist() does before it needs a connection; None where there is no plan (yet).
+        bound = self.in_print(price)[:100]._bound("list")
+        return super().build(price) if bound is None else (bound.statement.sql, bound.params)
+
     async def request(self, pk: int) -> Any:
         async with ThreadSensitiveContext():  # as Django's ASGI handler; it starts no thread by itself
             return await self.get(pk)
