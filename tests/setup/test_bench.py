@@ -47,7 +47,7 @@ def results() -> Results:
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_quick_run_finds_every_answer_right(tmp_path: Path) -> None:
-        saved = tmp_path / "results.json"
+    saved = tmp_path / "results.json"
     command = [
         sys.executable,
         "-m",
