@@ -20,6 +20,7 @@ from typing_extensions import ParamSpec
 from turbo_orm.bridge.greenlets import drive
 from turbo_orm.bridge.run import run_sync
 from turbo_orm.bridge.scopes import Entered, Scope, open_scope
+from turbo_orm.bridge.wire_blocks import WireBlock
 from turbo_orm.retry import is_worth_retrying, pause_before
 
 __all__ = ["Atomic", "IsolationLevel", "atomic", "on_commit"]
@@ -73,14 +74,18 @@ class Atomic:
         scope = await open_scope(asyncio.get_running_loop())
         options = self._options
         block = transaction.Atomic(options.using, options.savepoint, options.durable)
+        on_wire: WireBlock | None = None
         try:
-            await drive(scope, _enter, (block, options))
+            if not options.characteristics:
+                on_wire = await WireBlock.begin(scope, block)
+            if on_wire is None:
+                await drive(scope, _enter, (block, options))
         except BaseException:
             await scope.close()
             raise
         entered = Entered(scope)
         entered.__enter__()
-        self._entries.append(_Entry(scope, block, entered, asyncio.current_task()))
+        self._entries.append(_Entry(scope, block, on_wire, entered, asyncio.current_task()))
 
     async def __aexit__(
         self,
@@ -100,7 +105,10 @@ class Atomic:
             if cancelled is not None and exc is None:
                 exc_type, exc = type(cancelled), cancelled
             try:
-                await drive(last, _leave, (entry.block, self._options, (exc_type, exc, traceback)))
+                if entry.on_wire is not None and not entry.on_wire.declared:
+                    await entry.on_wire.end(exc)
+                else:
+                    await drive(last, _leave, (entry.block, self._options, (exc_type, exc, traceback)))
             finally:
                 last.end()
             if cancelled is not None:
@@ -151,6 +159,7 @@ class Atomic:
 class _Entry(NamedTuple):
     scope: Scope
     block: transaction.Atomic
+    on_wire: WireBlock | None
     entered: Entered
     task: asyncio.Task[Any] | None
 

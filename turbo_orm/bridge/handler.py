@@ -8,6 +8,7 @@ from threading import get_ident
 from typing import Any
 
 from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from turbo_orm.bridge.async_backend.join import join
 from turbo_orm.bridge.greenlets import current_bridge, loop_visible
@@ -39,7 +40,11 @@ class _BridgeAwareLocal:
             pass
         if alias not in connections.settings:
             raise AttributeError(alias)
-        wrapper = scope.wrappers[alias] = join(scope, alias) or new_wrapper(scope, alias)
+        block = scope.root.wire_block
+        if block is not None and block.alias == alias:
+            wrapper: BaseDatabaseWrapper = block.declare()
+        else:
+            wrapper = scope.wrappers[alias] = join(scope, alias) or new_wrapper(scope, alias)
         self._share_instrumentation(scope, wrapper)
         return wrapper
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextvars import Context, ContextVar
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakKeyDictionary
 
 from greenlet import getcurrent
@@ -19,9 +19,19 @@ if TYPE_CHECKING:
 
     from django.db.backends.base.base import BaseDatabaseWrapper
 
-    from turbo_orm.bridge.connection import BridgedConnection
+    from turbo_orm.bridge.wire_blocks import WireBlock
 
-__all__ = ["Entered", "Scope", "active_scope", "open_scope"]
+__all__ = ["Entered", "Lease", "Scope", "active_scope", "open_scope"]
+
+
+class Lease(Protocol):
+    """A connection, or what has one, to be given up at the end of a scope."""
+
+    async def release(self) -> None:
+        """Give the connection back to its pool."""
+
+    def abandon(self) -> None:
+        """Close the connection without awaiting."""
 
 
 class Scope:
@@ -45,6 +55,7 @@ class Scope:
         "root",
         "task",
         "turns",
+        "wire_block",
         "wrappers",
     )
 
@@ -66,7 +77,9 @@ class Scope:
         self.context: Context | None = None
         self.root: Scope = self if parent is None else parent.root
         self.wrappers: dict[str, BaseDatabaseWrapper] = {} if parent is None else parent.wrappers
-        self.leases: list[BridgedConnection] = [] if parent is None else parent.leases
+        self.leases: list[Lease] = [] if parent is None else parent.leases
+        #: Of a root scope: its block, as long as Django has no wrapper for it.
+        self.wire_block: WireBlock | None = None
 
     def __repr__(self) -> str:
         depth, scope = 0, self.parent

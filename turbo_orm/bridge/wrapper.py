@@ -24,6 +24,7 @@ from turbo_orm.bridge.readiness import note_ready
 from turbo_orm.bridge.user_code import await_user_code
 from turbo_orm.db.leases import lease
 from turbo_orm.db.pools import Pool, forget_pool
+from turbo_orm.db.wire import Wire, wire_of
 from turbo_orm.errors import BridgeError, UnsupportedDatabaseError
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ class BridgedWrapper(_Base):
     #: What django-async-backend's calls in our block get, see ``async_backend.guest``.
     guest: Any = None
     takes_guests = True
+    #: While `adopt()` connects: the connection, its pool and the scope it is for.
+    _adopted: tuple[psycopg.AsyncConnection[Any], Pool, Scope] | None = None
     #: The functions given to `on_commit()` are being called.
     running_hooks = False
 
@@ -87,6 +90,14 @@ class BridgedWrapper(_Base):
         """The operation is over; its lease is given back by the scope."""
         self.connection = None
 
+    @property
+    def wire(self) -> Wire | None:
+        """The wire of its connection, if it has both."""
+        conn = self.connection
+        if not isinstance(conn, BridgedConnection) or conn._aconn is None:
+            return None
+        return wire_of(conn._aconn)
+
     def break_block(self, exc: BaseException) -> None:
         """Let the current `atomic` block, if any, only roll back: *exc* cut a statement short."""
         if self.in_atomic_block:
@@ -112,7 +123,7 @@ class BridgedWrapper(_Base):
     def connect(self) -> None:
         """Take a connection and set it up as Django does."""
         super().connect()
-        if isinstance(self.connection, BridgedConnection) and self.get_autocommit():
+        if self._adopted is None and isinstance(self.connection, BridgedConnection) and self.get_autocommit():
             note_ready(self.alias, self.connection)
 
     def create_cursor(self, name: str | None = None) -> Any:
@@ -134,6 +145,20 @@ class BridgedWrapper(_Base):
         finally:
             self.running_hooks = not outermost
 
+    def adopt(self, conn: psycopg.AsyncConnection[Any], pool: Pool, scope: Scope) -> None:
+        """Be connected through *conn*, which Django has set up before and is not in autocommit."""
+        self._adopted = conn, pool, scope
+        try:
+            self.connect()
+        finally:
+            self._adopted = None
+
+    def _set_autocommit(self, autocommit: bool) -> None:
+        conn: Any = self.connection
+        is_so = isinstance(conn, BridgedConnection) and conn.autocommit == autocommit
+        if self._adopted is None and not is_so:
+            super()._set_autocommit(autocommit)  # type: ignore[misc]
+
     def _lease(self, scope: Scope, params: dict[str, Any]) -> BridgedConnection:
         if self._root is not None and self._root is not scope.root:
             raise BridgeError(
@@ -142,7 +167,9 @@ class BridgedWrapper(_Base):
             )
         pooled = self.alias != NO_DB_ALIAS and self.settings_dict is connections.settings.get(self.alias)
         pool = pool_of(scope.loop, self) if pooled else None
-        if pool is not None:
+        if self._adopted is not None:
+            aconn = self._adopted[0]
+        elif pool is not None:
             aconn = await_only(lease(pool))
         else:
             aconn = await_only(psycopg.AsyncConnection.connect(**async_connect_params(params)))
@@ -164,6 +191,8 @@ class _Driver:
 
     def connect(self, **params: Any) -> BridgedConnection:
         bridge, wrapper = current_bridge(), self._wrapper()
+        if wrapper is not None and wrapper._adopted is not None:
+            return wrapper._lease(wrapper._adopted[2], params)
         if bridge is None or bridge.scope is None or wrapper is None:
             raise BridgeError(
                 "A connection of an a-method or run_sync() can't be opened outside of it. "

@@ -87,7 +87,8 @@ async def _enter(self: Any) -> None:
 
 
 def _is_connection_of(scope: Scope, alias: str, theirs: Any) -> bool:
-    wrapper = scope.wrappers.get(alias)
+    block = scope.root.wire_block
+    wrapper = block.declare() if block is not None and block.alias == alias else scope.wrappers.get(alias)
     return isinstance(theirs, Guest) or getattr(wrapper, "theirs", None) is theirs
 
 

@@ -1,0 +1,80 @@
+"""Connections for statements that go straight to the wire, without Django's wrapper."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import psycopg
+from django.conf import settings
+from django.db import connections
+from django.db.backends.signals import connection_created
+from django.db.utils import DatabaseErrorWrapper
+from psycopg import AsyncConnection
+
+from turbo_orm.bridge.databases import open_pool_of
+from turbo_orm.bridge.querylog import recording
+from turbo_orm.bridge.readiness import is_ready
+from turbo_orm.bridge.run import run_sync
+from turbo_orm.db.leases import give_back, lease, take_idle
+from turbo_orm.db.pools import Pool
+
+__all__ = ["django_errors", "is_watched", "take_ready"]
+
+#: Turns psycopg's exceptions into Django's.
+django_errors = DatabaseErrorWrapper(SimpleNamespace(Database=psycopg, errors_occurred=False))
+
+
+async def take_ready(loop: asyncio.AbstractEventLoop, alias: str) -> tuple[AsyncConnection[Any], Pool] | None:
+    """Lease a connection to *alias* which Django has set up once already.
+
+    None if there can't be one, because somebody wants to be told each time Django connects.
+    """
+    pool = open_pool_of(loop, alias)
+    if pool is None or not _plain_receivers():
+        await run_sync(_connect, alias)
+        pool = open_pool_of(loop, alias)
+        if pool is None or not _plain_receivers():
+            return None
+    conn = take_idle(pool)
+    while conn is None or not is_ready(conn):
+        if conn is None:
+            with django_errors:
+                conn = await lease(pool)
+        else:
+            await give_back(conn, pool)
+            await run_sync(_connect, alias)
+            conn = take_idle(pool)
+    return conn, pool
+
+
+def _connect(alias: str) -> None:
+    connections[alias].ensure_connection()
+
+
+#: Receivers which do the same to a connection whenever it is taken from the pool.
+_KNOWN_RECEIVERS = frozenset({"django.contrib.postgres.signals"})
+
+
+def _plain_receivers() -> bool:
+    """Whether nobody wants to be told of each connection that is taken."""
+    for receiver in connection_created.receivers or ():
+        function = receiver[1]
+        if callable(function) and getattr(function, "__module__", None) is None:
+            function = function()
+        if function is not None and getattr(function, "__module__", None) not in _KNOWN_RECEIVERS:
+            return False
+    return True
+
+
+def is_watched(alias: str, wrapper: Any) -> bool:
+    """Whether somebody is to see the statements on *alias*, as Django's cursors show them.
+
+    *wrapper* is the connection whose settings count, if there is one.
+    """
+    if recording(alias):
+        return True
+    if wrapper is None:
+        return bool(settings.DEBUG)
+    return bool(wrapper.execute_wrappers or wrapper.queries_logged)

@@ -1,0 +1,162 @@
+"""Blocks whose statements all go straight to the wire, until sync code takes part in them.
+
+Django's transaction state lives in a wrapper, and making one costs more than a statement. A
+block without one knows what is needed to end it; when anything in it needs the wrapper (sync
+code, a nested block, `on_commit()`), `WireBlock.declare()` makes it, in the state in which
+Django's own `Atomic` would have left it.
+"""
+
+from __future__ import annotations
+
+from asyncio import _get_running_loop, _set_running_loop
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from django.db import connections, transaction
+from psycopg import AsyncConnection
+from psycopg.pq import TransactionStatus
+
+from turbo_orm.bridge.async_backend.join import in_their_block
+from turbo_orm.bridge.handler import ambient_connection
+from turbo_orm.bridge.straight import django_errors, is_watched, take_ready
+from turbo_orm.bridge.wrapper import BridgedWrapper, new_wrapper
+from turbo_orm.conf import get_config
+from turbo_orm.db.leases import abandon, give_back, put_idle
+from turbo_orm.db.pools import Pool
+from turbo_orm.db.statements import statement
+from turbo_orm.db.wire import Wire, wire_of
+
+if TYPE_CHECKING:
+    from turbo_orm.bridge.scopes import Scope
+
+__all__ = ["WireBlock"]
+
+_COMMIT = statement("COMMIT", 0, proven=True)
+_ROLLBACK = statement("ROLLBACK", 0, proven=True)
+_IDLE = TransactionStatus.IDLE
+
+
+class WireBlock:
+    """The outermost block of a scope, as long as Django has no wrapper for it."""
+
+    __slots__ = ("_conn", "_pool", "_scope", "alias", "block", "needs_rollback", "wire")
+
+    def __init__(
+        self,
+        scope: Scope,
+        block: transaction.Atomic,
+        conn: AsyncConnection[Any],
+        pool: Pool,
+        wire: Wire,
+    ) -> None:
+        self._scope = scope
+        self._conn = conn
+        self._pool = pool
+        self.alias: str = block.using  # type: ignore[assignment]
+        #: Django's block, not yet entered.
+        self.block = block
+        #: None once somebody else has the connection.
+        self.wire: Wire | None = wire
+        #: A statement failed which Django does not let a block survive.
+        self.needs_rollback = False
+
+    @classmethod
+    async def begin(cls, scope: Scope, block: transaction.Atomic) -> WireBlock | None:
+        """Begin *block* in the root scope *scope*; None if Django's wrapper is needed for it."""
+        alias = block.using
+        assert alias is not None
+        if scope.parent is not None or not get_config().wire or not _is_plain(alias):
+            return None
+        if is_watched(alias, ambient_connection(alias)) or in_their_block(alias):
+            return None
+        taken = await take_ready(scope.loop, alias)
+        if taken is None:
+            return None
+        conn, pool = taken
+        wire = wire_of(conn)
+        if wire is None:
+            await give_back(conn, pool)
+            return None
+        # From here on psycopg, and the wire, begin a transaction with the next statement.
+        conn._autocommit = False
+        found = cls(scope, block, conn, pool, wire)
+        scope.leases.append(found)
+        scope.wire_block = found
+        return found
+
+    @property
+    def declared(self) -> bool:
+        """Whether Django has a wrapper for it, which is in charge."""
+        return self.wire is None
+
+    def declare(self) -> BridgedWrapper:
+        """Hand the connection and the block over to Django's wrapper, and return that."""
+        scope = self._scope
+        wrapper = new_wrapper(scope, self.alias)
+        assert isinstance(wrapper, BridgedWrapper)
+        scope.wrappers[self.alias] = wrapper
+        scope.leases.remove(self)
+        scope.wire_block = self.wire = None
+        loop = _get_running_loop()
+        _set_running_loop(None)  # nothing waits, but Django guards against that
+        try:
+            wrapper.adopt(self._conn, self._pool, scope)
+            self.block.__enter__()
+        finally:
+            _set_running_loop(loop)
+        wrapper.needs_rollback = self.needs_rollback
+        return wrapper
+
+    def break_block(self, exc: BaseException) -> None:
+        """Let the block only roll back: *exc* cut a statement short."""
+        self.needs_rollback = True
+
+    async def end(self, exc: BaseException | None) -> None:
+        """Commit; or roll back, if *exc* or a failed statement want that.
+
+        Raises Django's database errors.
+        """
+        wire = self.wire
+        assert wire is not None
+        if wire.pgconn.transaction_status == _IDLE:
+            return
+        if exc is not None or self.needs_rollback:
+            await self._roll_back(wire)
+            return
+        with django_errors:
+            try:
+                await wire.run(_COMMIT, ())
+            except psycopg.Error:
+                if not self._conn.closed and wire.pgconn.transaction_status != _IDLE:
+                    await self._roll_back(wire)
+                raise
+
+    async def _roll_back(self, wire: Wire) -> None:
+        if self._conn.closed:
+            return
+        try:
+            await wire.run(_ROLLBACK, ())
+        except psycopg.Error:
+            # As Django's: a connection that can't even roll back is of no use.
+            await self._conn.close()
+
+    async def release(self) -> None:
+        """Give the connection back."""
+        self.wire = None
+        if not put_idle(self._conn, self._pool):
+            await give_back(self._conn, self._pool)
+
+    def abandon(self) -> None:
+        """Close the connection without awaiting."""
+        self.wire = None
+        abandon(self._conn, self._pool, self._scope.loop)
+
+
+def _is_plain(alias: str) -> bool:
+    """Whether Django does nothing with a connection to *alias* but begin and end transactions."""
+    try:
+        given = connections.settings[alias]
+    except KeyError:
+        return False
+    options = given["OPTIONS"]
+    return bool(given["AUTOCOMMIT"] and not options.get("isolation_level") and not options.get("assume_role"))
