@@ -59,5 +59,7 @@ class WireContext:
             and found.__module__ == "django.db.backends.postgresql.psycopg_any"
             and self.connection.pgconn.parameter_status(b"TimeZone") == b"UTC"
         ):
-            return type(found(oid, self).orig_loader)
+            # Before Django 6.0 its loader is a subclass of psycopg's instead.
+            original = getattr(found(oid, self), "orig_loader", None)
+            return found if original is None else type(original)
         return found  # type: ignore[no-any-return]

@@ -40,7 +40,7 @@ try:
 except ImportError:  # before Django 5.0
     DatabaseDefault = None
 
-__all__ = ["InsertPlan", "insert_plan"]
+__all__ = ["InsertPlan", "insert_plan", "is_left_to_database", "sample_of"]
 
 #: What `Model.save()` goes through. A model with one of its own, at any time, has no plan.
 _HOOKS = tuple(
@@ -160,7 +160,7 @@ class _Inserts:
             return None
         shape: Any = (alias, connection, key is None)
         if self._db_defaults:
-            shape = (*shape, *(_is_left_to_database(attributes.get(name)) for name in self._db_defaults))
+            shape = (*shape, *(is_left_to_database(attributes.get(name)) for name in self._db_defaults))
         try:
             return self._plans[shape]
         except KeyError:
@@ -177,7 +177,8 @@ class _Inserts:
         return plan
 
 
-def _is_left_to_database(value: Any) -> bool:
+def is_left_to_database(value: Any) -> bool:
+    """Whether *value* stands for the database's own default."""
     return DatabaseDefault is not None and isinstance(value, DatabaseDefault)
 
 
@@ -198,13 +199,12 @@ def _compile(model: type[Model], obj: Any, alias: str, connection: Any) -> Inser
         field for field in concrete._meta.local_concrete_fields if not getattr(field, "generated", False)
     ]
     FieldValues(model, local, connection)
-    sample = _sample(model, obj)
+    sample = sample_of(model, obj)
     manager, fields, returning = _captured(sample, concrete, alias)
-    queryset: Any = QuerySet
-    if type(manager.get_queryset())._insert is not queryset._insert or not _is_proxy(type(manager)._insert):
+    if not _is_djangos_insert(type(manager.get_queryset())) or not _is_proxy(type(manager)._insert):
         raise Unsupported(f"{type(manager).__qualname__} inserts by itself")
     given = [(field, vars(sample)[field.attname]) for field in fields]
-    fields = [field for field, value in given if not _is_left_to_database(value)]
+    fields = [field for field, value in given if not is_left_to_database(value)]
     if any(hasattr(vars(sample)[field.attname], "resolve_expression") for field in fields):
         raise Bail
     query = sql.InsertQuery(concrete)
@@ -223,7 +223,7 @@ def _compile(model: type[Model], obj: Any, alias: str, connection: Any) -> Inser
     )
 
 
-def _sample(model: type[Model], obj: Any) -> Any:
+def sample_of(model: type[Model], obj: Any) -> Any:
     """A copy of *obj* to compile with; making it runs no code of the project."""
     sample = object.__new__(model)
     state = ModelState()
@@ -244,6 +244,12 @@ def _captured(sample: Any, concrete: type[Model], alias: str) -> tuple[Any, list
     sample.__dict__["_do_insert"] = capture
     sample._save_table(cls=concrete, force_insert=True, using=alias)
     return captured[0]  # type: ignore[no-any-return]
+
+
+def _is_djangos_insert(queryset_class: Any) -> bool:
+    djangos: Any = QuerySet
+    insert = queryset_class._insert
+    return insert is djangos._insert or getattr(insert, "inserts_one_as_django", False)
 
 
 def _is_proxy(method: Any) -> bool:

@@ -19,7 +19,7 @@ from turbo_orm.plans.instances import stores_directly
 from turbo_orm.plans.unsupported import Unsupported
 from turbo_orm.plans.values import Bail
 
-__all__ = ["FieldValues"]
+__all__ = ["FieldValues", "pre_save_of", "preparer", "unchanged_kind"]
 
 #: The methods that decide what becomes of a value on its way to the database.
 _METHODS = (
@@ -48,19 +48,22 @@ _PLAIN_INTEGERS = (
     fields.PositiveSmallIntegerField,
 )
 
-#: Field classes, the type whose values they leave as they are, on what condition, and what the
-#: backend must leave as it is too.
-_UNCHANGED: tuple[tuple[tuple[Any, ...], type, str, str | None], ...] = (
-    ((fields.AutoField, fields.BigAutoField, fields.SmallAutoField), int, "", None),
-    ((fields.CharField, fields.TextField), str, "", None),
-    ((fields.BooleanField,), bool, "", None),
-    ((fields.FloatField,), float, "", None),
-    ((fields.DecimalField,), Decimal, " and {}.is_finite()", "decimal"),
-    ((fields.UUIDField,), uuid.UUID, "", "uuid"),
-    ((fields.DateTimeField,), dt.datetime, " and {}.utcoffset() is not None", "datetime"),
-    ((fields.DateField,), dt.date, "", "date"),
-    ((fields.TimeField,), dt.time, "", "time"),
+#: Field classes, the type whose values they leave as they are, and what the backend must leave
+#: as it is too.
+_UNCHANGED: tuple[tuple[tuple[Any, ...], type, str | None], ...] = (
+    ((fields.AutoField, fields.BigAutoField, fields.SmallAutoField), int, None),
+    ((fields.CharField, fields.TextField), str, None),
+    ((fields.BooleanField,), bool, None),
+    ((fields.FloatField,), float, None),
+    ((fields.DecimalField,), Decimal, "decimal"),
+    ((fields.UUIDField,), uuid.UUID, "uuid"),
+    ((fields.DateTimeField,), dt.datetime, "datetime"),
+    ((fields.DateField,), dt.date, "date"),
+    ((fields.TimeField,), dt.time, "time"),
 )
+
+#: What is also asked of values of a type.
+_CONDITIONS = {Decimal: " and {}.is_finite()", dt.datetime: " and {}.utcoffset() is not None"}
 
 _NOW = dt.datetime(2000, 1, 1, tzinfo=dt.timezone.utc)
 _SAMPLES = {Decimal: Decimal(1), dt.datetime: _NOW, dt.date: _NOW.date(), dt.time: _NOW.time()}
@@ -84,41 +87,65 @@ class FieldValues:
             self._add(model, number, field, connection)
 
     def _add(self, model: type[Model], number: int, field: Any, connection: Any) -> None:
-        if not _has_one_placeholder(type(field)):
-            raise Unsupported(f"{field} has placeholders of its own")
-        pre_save = type(field).pre_save
-        if not stores_directly(model, field.attname):
-            raise Unsupported(f"{field} is set by a descriptor")
-        if pre_save is fields.Field.pre_save or (
-            pre_save in _SETTING and not (field.auto_now or field.auto_now_add)
-        ):
+        setting = pre_save_of(model, field)
+        if setting is None:
             self.reading.append(f"v{number} = d[{field.attname!r}]")
-        elif pre_save in _SETTING:
-            self.namespace[f"pre_save{number}"] = field.pre_save
-            self.reading.append(f"v{number} = pre_save{number}(o, True)")
         else:
-            raise Unsupported(f"{field} has its own pre_save()")
-        self.namespace[f"prepare{number}"] = _preparer(field, connection)
+            self.namespace[f"pre_save{number}"] = setting
+            self.reading.append(f"v{number} = pre_save{number}(o, True)")
+        self.namespace[f"prepare{number}"] = preparer(field, connection)
         self.prepared.append(self._expression(number, field, connection))
 
     def _expression(self, number: int, field: Any, connection: Any) -> str:
         value, thorough = f"v{number}", f"prepare{number}(v{number})"
-        base = _without_foreign_keys(field)
-        integer_types = getattr(connection.ops, "integerfield_type_map", None) or {}
-        if _is_like(base, *_PLAIN_INTEGERS) and base.get_internal_type() in integer_types:
-            self.namespace[f"Integer{number}"] = integer_types[base.get_internal_type()]
+        integer = _integer_type(field, connection)
+        if integer is not None:
+            self.namespace[f"Integer{number}"] = integer
             quick = f"Integer{number}({value})"
             return f"None if {value} is None else {quick} if {self._is(value, int)} else {thorough}"
-        for classes, kind, condition, adapted_as in _UNCHANGED:
-            if _is_like(base, *classes) and (adapted_as is None or _stays(connection, adapted_as, kind)):
-                quick = self._is(value, kind) + condition.format(value)
-                return f"{value} if {value} is None or {quick} else {thorough}"
-        return thorough
+        kind = unchanged_kind(field, connection)
+        if kind is None:
+            return thorough
+        quick = self._is(value, kind) + _CONDITIONS.get(kind, "").format(value)
+        return f"{value} if {value} is None or {quick} else {thorough}"
 
     def _is(self, value: str, kind: type) -> str:
         # Exactly: subclasses may convert themselves.
         self.namespace[kind.__name__] = kind
         return f"{value}.__class__ is {kind.__name__}"
+
+
+def pre_save_of(model: type[Model], field: Any) -> Any | None:
+    """Return `pre_save()` of *field* where it does more than to read an instance's ``__dict__``.
+
+    Raises `Unsupported` if it is the project's, or the column has placeholders by value.
+    """
+    if not _has_one_placeholder(type(field)):
+        raise Unsupported(f"{field} has placeholders of its own")
+    if not stores_directly(model, field.attname):
+        raise Unsupported(f"{field} is set by a descriptor")
+    pre_save = type(field).pre_save
+    if pre_save is fields.Field.pre_save:
+        return None
+    if pre_save not in _SETTING:
+        raise Unsupported(f"{field} has its own pre_save()")
+    return field.pre_save if field.auto_now or field.auto_now_add else None
+
+
+def unchanged_kind(field: Any, connection: Any) -> type | None:
+    """Return the type whose values *field* saves as they are, but for ``_CONDITIONS``."""
+    base = _without_foreign_keys(field)
+    for classes, kind, adapted_as in _UNCHANGED:
+        if _is_like(base, *classes) and (adapted_as is None or _stays(connection, adapted_as, kind)):
+            return kind
+    return None
+
+
+def _integer_type(field: Any, connection: Any) -> Any | None:
+    """Return psycopg's type of the column's integers, in which the backend wraps them."""
+    base = _without_foreign_keys(field)
+    types = getattr(connection.ops, "integerfield_type_map", None) or {}
+    return types.get(base.get_internal_type()) if _is_like(base, *_PLAIN_INTEGERS) else None
 
 
 def _has_one_placeholder(field_class: Any) -> bool:
@@ -131,7 +158,8 @@ def _has_one_placeholder(field_class: Any) -> bool:
     )
 
 
-def _preparer(field: Any, connection: Any) -> Any:
+def preparer(field: Any, connection: Any) -> Any:
+    """Return `get_db_prep_save()` of *field*, which raises `Bail` for expressions."""
     prepare = field.get_db_prep_save
 
     def prepared(value: Any) -> Any:

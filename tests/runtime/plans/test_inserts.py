@@ -256,6 +256,10 @@ def test_several_tables_are_left_to_django() -> None:
 @pytest.mark.usefixtures("snapshot")
 def test_expressions_are_left_to_django() -> None:
     tag = Tag(label=Lower(models.Value("A")))
+    # Neither does it serve as a sample to make a plan with.
+    Tag._meta.__dict__.pop("_turbo_inserts", None)
+    assert insert_plan(tag, "default", connections["default"]) is None
+    assert insert_plan(Tag(label="a"), "default", connections["default"]) is not None
     plan = insert_plan(tag, "default", connections["default"])
     assert plan is not None
     with pytest.raises(Bail):

@@ -1,0 +1,350 @@
+"""`abulk_create()` with a column per parameter against Django's `bulk_create()`."""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from decimal import Decimal
+from typing import Any
+
+import django
+import pytest
+from django.db import DataError, IntegrityError, connection, connections, models
+from django.db.models import QuerySet, Value
+from django.db.models.functions import Lower
+from django.test.utils import CaptureQueriesContext, isolate_apps
+from django.utils.safestring import mark_safe
+
+from tests.project.library.models import Author, Book, Note, Person, Place, Tag, Writer
+from tests.runtime.parity.data import Snapshot
+from tests.runtime.plans.same import seen
+from turbo_orm import AsyncManager, AsyncQuerySet, atomic, run_sync
+from turbo_orm.bridge.greenlets import await_only
+from turbo_orm.db.arrays import ENCODERS
+from turbo_orm.db.statements import statement
+from turbo_orm.db.wire import wire_of
+from turbo_orm.plans import bulk
+
+try:
+    from django.db.backends.postgresql.compiler import InsertUnnest
+except ImportError:
+    InsertUnnest = None
+
+#: Since 6.0, Django leaves a column out that the database is to fill in for all rows.
+DROPS_DEFAULTS = 1 if django.VERSION >= (6, 0) else 0
+
+UTC = dt.timezone.utc
+by_unnest = pytest.mark.skipif(InsertUnnest is None, reason="Django before 5.2 has no UNNEST to follow")
+
+
+class Watched:
+    """Counts the statements that went by column."""
+
+    def __init__(self) -> None:
+        self.statements: list[str] = []
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        found = bulk.bulk_insert(*args, **kwargs)
+        if found is not None:
+            self.statements.append(found.statement.sql)
+        return found
+
+
+@pytest.fixture
+def watched(monkeypatch: pytest.MonkeyPatch) -> Watched:
+    watched = Watched()
+    monkeypatch.setattr("turbo_orm.plans.inserting.bulk_insert", watched)
+    return watched
+
+
+VALUES: dict[str, tuple[str, Sequence[Any]]] = {
+    "booleans": ("boolean", [True, False, None]),
+    "small integers": ("smallint", [1, -32768, 32767, None]),
+    "integers": ("integer", [1, -(2**31), 2**31 - 1, None]),
+    "big integers": ("bigint", [0, -(2**63), 2**63 - 1, None]),
+    "floats": ("double precision", [0.1, -1e300, float("inf"), float("-inf"), 5e-324, None]),
+    "decimals": ("numeric", [Decimal("1.50"), Decimal("-0.001"), Decimal("1E+30"), None]),
+    "uuids": ("uuid", [uuid.UUID(int=0), uuid.UUID(int=2**128 - 1), None]),
+    "dates": ("date", [dt.date(2000, 1, 1), dt.date.min, dt.date.max, None]),
+    "times": ("time", [dt.time(0), dt.time(23, 59, 59, 999999), None]),
+    "moments": (
+        "timestamp with time zone",
+        [
+            dt.datetime(2000, 1, 1, tzinfo=UTC),
+            dt.datetime(1, 1, 1, tzinfo=UTC),
+            dt.datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC),
+            dt.datetime(2020, 1, 1, 12, tzinfo=dt.timezone(dt.timedelta(hours=5, minutes=30))),
+            None,
+        ],
+    ),
+    "texts": ("text", ["", "a", 'quotes " and \\ and {,}', "NULL", "ä€😀", "x" * 5000, None]),
+    "short texts": ("varchar", ["", "  spaces ", "null", None]),
+}
+
+
+def on_the_wire(sql: str, params: Sequence[Any]) -> Any:
+    wrapper: Any = connections["default"]
+    wrapper.ensure_connection()
+
+    async def run() -> Any:
+        wire = wire_of(wrapper.connection._aconn)
+        assert wire is not None
+        return (await wire.run(statement(sql, len(params)), params)).rows
+
+    return await_only(run())
+
+
+@pytest.mark.parametrize("name", VALUES)
+@pytest.mark.parametrize("with_nulls", [False, True])
+async def test_arrays(name: str, with_nulls: bool) -> None:
+    db_type, given = VALUES[name]
+    values = [value for value in given if with_nulls or value is not None]
+    sql = f"SELECT (%s)::{db_type}[]::text"
+    by_array = await run_sync(on_the_wire, sql, [ENCODERS[db_type](values)])
+    by_list = await run_sync(on_the_wire, sql, [values])
+    assert by_array == by_list
+    [(loaded,)] = await run_sync(on_the_wire, f"SELECT (%s)::{db_type}[]", [ENCODERS[db_type](values)])
+    assert loaded == values
+
+
+async def test_arrays_of_json() -> None:
+    texts = ['{"a": [1, null]}', "null", '"x"', None]
+    [(loaded,)] = await run_sync(on_the_wire, "SELECT (%s)::jsonb[]::text[]", [ENCODERS["jsonb"](texts)])
+    assert loaded == texts
+
+
+@pytest.fixture(scope="module")
+def paper(snapshot: Snapshot) -> Iterator[Any]:
+    """A model with a column of each type, and its table."""
+    with isolate_apps("tests.project.library"):
+
+        class Paper(models.Model):
+            data = models.JSONField(default=dict, null=True)
+            when = models.DateTimeField(null=True)
+            changed = models.DateTimeField(auto_now=True)
+            day = models.DateField(null=True)
+            at = models.TimeField(null=True)
+            size = models.FloatField(default=1)
+            price = models.DecimalField(max_digits=8, decimal_places=2, null=True)
+            ok = models.BooleanField(null=True)
+            key = models.UUIDField(null=True)
+            small = models.PositiveSmallIntegerField(default=3)
+            title = models.CharField(max_length=10, default="x")
+            author = models.ForeignKey(Author, models.CASCADE, null=True, db_constraint=False)
+            if hasattr(models, "GeneratedField"):
+                left = models.IntegerField(db_default=7)
+                twice = models.GeneratedField(
+                    expression=models.F("small") * 2, output_field=models.IntegerField(), db_persist=True
+                )
+
+            objects = AsyncManager()
+
+            class Meta:
+                app_label = "library"
+
+        with connection.schema_editor() as editor:
+            editor.create_model(Paper)
+        connections.close_all()
+        yield Paper
+        with connection.schema_editor() as editor:
+            editor.delete_model(Paper)
+        connections.close_all()
+
+
+class Label(str):
+    __slots__ = ()
+
+
+def authors(count: int = 7, **given: Any) -> list[Any]:
+    return [Author(**{"name": f"a{n}", "age": n or None, **given}) for n in range(count)]
+
+
+def authors_of(names: Sequence[Any], ages: Sequence[Any]) -> list[Any]:
+    return [Author(name=name, age=age) for name, age in zip(names, ages, strict=True)]
+
+
+ODD_NAMES = ("a", Label("b"), mark_safe("c"), 4, "e", "f")
+ODD_AGES = (1, True, "3", 4.0, None, Decimal(6))
+
+MAKERS: dict[str, tuple[Callable[[], list[Any]], dict[str, Any]]] = {
+    "authors": (authors, {}),
+    "no nulls": (lambda: authors(age=5), {}),
+    "in batches": (lambda: authors(17), {"batch_size": 6}),
+    "values of other types": (lambda: authors_of(ODD_NAMES, ODD_AGES), {}),
+    "a proxy": (lambda: [Writer(name=f"a{n}") for n in range(6)], {}),
+    "with keys": (lambda: [Person(id=uuid.UUID(int=100 + n), alive=bool(n % 2)) for n in range(6)], {}),
+    "some with keys": (lambda: [Tag(label=f"t{n}", id=90 + n if n % 2 else None) for n in range(14)], {}),
+    "generic": (lambda: [Note(target=Author(pk=1), text=f"t{n}") for n in range(6)], {}),
+    "odd texts": (lambda: [Place(name=name) for name in ("", "NULL", 'a"b', "{,}", "\\", "ä😀")], {}),
+    "conflicts ignored": (
+        lambda: [Tag(label=label) for label in ("red", "a", "b", "c", "d", "e")],
+        {"ignore_conflicts": True},
+    ),
+    "conflicts updated": (
+        lambda: authors_of(("Ada", "a", "b", "c", "d", "e"), [9] * 6),
+        {"update_conflicts": True, "update_fields": ["age"], "unique_fields": ["name"]},
+    ),
+}
+
+
+async def compare(
+    snapshot: Snapshot, watched: Watched, make: Callable[[], list[Any]], options: dict[str, Any]
+) -> int:
+    objs = make()
+    model = type(objs[0])
+    snapshot.restore()
+    statements: list[str] = []
+
+    def djangos() -> Any:
+        def watch(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+            statements.append(sql)
+            return execute(sql, params, many, context)
+
+        with connection.execute_wrapper(watch):
+            return QuerySet(model).bulk_create(objs, **options)
+
+    expected = seen(await run_sync(djangos)), snapshot.rows(), await run_sync(rows_of, model)
+    snapshot.restore()
+    await run_sync(_restart, model)
+    ours = seen(await AsyncQuerySet(model).abulk_create(make(), **options))
+    assert (ours, snapshot.rows(), await run_sync(rows_of, model)) == expected
+    assert watched.statements == [sql for sql in statements if "UNNEST" in sql]
+    return len(watched.statements)
+
+
+def rows_of(model: Any) -> list[Any]:
+    return list(model._base_manager.order_by("pk").values())
+
+
+def _restart(model: Any) -> None:
+    if model.__name__ == "Paper":
+        with connection.cursor() as cursor:
+            cursor.execute("TRUNCATE library_paper RESTART IDENTITY")
+
+
+@by_unnest
+@pytest.mark.usefixtures("frozen_now")
+@pytest.mark.parametrize("name", MAKERS)
+async def test_bulk_create(snapshot: Snapshot, watched: Watched, name: str) -> None:
+    assert await compare(snapshot, watched, *MAKERS[name])
+
+
+def _papers(paper: Any, **columns: Sequence[Any]) -> Callable[[], list[Any]]:
+    rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=False)]
+    return lambda: [paper(**row) for row in rows]
+
+
+COLUMNS: dict[str, dict[str, Sequence[Any]]] = {
+    "JSON": {"data": ({"a": 1}, [None], "text", 5, 1.5, True)},
+    "JSON of other types": {"data": ({"a": 1}, None, Label("x"), (1, 2), {1: 2}, "\x01")},
+    "moments": {"when": [dt.datetime(2020, 1, 1, n, tzinfo=UTC) for n in range(6)]},
+    "moments elsewhere": {
+        "when": [dt.datetime(2020, 1, 1, tzinfo=dt.timezone(dt.timedelta(hours=n))) for n in range(6)]
+    },
+    "moments as text": {"when": [None, *(f"2020-01-01T0{n}:00:00Z" for n in range(5))]},
+    "days": {"day": [None, dt.date(2020, 1, 1), "2020-02-03", dt.datetime(2020, 1, 1, tzinfo=UTC), None]},
+    "times": {"at": [None, dt.time(1), "10:11:12", dt.time(23, 59, 59, 999999), None]},
+    "numbers": {
+        "size": [1.5, 2, "3.5", True, float("inf"), 1e300],
+        "price": [Decimal("1.005"), 2, "3.5", 1.25, None, Decimal("-5")],
+        "small": [0, 1, "2", True, 32767, 5.0],
+    },
+    "booleans and keys": {
+        "ok": [True, False, None, 1, "False", 0],
+        "key": [None, uuid.UUID(int=5), str(uuid.UUID(int=6)), 7, uuid.UUID(int=8), None],
+    },
+    "relations": {"author": [None, *(Author(pk=n) for n in (1, 2, 3)), None]},
+    "keys of relations": {"author_id": [None, 1, "2", True, None]},
+}
+
+
+@by_unnest
+@pytest.mark.usefixtures("frozen_now")
+@pytest.mark.parametrize("name", COLUMNS)
+async def test_columns(snapshot: Snapshot, paper: Any, watched: Watched, name: str) -> None:
+    await run_sync(_restart, paper)
+    columns = {"left": range(6), **COLUMNS[name]} if hasattr(models, "GeneratedField") else COLUMNS[name]
+    assert await compare(snapshot, watched, _papers(paper, **columns), {})
+
+
+@by_unnest
+async def test_defaults_of_the_database(snapshot: Snapshot, paper: Any, watched: Watched) -> None:
+    made = await AsyncQuerySet(paper).abulk_create([paper() for _ in range(6)])
+    assert {each.left for each in made} == {7}
+    assert len(watched.statements) == DROPS_DEFAULTS
+    made = await AsyncQuerySet(paper).abulk_create([paper(left=n) for n in range(6)])
+    assert len(watched.statements) == DROPS_DEFAULTS + 1
+    assert [each.left for each in made] == list(range(6))
+    # Some, but not all: Django inserts by VALUES.
+    made = await AsyncQuerySet(paper).abulk_create([paper(left=n) if n else paper() for n in range(6)])
+    assert [each.left for each in made] == [7, 1, 2, 3, 4, 5]
+    assert len(watched.statements) == DROPS_DEFAULTS + 1
+
+
+@by_unnest
+async def test_what_does_not_fit_is_left_to_django(snapshot: Snapshot, paper: Any, watched: Watched) -> None:
+    with pytest.raises(DataError, match="NUL"):
+        await AsyncQuerySet(Place).abulk_create([Place(name=f"\0{n}") for n in range(6)])
+    with pytest.raises(ValueError, match="expected a number"):
+        await AsyncQuerySet(Author).abulk_create([Author(name=str(n), age="x") for n in range(6)])
+    made = await AsyncQuerySet(paper).abulk_create(
+        [paper(title=Lower(Value("ABC")) if n == 5 else "x", left=1) for n in range(6)]
+    )
+    assert (await AsyncQuerySet(paper).aget(pk=made[5].pk)).title == "abc"
+    few = await AsyncQuerySet(Tag).abulk_create([Tag(label="one"), Tag(label="two")])
+    assert all(tag.pk for tag in few)
+    # An array of arrays is no column.
+    await AsyncQuerySet(Book).abulk_create([Book(title=str(n), author_id=1, marks=[n]) for n in range(6)])
+    assert watched.statements == []
+    await run_sync(Tag.objects.filter(label__in=["one", "two"]).delete)
+
+
+@by_unnest
+async def test_errors_are_djangos(snapshot: Snapshot, watched: Watched) -> None:
+    snapshot.restore()
+    twice = [Tag(label="twice") for _ in range(6)]
+    with pytest.raises(IntegrityError, match="library_tag_label"):
+        await AsyncQuerySet(Tag).abulk_create(twice)
+    with pytest.raises(DataError, match="too long"):
+        await AsyncQuerySet(Place).abulk_create([Place(name="x" * 51) for _ in range(6)])
+    with pytest.raises(DataError, match="out of range"):
+        await AsyncQuerySet(Author).abulk_create([Author(name=str(n), age=2**40) for n in range(6)])
+    assert len(watched.statements) == 3
+    assert await AsyncQuerySet(Tag).filter(label="twice").acount() == 0
+
+
+@by_unnest
+async def test_a_failed_batch_undoes_those_before(snapshot: Snapshot, watched: Watched) -> None:
+    snapshot.restore()
+    tags = [*(Tag(label=f"t{n}") for n in range(10)), *(Tag(label="same") for _ in range(6))]
+    with pytest.raises(IntegrityError):
+        await AsyncQuerySet(Tag).abulk_create(tags, batch_size=8)
+    assert await AsyncQuerySet(Tag).filter(label="t1").acount() == 0
+    async with atomic():
+        with pytest.raises(IntegrityError):
+            async with atomic():
+                await AsyncQuerySet(Tag).abulk_create(tags)
+        await AsyncQuerySet(Tag).abulk_create(tags[:10])
+    assert await AsyncQuerySet(Tag).filter(label__startswith="t").acount() == 10
+    snapshot.restore()
+
+
+@by_unnest
+async def test_who_watches_sees_djangos_statement(snapshot: Snapshot, watched: Watched) -> None:
+    def create() -> list[str]:
+        with CaptureQueriesContext(connection) as queries:
+            AsyncQuerySet(Place).bulk_create([Place(name=f"{n}") for n in range(6)])
+        return [query["sql"][:12] for query in queries]
+
+    assert "INSERT INTO " in await run_sync(create)
+    assert watched.statements == []
+
+
+@pytest.mark.skipif(InsertUnnest is not None, reason="Django 5.2 and later have UNNEST")
+async def test_without_unnest_it_is_djangos(snapshot: Snapshot, watched: Watched) -> None:
+    snapshot.restore()
+    made = await AsyncQuerySet(Place).abulk_create([Place(name=f"{n}") for n in range(6)])
+    assert all(place.pk for place in made)
+    assert watched.statements == []
+    snapshot.restore()

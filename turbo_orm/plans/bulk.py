@@ -1,0 +1,300 @@
+"""`bulk_create()` with a column per parameter, encoded in one go, where Django's SQL is ``UNNEST``.
+
+Django 5.2 and later insert many rows by ``SELECT * FROM UNNEST(%s::bigint[], ...)``. The text
+stays Django's, with all it says of conflicts and of what to return; what changes is how the
+parameters are made: column by column instead of value by value.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import uuid
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from django.db.models import JSONField, Model, sql
+
+from turbo_orm.db.arrays import ENCODERS, Array, Encode
+from turbo_orm.db.statements import Statement, statement
+from turbo_orm.plans.columns import Columns
+from turbo_orm.plans.inserts import is_left_to_database, sample_of
+from turbo_orm.plans.saving import pre_save_of, preparer, unchanged_kind
+from turbo_orm.plans.unsupported import Unsupported
+from turbo_orm.plans.values import Bail
+
+__all__ = ["BulkInsert", "Conflict", "bulk_insert"]
+
+#: Where a model's plans are kept: with its options, so that they go where it goes.
+_ATTRIBUTE = "_turbo_bulk_inserts"
+_MAX_PLANS = 100
+
+Prepare = Callable[[Sequence[Any]], Sequence[Any]]
+Column = Callable[[Sequence[Any], Sequence[dict[str, Any]]], Array]
+
+
+class BulkInsert(NamedTuple):
+    """One INSERT of many objects."""
+
+    statement: Statement
+    params: tuple[Array, ...]
+    #: Makes of the statement's rows what `SQLInsertCompiler.execute_sql()` returns; None if it
+    #: returns none.
+    load: Callable[[Sequence[tuple[Any, ...]]], list[Any]] | None
+
+
+class Conflict(NamedTuple):
+    """What `bulk_create()` is told of conflicts, as `InsertQuery` takes it."""
+
+    on_conflict: Any = None
+    update_fields: Sequence[Any] | None = None
+    unique_fields: Sequence[Any] | None = None
+
+
+def bulk_insert(
+    model: type[Model],
+    objs: Sequence[Any],
+    fields: Sequence[Any],
+    returning_fields: Sequence[Any] | None,
+    conflict: Conflict,
+    connection: Any,
+) -> BulkInsert | None:
+    """Return what inserts *objs* as ``QuerySet._insert()`` of *model* would; None if only it can.
+
+    The parameters are those of `QuerySet._insert()`, which Django's `bulk_create()` calls for
+    each batch; *connection* compiles. Objects are changed by `pre_save()` of their fields only,
+    as they would be by Django.
+    """
+    if len(objs) < 2 or len(set(map(type, objs))) > 1:
+        return None
+    rows = [obj.__dict__ for obj in objs]
+    try:
+        given = _without_defaults(fields, rows)
+        plan = _plan_for(model, objs, (tuple(fields), given), returning_fields, conflict, connection)
+        if plan is None:
+            return None
+        params = tuple([column(objs, rows) for column in plan.columns])
+    except Exception:
+        # Django's own path raises it, or knows better.
+        return None
+    return BulkInsert(plan.statement, params, plan.load)
+
+
+#: All fields, and those of them that objects have values for.
+_Fields = tuple[tuple[Any, ...], tuple[Any, ...]]
+
+
+class _Plan(NamedTuple):
+    statement: Statement
+    columns: tuple[Column, ...]
+    load: Callable[[Sequence[tuple[Any, ...]]], list[Any]] | None
+
+
+def _without_defaults(fields: Sequence[Any], rows: Sequence[dict[str, Any]]) -> tuple[Any, ...]:
+    """Leave out the fields that the database is to fill in for all objects."""
+    left = []
+    for field in fields:
+        if hasattr(field, "has_db_default") and field.has_db_default():
+            defaults = sum(is_left_to_database(row[field.attname]) for row in rows)
+            if defaults == len(rows):
+                continue
+            if defaults:
+                raise Bail
+        left.append(field)
+    return tuple(left)
+
+
+def _plan_for(
+    model: type[Model],
+    objs: Sequence[Any],
+    fields: _Fields,
+    returning_fields: Sequence[Any] | None,
+    conflict: Conflict,
+    connection: Any,
+) -> _Plan | None:
+    plans: dict[Any, _Plan | None] = model._meta.__dict__.setdefault(_ATTRIBUTE, {})
+    key = (
+        type(objs[0]),
+        connection.alias,
+        connection.ops.__class__,
+        fields,
+        tuple(returning_fields or ()),
+        conflict.on_conflict,
+        tuple(conflict.update_fields or ()),
+        tuple(conflict.unique_fields or ()),
+    )
+    try:
+        return plans[key]
+    except KeyError:
+        pass
+    try:
+        plan = _make(model, objs, fields, returning_fields, conflict, connection)
+    except Unsupported:
+        plan = None
+    if len(plans) >= _MAX_PLANS:
+        plans.clear()
+    plans[key] = plan
+    return plan
+
+
+def _make(
+    model: type[Model],
+    objs: Sequence[Any],
+    fields: _Fields,
+    returning_fields: Sequence[Any] | None,
+    conflict: Conflict,
+    connection: Any,
+) -> _Plan:
+    kind = type(objs[0])
+    every, given = fields
+    samples = [sample_of(kind, obj) for obj in objs[:2]]
+    columns = tuple(_column(kind, field, connection) for field in given)
+    for sample in samples:
+        if any(hasattr(vars(sample)[field.attname], "resolve_expression") for field in given):
+            raise Bail
+    query = sql.InsertQuery(
+        model,
+        on_conflict=conflict.on_conflict,
+        update_fields=conflict.update_fields,
+        unique_fields=conflict.unique_fields,
+    )
+    query.insert_values(list(every), samples, raw=False)
+    compiler: Any = query.get_compiler(connection=connection)
+    compiler.returning_fields = returning_fields
+    ((text, params),) = compiler.as_sql()
+    if " SELECT * FROM UNNEST(" not in text or [*map(type, params)] != [list] * len(given):
+        raise Unsupported("Django inserts by VALUES here")
+    load = None
+    if returning_fields:
+        table = query.get_meta().db_table
+        returned = Columns(compiler, [field.get_col(table) for field in returning_fields])
+        function, _ = returned.function(f"({returned.targets})")
+        alias = connection.alias
+        load = lambda rows: function(rows, alias, None, None)  # noqa: E731
+    return _Plan(statement(text, len(given)), columns, load)
+
+
+def _column(model: type[Model], field: Any, connection: Any) -> Column:
+    """Return what makes the column of *field* from objects and their dictionaries."""
+    db_type = (field.db_type(connection) or "").partition("(")[0]
+    if db_type not in ENCODERS:
+        raise Unsupported(f"no array of {db_type or 'its type'} can be made for {field}")
+    pre_save = pre_save_of(model, field)
+    name: str = field.attname
+    encode = _jsonb(field, connection) if db_type == "jsonb" else _checked(field, db_type, connection)
+    if pre_save is None:
+        return lambda objs, rows: encode([row[name] for row in rows])
+    return lambda objs, rows: encode([pre_save(obj, True) for obj in objs])
+
+
+_NONE = type(None)
+
+#: The Python type of a column's values, and what makes exactly that of a subclass's.
+_KINDS: dict[str, tuple[type, Callable[[Any], Any]]] = {
+    "boolean": (bool, bool),
+    "smallint": (int, int),
+    "integer": (int, int),
+    "bigint": (int, int),
+    "double precision": (float, float),
+    "numeric": (Decimal, Decimal),
+    "uuid": (uuid.UUID, lambda value: value),
+    "date": (dt.date, lambda value: value),
+    "time": (dt.time, lambda value: value),
+    "timestamp with time zone": (dt.datetime, lambda value: value),
+    "text": (str, str.__str__),
+    "varchar": (str, str.__str__),
+}
+
+
+def _checked(field: Any, db_type: str, connection: Any) -> Encode:
+    encode = ENCODERS[db_type]
+    kind, exactly = _KINDS[db_type]
+    prepare = preparer(field, connection)
+    # Integers are wrapped for psycopg only, which the array makes unnecessary.
+    unchanged = kind is int or unchanged_kind(field, connection) is kind
+    is_usual = _IS_USUAL.get(kind)
+    is_possible = _IS_POSSIBLE.get(kind)
+
+    def one(value: Any) -> Any:
+        prepared = prepare(value)
+        if prepared is None:
+            return None
+        if not isinstance(prepared, kind) or (kind is dt.date and isinstance(prepared, dt.datetime)):
+            raise Bail
+        return exactly(prepared)
+
+    def column(values: Sequence[Any]) -> Array:
+        kinds = set(map(type, values))
+        usual = unchanged and (kinds == {kind} or kinds <= {kind, _NONE})
+        if not usual or (is_usual is not None and not is_usual(values)):
+            values = [one(value) for value in values]
+        if is_possible is not None and not is_possible(values):
+            raise Bail
+        return encode(values)
+
+    return column
+
+
+def _are_finite(values: Sequence[Decimal | None]) -> bool:
+    return all(value is None or value.is_finite() for value in values)
+
+
+def _are_aware(values: Sequence[dt.datetime | None]) -> bool:
+    return None not in {value.tzinfo for value in values if value is not None}
+
+
+def _are_naive_times(values: Sequence[dt.time | None]) -> bool:
+    return {value.tzinfo for value in values if value is not None} <= {None}
+
+
+def _are_storable(values: Sequence[str | None]) -> bool:
+    return "\0" not in "".join([value for value in values if value is not None])
+
+
+#: Whether a field leaves values of the type as they are; otherwise it prepares them.
+_IS_USUAL: dict[type, Callable[[Any], bool]] = {Decimal: _are_finite, dt.datetime: _are_aware}
+
+#: Whether an array can hold the prepared values; otherwise they are for psycopg, and its errors.
+_IS_POSSIBLE: dict[type, Callable[[Any], bool]] = {
+    Decimal: _are_finite,
+    dt.datetime: _are_aware,
+    dt.time: _are_naive_times,
+    str: _are_storable,
+}
+
+#: Types that `JSONField` gives to the encoder as they are.
+_JSON = {dict, list, str, int, float, bool}
+
+
+def _jsonb(field: Any, connection: Any) -> Encode:
+    encode = ENCODERS["jsonb"]
+    prepare = preparer(field, connection)
+    wrapped = prepare({})
+    dumps = getattr(wrapped, "dumps", None)
+    jsonb = type(wrapped)
+    if dumps is None or prepare(None) is not None:
+        raise Unsupported(f"{field} has a JSON of its own")
+    plain = all(
+        getattr(type(field), name) is getattr(JSONField, name)
+        for name in ("get_db_prep_save", "get_db_prep_value", "get_prep_value")
+    )
+    if dumps is json.dumps:
+        dumps = json.JSONEncoder().encode  # what it calls for itself
+
+    def column(values: Sequence[Any]) -> Array:
+        kinds = set(map(type, values))
+        if plain and kinds <= _JSON:
+            return encode([dumps(value) for value in values])
+        return encode([one(value) for value in values])
+
+    def one(value: Any) -> str | None:
+        prepared = prepare(value)
+        if prepared is None:
+            return None
+        if type(prepared) is not jsonb:
+            raise Bail
+        text: str = prepared.dumps(prepared.obj)
+        return text
+
+    return column
