@@ -13,5 +13,6 @@ from turbo_orm.transaction import atomic as atomic
 from turbo_orm.transaction import on_commit as on_commit
 from turbo_orm.typing import AsyncManager as AsyncManager
 from turbo_orm.typing import AsyncQuerySet as AsyncQuerySet
+from turbo_orm.typing import Column as Column
 
 __version__: str

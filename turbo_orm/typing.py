@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from turbo_orm import AsyncManager, AsyncQuerySet
+from turbo_orm import AsyncManager, AsyncQuerySet, Column
 
-__all__ = ["AsyncManager", "AsyncQuerySet"]
+__all__ = ["AsyncManager", "AsyncQuerySet", "Column"]
 
 
 def __getattr__(name: str) -> Any:

@@ -36,4 +36,4 @@ def test_golden_facades_are_python() -> None:
 def test_no_golden_facade_is_too_long_to_review() -> None:
     stubs = list((PROJECTS / "golden").glob("*/turbo.pyi"))
     assert len(stubs) >= 6
-    assert all(len(stub.read_text().splitlines()) < 600 for stub in stubs)
+    assert all(len(stub.read_text().splitlines()) < 700 for stub in stubs)

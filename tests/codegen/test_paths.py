@@ -26,6 +26,7 @@ def model(label: str, columns: list[ir.Field], relations: list[ir.Relation]) -> 
         key_read="{:int}",
         key_accept="{:int}",
         key_lookups=(exact,),
+        key_column=ir.Column("{IntColumn}"),
         parents=(),
         fields=tuple(columns),
         relations=tuple(relations),
@@ -54,6 +55,7 @@ def column(name: str, *, null: bool = False, attname: str = "") -> ir.Field:
             ir.Lookup("lt", row, Reach.NEXT),
             ir.Lookup("range", "{R}", Reach.OWN),
         ),
+        column=ir.Column("{IntColumn}"),
     )
 
 
@@ -156,5 +158,5 @@ def test_ir_is_frozen_and_readable_as_json() -> None:
         app.label = "b"  # type: ignore[misc]
     classes = [entry for entry in vars(ir).values() if is_dataclass(entry)]
     assert len(classes) >= 8
-    allowed = ("str", "bool", "tuple", "RelationKind", "Reach")
+    allowed = ("str", "bool", "tuple", "RelationKind", "Reach", "Column")
     assert all(str(field.type).startswith(allowed) for entry in classes for field in fields(entry))

@@ -14,10 +14,19 @@ from turbo_orm.codegen.annotations import AnnotationReader, UnreadableAnnotation
 from turbo_orm.codegen.expressions import EXPR, builtin, generic, name, optional, union, without_none
 from turbo_orm.codegen.lookups import field_lookups
 from turbo_orm.codegen.options import Breadth, Options
-from turbo_orm.codegen.types import KNOWN_FIELDS, UNKNOWN, ValueType, array_of, inline
+from turbo_orm.codegen.types import KNOWN_FIELDS, UNKNOWN, Family, ValueType, array_of, inline
 from turbo_orm.errors import CodegenError
 
-__all__ = ["FieldReader"]
+__all__ = ["FieldReader", "column_of"]
+
+
+#: The classes of columns whose type has none of its own, by family.
+_COLUMNS = {
+    Family.TEXT: "TextColumn",
+    Family.ORDERED: "OrderedColumn",
+    Family.MEASURE: "OrderedColumn",
+    Family.KEY: "OrderedColumn",
+}
 
 
 class FieldReader:
@@ -62,6 +71,7 @@ class FieldReader:
             has_steps=field.get_internal_type() in ("DateField", "DateTimeField") and not field.null,
             help=str(field.help_text),
             lookups=self._lookups_of(field, kind, breadth),
+            column=column_of(kind),
         )
 
     def _lookups_of(self, field: Any, kind: ValueType, breadth: Breadth) -> tuple[ir.Lookup, ...]:
@@ -127,6 +137,14 @@ class FieldReader:
 
 def _path(cls: type[Any]) -> str:
     return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def column_of(kind: ValueType) -> ir.Column:
+    """Describe the columns of values of ``kind``."""
+    if kind.exact_column:
+        return ir.Column(name("turbo_orm.typing", kind.exact_column))
+    shared = kind.shared_column or _COLUMNS.get(kind.family, "Column")
+    return ir.Column(name("turbo_orm.typing", shared), kind.row or kind.read, kind.value)
 
 
 def _configured(field_path: str, type_path: str) -> str:

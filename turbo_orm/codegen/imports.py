@@ -24,7 +24,7 @@ _STANDARD = frozenset(
         "zoneinfo",
     )
 )
-_MODEL_MANAGERS = {"@related": "RelatedManager", "@many": "ManyManager"}
+_MODEL_CLASSES = {"@related": "RelatedManager", "@many": "ManyManager", "@columns": "Columns"}
 
 
 class Imports:
@@ -82,7 +82,7 @@ class Imports:
     def _spell_model(self, kind: str, model: ir.Model) -> str:
         if kind == "@base":
             return self._hand_written(model)
-        generated = model.prefix + _MODEL_MANAGERS[kind] if kind in _MODEL_MANAGERS else model.name
+        generated = model.prefix + _MODEL_CLASSES[kind] if kind in _MODEL_CLASSES else model.name
         return generated if model.facade == self._facade else self.name(model.facade, generated)
 
     def _hand_written(self, model: ir.Model) -> str:

@@ -13,7 +13,7 @@ from turbo_orm.codegen import ir
 from turbo_orm.codegen.annotations import AnnotationReader, is_importable
 from turbo_orm.codegen.expressions import name
 from turbo_orm.codegen.facades import Facade, find_facades, why_no_facade
-from turbo_orm.codegen.fields import FieldReader
+from turbo_orm.codegen.fields import FieldReader, column_of
 from turbo_orm.codegen.lookups import key_lookups
 from turbo_orm.codegen.managers import model_managers
 from turbo_orm.codegen.naming import choose_prefixes
@@ -106,6 +106,7 @@ class Introspection:
             key_read=key.read,
             key_accept=key.accept,
             key_lookups=key_lookups(key, null=False),
+            key_column=column_of(key),
             parents=self._parents(model),
             fields=fields.columns(model),
             relations=model_relations(model, fields),

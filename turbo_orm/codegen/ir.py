@@ -2,8 +2,8 @@
 
 Types are *type expressions*: Python type syntax in which a name is written ``{module:qualname}``, so
 that the renderer decides how it is imported. An empty module is ``builtins``. The modules
-``@row``, ``@base``, ``@reverse`` and ``@many`` stand for the generated class of a model (its label
-follows), the hand-written one, and the generated related managers.
+``@row``, ``@base``, ``@related``, ``@many`` and ``@columns`` stand for the generated class of a model
+(its label follows), the hand-written one, and the generated related managers and columns.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ __all__ = [
     "ANNOTATED_QUERYSET",
     "SAME_QUERYSET",
     "App",
+    "Column",
     "Field",
     "Lookup",
     "Manager",
@@ -85,6 +86,18 @@ class Lookup:
 
 
 @dataclass(frozen=True)
+class Column:
+    """How a column looks as an attribute, for typed `select()`."""
+
+    #: The generic class.
+    kind: str
+    #: The type of the values without NULL, and of what they are compared with; empty where the class
+    #: says both.
+    row: str = ""
+    value: str = ""
+
+
+@dataclass(frozen=True)
 class Field:
     """A column of a model, or a foreign key seen as its column."""
 
@@ -108,6 +121,7 @@ class Field:
     has_steps: bool
     help: str
     lookups: tuple[Lookup, ...]
+    column: Column
 
 
 @dataclass(frozen=True)
@@ -179,6 +193,7 @@ class Model:
     key_read: str
     key_accept: str
     key_lookups: tuple[Lookup, ...]
+    key_column: Column
     #: Generated parents (multi-table inheritance, proxies), nearest first.
     parents: tuple[str, ...]
     fields: tuple[Field, ...]

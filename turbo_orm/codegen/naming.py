@@ -26,6 +26,7 @@ PUBLIC_SUFFIXES = (
     "Manager",
     "RelatedManager",
     "ManyManager",
+    "Columns",
 )
 
 

@@ -11,7 +11,7 @@ from turbo_orm.codegen import ir
 from turbo_orm.codegen.header import Header
 from turbo_orm.codegen.imports import Imports, Symbols
 from turbo_orm.codegen.options import Options
-from turbo_orm.codegen.view import facade_names, view_app
+from turbo_orm.codegen.view import SELECTED, facade_names, view_app
 from turbo_orm.codegen.views import AppView
 from turbo_orm.errors import CodegenError
 
@@ -19,16 +19,17 @@ __all__ = ["Renderer"]
 
 #: Where the names come from which the templates use.
 _SYMBOLS: Mapping[str, tuple[str, ...]] = {
-    "": ("bool", "dict", "int", "list", "str", "tuple"),
-    "collections.abc": ("Coroutine", "Iterable", "Mapping"),
+    "": ("bool", "dict", "int", "list", "str", "tuple", "type"),
+    "collections.abc": ("Callable", "Coroutine", "Iterable", "Mapping"),
     "datetime": ("date", "datetime"),
     "typing": ("Any", "ClassVar", "Generic", "Literal", "TypeAlias", "overload", "type_check_only"),
-    "typing_extensions": ("TypedDict", "TypeVar", "Unpack"),
+    "typing_extensions": ("Never", "TypedDict", "TypeVar", "TypeVarTuple", "Unpack"),
     "django.core.exceptions": ("MultipleObjectsReturned", "ObjectDoesNotExist"),
     "django.db.models": ("Q",),
     "turbo_orm.typing": (
         "AsyncQuerySet",
         "Chain",
+        "Column",
         "Cond",
         "DateKind",
         "DateTimeKind",
@@ -39,6 +40,8 @@ _SYMBOLS: Mapping[str, tuple[str, ...]] = {
         "RawParams",
         "RawRows",
         "ReverseOverlay",
+        "Sort",
+        "SortExpr",
         "Translations",
     ),
 }
@@ -67,11 +70,17 @@ class Renderer:
         imports = Imports(app.facade, models, facade_names(app) | set(_FIXED_NAMES))
         use = Symbols(imports, _SYMBOLS)
         view = view_app(app, self._options, imports)
-        body = self._print("body.pyi.j2", app=view, use=use)
+        body = self._print("body.pyi.j2", app=view, use=use, selected=SELECTED)
         # The imports are known only when everything that uses them has been rendered.
         use["TypeVar"]
+        use["TypeVarTuple"]
         stub = self._print(
-            "facade.pyi.j2", header=header, imports="\n".join(imports.lines()), use=use, body=body.rstrip()
+            "facade.pyi.j2",
+            header=header,
+            imports="\n".join(imports.lines()),
+            use=use,
+            body=body.rstrip(),
+            selected=SELECTED,
         )
         module = self._print(
             "facade.py.j2",

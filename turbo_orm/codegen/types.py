@@ -44,6 +44,9 @@ class ValueType:
     values: str
     range: str
     family: str = Family.OTHER
+    #: The class in `turbo_orm.typing` of columns of this very type; other types share one.
+    exact_column: str = ""
+    shared_column: str = ""
     #: What ``values()`` gives, where that is not ``read``.
     row: str = ""
     #: Lookups whose argument is another type than the field's.
@@ -72,6 +75,7 @@ def _aliased(alias: str, read: str, accept: str = "", *, family: str = Family.OR
         values=_shared(f"{alias}Values"),
         range=_shared(f"{alias}Range"),
         family=family,
+        exact_column=f"{alias}Column",
     )
 
 
@@ -82,7 +86,9 @@ def array_of(items: ValueType, *, null: bool) -> ValueType:
     members = generic(_ITERABLE, accept)
     base = inline(generic(builtin("list"), read), generic(name("collections.abc", "Sequence"), accept))
     sets = union(members, EXPR)
-    return replace(base, arguments={"contains": sets, "contained_by": sets, "overlap": sets})
+    return replace(
+        base, arguments={"contains": sets, "contained_by": sets, "overlap": sets}, shared_column="ArrayColumn"
+    )
 
 
 def range_of(items: ValueType) -> ValueType:
@@ -120,9 +126,11 @@ _BYTES = replace(
     _aliased("Bytes", union(builtin("bytes"), builtin("memoryview")), family=Family.OTHER),
     accept=union(builtin("bytes"), builtin("bytearray"), builtin("memoryview")),
     range=ANY,
+    exact_column="",
 )
 _JSON = replace(
     UNKNOWN,
+    exact_column="JsonColumn",
     arguments={
         "contains": ANY,
         "contained_by": ANY,
@@ -135,6 +143,7 @@ _HSTORE_READ = generic(builtin("dict"), _STR, optional(_STR))
 _HSTORE = replace(
     inline(_HSTORE_READ, generic(name("collections.abc", "Mapping"), _STR, optional(_STR))),
     arguments=_JSON.arguments,
+    exact_column="HStoreColumn",
 )
 
 
@@ -186,8 +195,12 @@ KNOWN_FIELDS: Mapping[str, ValueType] = {
         _TEXT,
         read=name("phonenumber_field.phonenumber", "PhoneNumber"),
         accept=union(name("phonenumber_field.phonenumber", "PhoneNumber"), _STR),
+        exact_column="",
     ),
     "timezone_field.fields.TimeZoneField": replace(
-        _TEXT, read=name("zoneinfo", "ZoneInfo"), accept=union(name("zoneinfo", "ZoneInfo"), _STR)
+        _TEXT,
+        read=name("zoneinfo", "ZoneInfo"),
+        accept=union(name("zoneinfo", "ZoneInfo"), _STR),
+        exact_column="",
     ),
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from turbo_orm.codegen import ir
-from turbo_orm.codegen.expressions import ANY, builtin, generic, name, optional, union
+from turbo_orm.codegen.expressions import ANY, NONE, builtin, generic, name, optional, union
 from turbo_orm.codegen.imports import Imports
 from turbo_orm.codegen.ir import RelationKind
 from turbo_orm.codegen.naming import PUBLIC_SUFFIXES, ModelNames, name_types
@@ -13,20 +13,24 @@ from turbo_orm.codegen.options import Options
 from turbo_orm.codegen.paths import Path, lookup_keywords, relation_paths, value_paths
 from turbo_orm.codegen.views import AppView, Entry, ManagerView, MethodView, ModelView
 
-__all__ = ["facade_names", "view_app"]
+__all__ = ["SELECTED", "TYPE_VARIABLES", "facade_names", "view_app"]
 
 _STUB = "turbo_orm.typing"
+#: Of how many columns `select()` knows the types.
+SELECTED = 8
+#: The names of the type variables which a stub defines.
+TYPE_VARIABLES = ("_R", "_M", "_N", "_Ts", *(f"_T{number}" for number in range(1, SELECTED + 1)))
 
 
 def facade_names(app: ir.App) -> set[str]:
     """Return every name that the facade's module and the classes in it define."""
-    names: set[str] = {"_R"}
+    names: set[str] = set(TYPE_VARIABLES)
     for model in app.models:
         model_names = ModelNames(model.name, model.prefix)
         names |= {model.name, model_names["_Optional"], model_names["_Annotated"]}
         names |= {model_names[suffix] for suffix in PUBLIC_SUFFIXES}
         names |= {entry for column in model.fields for entry in (column.name, column.attname)}
-        names |= {relation.name for relation in model.relations}
+        names |= {entry for relation in model.relations for entry in (relation.name, relation.query_name)}
         for manager in model.managers:
             names |= {
                 manager.name,
@@ -94,6 +98,7 @@ class _ModelViewer:
             ),
             flat=tuple(self._flat()),
             fetched=tuple(self._fetched()),
+            columns=tuple(self._columns()),
             managers=managers,
             related_manager_base=managers[0].manager,
             lookup_self="_self" if "self" in keyword_names else "self",
@@ -242,6 +247,30 @@ class _ModelViewer:
             by_type.setdefault(result, []).append(relation.name)
         return [Entry(self._literal(names), self._spell(result)) for result, names in by_type.items()]
 
+    def _columns(self) -> list[Entry]:
+        """The columns as attributes. ``_M`` is the model queried, ``_N`` None where a row may be missing."""
+        model = self._model
+        types = {"pk": self._column(model.key_column, null=False)}
+        for field in model.fields:
+            column = field.attname if field.name in self._foreign_keys else field.name
+            types[column] = self._column(field.column, null=field.null)
+        for relation in model.relations:
+            if relation.query_name:
+                types[relation.query_name] = self._columns_of(relation)
+        return [Entry(column, self._spell(type_)) for column, type_ in types.items()]
+
+    def _column(self, column: ir.Column, *, null: bool) -> str:
+        nothing = NONE if null else "_N"
+        if not column.row:
+            return generic(column.kind, "_M", nothing)
+        return generic(column.kind, "_M", union(column.row, nothing), column.value)
+
+    def _columns_of(self, relation: ir.Relation) -> str:
+        if not self._models[relation.target].facade:
+            return generic(name(_STUB, "OtherColumns"), "_M")
+        missing = relation.null or not relation.kind.is_forward_one
+        return generic(name("@columns", relation.target), "_M", NONE if missing else "_N")
+
     def _managers(self) -> tuple[ManagerView, ...]:
         views: list[ManagerView] = []
         by_queryset: dict[str | None, ManagerView] = {}
@@ -303,6 +332,7 @@ class _ModelViewer:
                 annotated,
             ),
             queryset_methods=self._methods(on_rows, f"{queryset}[_R]", annotated),
+            own=frozenset(method.name for method in (*manager.methods, *manager.queryset_methods)),
             annotated_methods=self._methods(on_rows, annotated, annotated) if custom else (),
             shares_queryset=shared is not None,
         )

@@ -46,6 +46,8 @@ class ManagerView:
     methods: tuple[MethodView, ...]
     queryset_methods: tuple[MethodView, ...]
     annotated_methods: tuple[MethodView, ...]
+    #: The names of all methods of the hand-written classes.
+    own: frozenset[str]
     #: Whether the classes were printed for an earlier manager with the same queryset class.
     shares_queryset: bool
 
@@ -74,6 +76,7 @@ class ModelView:
     #: What `values_list()` of one name and `afetch()` give: Literals of names, and types.
     flat: tuple[Entry, ...]
     fetched: tuple[Entry, ...]
+    columns: tuple[Entry, ...]
     managers: tuple[ManagerView, ...]
     related_manager_base: str
     lookup_self: str

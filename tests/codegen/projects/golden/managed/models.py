@@ -51,6 +51,10 @@ class DoneManager(AsyncManager):
     def get_queryset(self) -> AsyncQuerySet:
         return super().get_queryset().filter(done=True)
 
+    def select(self, number: int) -> list[str]:
+        """Takes the place of the method of that name which all querysets have."""
+        return [task.title for task in self.all()[:number]]
+
     async def archive(self, limit: int | None = None) -> int:
         return limit or 0
 
