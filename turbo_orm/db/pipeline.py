@@ -80,7 +80,7 @@ async def _run_first(wire: Wire, statement: Statement, params: Sequence[Any], be
         result = next(results)
         if result.status in _FAILED:
             error = wire.error_of(result, bound.key)
-            await _note_refusal(wire, statement, error, undo=guarded)
+            await _note_refusal(wire, statement, error, begin, guarded)
             raise error
         wire.prepared.add(bound.key, preparing)
         statement.note_accepted(types)
@@ -88,17 +88,22 @@ async def _run_first(wire: Wire, statement: Statement, params: Sequence[Any], be
         answer = wire.result_of(next(results), bound.key)
     except psycopg.Error as error:
         if preparing is None and not known:
-            await _note_refusal(wire, statement, error, undo=guarded)
+            await _note_refusal(wire, statement, error, begin, guarded)
         raise
     statement.note_accepted(types)
     return answer
 
 
-async def _note_refusal(wire: Wire, statement: Statement, error: psycopg.Error, *, undo: bool) -> None:
+async def _note_refusal(
+    wire: Wire, statement: Statement, error: psycopg.Error, begin: bytes | None, guarded: bool
+) -> None:
+    """If *error* is a refusal, note it, and let the connection be as it was before."""
     if is_refusal(error):
         statement.refused = True
-        if undo:
+        if guarded:
             await _execute(wire, b"ROLLBACK TO SAVEPOINT turbo_parse; " + _END_OF_GUARD)
+        elif begin is not None:
+            await _execute(wire, b"ROLLBACK")
 
 
 async def _execute(wire: Wire, command: bytes) -> None:

@@ -44,6 +44,8 @@ _NO_PIPELINE = int(PipelineStatus.OFF)
 
 #: Seconds an interrupted statement has to end once its cancellation is requested; psycopg's.
 _ABORT_TIMEOUT = 5.0
+#: Seconds after which the request is repeated.
+_ABORT_INTERVAL = 0.5
 
 logger = logging.getLogger(__name__)
 
@@ -258,12 +260,15 @@ class Wire:
     def attach(self) -> None:
         """Register the socket with the event loop, after psycopg has used it."""
         self.conn._check_connection_ok()
+        self._register()
+        if session_settings(self.pgconn) != self._settings:
+            self._renew_adapters()
+
+    def _register(self) -> None:
         self._fd = self.pgconn.socket
         self._failure = None
         self._loop.add_reader(self._fd, self._readable)
         self.attached = True
-        if session_settings(self.pgconn) != self._settings:
-            self._renew_adapters()
 
     def detach(self) -> None:
         """Leave the socket to psycopg."""
@@ -275,8 +280,8 @@ class Wire:
     def _readable(self) -> None:
         waiter = self._waiter
         if waiter is None:
-            # Nobody has asked anything: the server hangs up, or sends a notice or notification.
-            # Whoever uses the connection next is to read it.
+            # Nobody waits: the server hangs up, or sends a notice or notification, or the rest of
+            # a result that is about to be read. Whoever uses the connection next will read it.
             self.detach()
             return
         pgconn = self.pgconn
@@ -342,14 +347,7 @@ class Wire:
             if pgconn.flush():
                 await self.send_rest()
             while self.syncs_due:
-                await self.ready()
-                result = pgconn.get_result()
-                if result is None:
-                    if pgconn.status != _OK:
-                        raise psycopg.OperationalError("the connection is lost")
-                elif result.status == _PIPELINE_SYNC:
-                    self.syncs_due -= 1
-                else:
+                if (result := await self._next_in_pipeline()) is not None:
                     results.append(result)
             pgconn.exit_pipeline_mode()
         except psycopg.OperationalError:
@@ -364,6 +362,20 @@ class Wire:
         if (notification := pgconn.notifies()) is not None:
             self._pass_on(notification)
         return results
+
+    async def _next_in_pipeline(self, deadline: float | None = None) -> PGresult | None:
+        await self.ready(deadline)
+        result = self.pgconn.get_result()
+        if result is None:
+            # The end of one command's results.
+            if self.pgconn.status != _OK:
+                raise psycopg.OperationalError("the connection is lost")
+        elif result.status == _PIPELINE_SYNC:
+            self.syncs_due -= 1
+            result = None
+        elif result.status in _COPYING:
+            raise self.error_of(result)  # there would be no end
+        return result
 
     def _pass_on(self, notification: Any) -> None:
         pgconn = self.pgconn
@@ -402,6 +414,8 @@ class Wire:
             waiter.set_result(None)
 
     async def _wait(self, deadline: float | None) -> None:
+        if not self.attached:
+            self._register()
         self._waiter = waiter = self._loop.create_future()
         if deadline is None:
             await waiter
@@ -423,9 +437,14 @@ class Wire:
             return
         deadline = self._loop.time() + _ABORT_TIMEOUT
         try:
-            if self.pgconn.transaction_status == _ACTIVE:
+            while self.pgconn.transaction_status == _ACTIVE:
                 await conn.cancel_safe(timeout=_ABORT_TIMEOUT)
-                await self._drain(deadline)
+                try:
+                    await self._drain(self._loop.time() + _ABORT_INTERVAL)
+                except TimeoutError:
+                    # The request may have come between two statements.
+                    if self._loop.time() > deadline:
+                        raise
             self._waiter = None
         except BaseException as failure:
             close_now(conn)
@@ -437,22 +456,18 @@ class Wire:
         pgconn = self.pgconn
         if pgconn.flush():
             await self.send_rest(deadline)
+        if pgconn.pipeline_status != _NO_PIPELINE:
+            while self.syncs_due:
+                await self._next_in_pipeline(deadline)
+            pgconn.exit_pipeline_mode()
+            return
         while True:
             await self.ready(deadline)
             result = pgconn.get_result()
             if result is None:
-                if not self.syncs_due:
-                    break
-                if pgconn.status != _OK:
-                    raise psycopg.OperationalError("the connection is lost")
-            elif result.status == _PIPELINE_SYNC:
-                self.syncs_due -= 1
-                if not self.syncs_due:
-                    break
-            elif result.status in _COPYING:
-                raise psycopg.OperationalError("a COPY has begun")
-        if pgconn.pipeline_status != _NO_PIPELINE:
-            pgconn.exit_pipeline_mode()
+                return
+            if result.status in _COPYING:
+                raise self.error_of(result)
 
 
 _AUTOMATIC: list[list[PyFormat]] = [[PyFormat.AUTO] * count for count in range(65)]

@@ -1,0 +1,197 @@
+"""Connections are taken and put back without waiting, and psycopg_pool's rules hold."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg_pool import AsyncConnectionPool
+
+from turbo_orm.bridge.wrapper import find_pool_of
+from turbo_orm.db.leases import give_back, lease, put_idle, take_idle
+from turbo_orm.db.pools import Pool, PoolKey, PoolSpec
+from turbo_orm.db.statements import statement
+from turbo_orm.db.wire import wire_of
+
+NUMBER = statement("SELECT %s::int", 1)
+
+
+@pytest.fixture
+async def make(pool: Pool) -> AsyncIterator[Any]:
+    """Make a pool of the default database with other options."""
+    made: list[Pool] = []
+
+    async def make(**options: Any) -> Pool:
+        other = Pool(PoolSpec(PoolKey("extra", ()), pool.kwargs, {"max_size": 3, **options}))  # type: ignore[arg-type]
+        await other.open()
+        made.append(other)
+        return other
+
+    yield make
+    for each in made:
+        await each.close()
+
+
+async def test_the_last_one_used_is_taken_first(pool: Pool) -> None:
+    assert take_idle(pool) is None
+    conns = [await lease(pool) for _ in range(3)]
+    assert pool.lent() == pytest.approx(pool.lent())
+    assert set(pool.lent()) == set(conns)
+    for conn in conns:
+        assert put_idle(conn, pool)
+        assert conn._pool is None
+    assert pool.lent() == []
+    taken = [take_idle(pool) for _ in range(4)]
+    assert taken == [*reversed(conns), None]
+    assert all(conn is not None and conn._pool is pool for conn in taken[:3])
+    for conn in conns:
+        assert put_idle(conn, pool)
+
+
+async def test_statistics(make: Any) -> None:
+    pool = await make()
+    conn = await lease(pool)
+    assert put_idle(conn, pool)
+    for _ in range(4):
+        assert put_idle(take_idle(pool), pool)  # type: ignore[arg-type]  # there is one
+    assert pool.get_stats()["requests_num"] == 5
+    assert pool._nconns_min == 0
+    assert pool.get_stats()["pool_available"] == 1
+
+
+async def test_what_waits_is_served_first(make: Any) -> None:
+    pool = await make(max_size=1)
+    conn = await lease(pool)
+    waiting = asyncio.ensure_future(lease(pool))
+    await asyncio.sleep(0.02)
+    assert not put_idle(conn, pool)
+    await give_back(conn, pool)
+    assert take_idle(pool) is None
+    assert await waiting is conn
+    assert put_idle(conn, pool)
+
+
+async def test_as_good_as_new(pool: Pool) -> None:
+    conn = await lease(pool)
+    await conn.set_autocommit(False)
+    await conn.set_isolation_level(psycopg.IsolationLevel.SERIALIZABLE)
+    await conn.set_read_only(True)
+    conn._get_tx_start_command()
+    assert put_idle(conn, pool)
+    again = take_idle(pool)
+    assert again is conn
+    assert (conn.autocommit, conn.isolation_level, conn.read_only) == (True, None, None)
+    assert conn._get_tx_start_command() == b"BEGIN"
+    conn._begin_statement = b""
+    assert put_idle(conn, pool)
+
+
+async def test_transactions_and_pipelines_do_not_go_back(make: Any) -> None:
+    pool = await make()
+    conn = await lease(pool)
+    await conn.execute("BEGIN")
+    assert not put_idle(conn, pool)
+    await conn.execute("ROLLBACK")
+    async with conn.pipeline():
+        assert not put_idle(conn, pool)
+    assert put_idle(conn, pool)
+    assert not put_idle(conn, pool), "it is back already"
+    conn = take_idle(pool)
+    conn.pgconn.finish()
+    assert not put_idle(conn, pool)
+    await give_back(conn, pool)
+
+
+async def test_the_end_of_a_life(make: Any) -> None:
+    pool = await make(max_lifetime=0.05)
+    conn = await lease(pool)
+    await asyncio.sleep(0.1)
+    assert not put_idle(conn, pool)
+    await give_back(conn, pool)
+    assert conn.closed
+    drained = await make()
+    conn = await lease(drained)
+    await drained.drain()
+    assert not put_idle(conn, drained)
+    await give_back(conn, drained)
+    assert conn.closed
+
+
+async def test_pools_with_hooks(make: Any) -> None:
+    async def reset(conn: Any) -> None:
+        await conn.execute("RESET ALL")
+
+    checked = await make(check=AsyncConnectionPool.check_connection)
+    conn = await lease(checked)
+    assert put_idle(conn, checked)
+    assert take_idle(checked) is None
+    assert await lease(checked) is conn
+    assert put_idle(conn, checked)
+    resetting = await make(reset=reset)
+    conn = await lease(resetting)
+    assert not put_idle(conn, resetting)
+    await give_back(conn, resetting)
+
+
+async def test_a_closed_pool(make: Any) -> None:
+    pool = await make()
+    conn = await lease(pool)
+    await pool.close()
+    assert take_idle(pool) is None
+    assert not put_idle(conn, pool)
+    await give_back(conn, pool)
+    assert conn.closed
+
+
+@pytest.mark.parametrize("wired", [True, False])
+async def test_sessions_the_server_has_ended_are_replaced(
+    make: Any, observer: psycopg.Connection[Any], wired: bool
+) -> None:
+    pool = await make()
+    conns = [await lease(pool) for _ in range(3)]
+    for conn in conns:
+        if wired:
+            wire = wire_of(conn)
+            assert wire is not None
+            await wire.run(NUMBER, (1,))
+        pid = conn.info.backend_pid
+        assert put_idle(conn, pool)
+        if conn is not conns[0]:
+            observer.execute("SELECT pg_terminate_backend(%s)", [pid])
+    await asyncio.sleep(0.1)
+    assert take_idle(pool) is conns[0], "the only one that lives"
+    assert all(conn.closed for conn in conns[1:])
+    deadline = time.monotonic() + 5
+    while len(pool._pool) < 2:
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.01)
+    assert pool.get_stats()["connections_lost"] == 2
+    assert pool.get_stats()["pool_size"] == 3
+    assert put_idle(conns[0], pool)
+
+
+async def test_an_idle_connection_is_known_to_live_without_asking_the_system(
+    make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = await make()
+    conn = await lease(pool)
+    wire = wire_of(conn)
+    assert wire is not None
+    await wire.run(NUMBER, (1,))
+    assert put_idle(conn, pool)
+
+    def ask(*args: Any) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr("turbo_orm.db.leases._hung_up", ask)
+    assert take_idle(pool) is conn
+    assert put_idle(conn, pool)
+
+
+async def test_django_finds_its_pool(pool: Pool) -> None:
+    assert find_pool_of(asyncio.get_running_loop(), "default") is pool
+    assert pool.connection_class.__name__ == "TurboConnection"
