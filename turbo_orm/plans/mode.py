@@ -13,8 +13,10 @@ from turbo_orm.conf import get_config
 from turbo_orm.plans.plan import Bound, Plan, plan_for
 from turbo_orm.plans.shapes import (
     Call,
+    Extra,
     Filter,
     Node,
+    Prefetched,
     Slice,
     Step,
     builds_at_once,
@@ -24,7 +26,7 @@ from turbo_orm.plans.shapes import (
     seen,
 )
 from turbo_orm.plans.updates import update_of
-from turbo_orm.plans.values import Bail
+from turbo_orm.plans.values import CONTAINERS, Bail
 from turbo_orm.plans.verify import verify
 
 __all__ = ["Planned", "PlannedQuerySet"]
@@ -206,7 +208,7 @@ class PlannedQuerySet(QuerySet[Any, Any]):
         clone.__dict__ = {
             "model": attributes["model"],
             "_db": attributes["_db"],
-            "_hints": attributes["_hints"],
+            "_hints": attributes["_hints"] or {},  # shared only when there are any
             "_result_cache": None,
             "_sticky_filter": False,
             "_for_write": attributes["_for_write"],
@@ -235,7 +237,9 @@ class PlannedQuerySet(QuerySet[Any, Any]):
 
     def _chain(self) -> Self:
         planned = self._planned
-        if planned is not None and not self._sticky_filter and self._may_clone():
+        if planned is not None and not self._sticky_filter:
+            if not self._may_clone():
+                return self
             if not planned.node.sticky:
                 return self._clone()
             # Here the chain() of Django's Query has an effect on the filters to come.
@@ -274,11 +278,17 @@ class PlannedQuerySet(QuerySet[Any, Any]):
         if child.prepare is not None:
             if given is None:
                 given = planned.values
-            given = (*given, *map(_keep, values))
-            values = child.prepare(values)
+            prepared = child.prepare(values)
+            given = (*given, *map(_keep, values, prepared))
+            values = prepared
         elif given is not None:
             given = (*given, *values)
-        return self._derive(Planned(child, (*planned.values, *values), given, planned.limits, False))
+        planned = Planned(child, (*planned.values, *values), given, planned.limits, False)
+        if self._may_clone():
+            return self._derive(planned)
+        self._planned = planned
+        self._sticky_filter = False
+        return self
 
     def _note(self, result: T, trace: Node | None, key: Any, make_step: Callable[[], Step]) -> T:
         """Let *result*, an ordinary queryset, know its shape."""
@@ -291,7 +301,7 @@ class PlannedQuerySet(QuerySet[Any, Any]):
     ) -> Self | None:
         """Return the filtered queryset in plan mode, or None."""
         planned = self._planned
-        if planned is None or planned.node.sliced or not self._may_clone():
+        if planned is None or planned.node.sliced:
             return None
         try:
             key, make_step, values = _filter_step(self._sticky_filter, negated, args, kwargs)
@@ -350,7 +360,7 @@ class PlannedQuerySet(QuerySet[Any, Any]):
         def make_step() -> Step:
             return Call(name, args, options)
 
-        if planned is not None and not self._sticky_filter and self._may_clone() and not planned.node.sliced:
+        if planned is not None and not self._sticky_filter and not planned.node.sliced:
             try:
                 found = self._step_to(key, make_step, ())
             except Exception:  # Django raises it again
@@ -398,6 +408,33 @@ class PlannedQuerySet(QuerySet[Any, Any]):
         if flat and not fields:  # Django warns of it, each time
             return super().values_list(flat=flat, named=named)
         return self._take("values_list", fields, QuerySet.values_list, flat=flat, named=named)
+
+    def extra(self, *args: Any, **kwargs: Any) -> Any:
+        select = kwargs.get("select")
+        if (
+            self._planned is None
+            or self._sticky_filter
+            or args
+            or any(value for name, value in kwargs.items() if name != "select")
+            or not isinstance(select, dict)
+            or not all(type(each) is str for item in select.items() for each in item)
+        ):
+            return super().extra(*args, **kwargs)
+        items = tuple(select.items())
+        found = self._step_to(("extra", items), lambda: Extra(items), ())
+        return QuerySet.extra(self._ordinary(), select=select) if found is None else found
+
+    def _prefetched_for(self, name: str, instances: Any) -> Self | None:
+        """Return the rows which *name* relates to *instances*, in plan mode; None where it can't."""
+        if self._planned is None or self._planned.node.sliced:
+            return None
+        sticky = self._sticky_filter
+        try:
+            return self._step_to(
+                ("prefetched", name, sticky), lambda: Prefetched(name, sticky), ([*instances],)
+            )
+        except Exception:  # Django raises it again
+            return None
 
     def prefetch_related(self, *lookups: Any) -> Any:
         if self._planned is None or not all(isinstance(each, str | Prefetch) for each in lookups):
@@ -501,11 +538,14 @@ def _filter_step(
     return key, lambda: Filter(negated, sticky, shapes, names, tuple(kinds)), values
 
 
-def _keep(value: Any) -> Any:
-    """Return what a replay is given for *value*, as it is now and without keeping objects alive."""
-    if isinstance(value, list):
-        return [*value]
-    return value
+def _keep(value: Any, prepared: Any) -> Any:
+    """Return what a replay is given for *value*: as it is now, and keeping no instances alive."""
+    if value is prepared:
+        return value  # Django too sees what becomes of it
+    kind = type(value)
+    if kind in CONTAINERS:
+        return prepared if any(isinstance(each, Model) for each in value) else kind(value)
+    return prepared if isinstance(value, Model) else value
 
 
 def _limits(key: slice) -> tuple[int, int | None] | None:

@@ -19,6 +19,7 @@ from django.db.models.fields import related_lookups
 from django.db.models.fields.related import ForeignKey
 
 from turbo_orm.plans.template import Group
+from turbo_orm.plans.unsupported import Unsupported
 from turbo_orm.plans.values import CONTAINERS, Bail, check_container
 
 __all__ = ["Binding", "at_bind", "at_filter"]
@@ -54,10 +55,15 @@ def at_filter(lookup_class: Any, lhs: Any, value: Any) -> Prepare | None:
     """Return what makes a value like *value* into ``Lookup.rhs``; None if that is the value.
 
     The function raises `Bail` where a value would change the SQL, and what Django raises.
+    Raises `Unsupported` if a value can't be had again from what was made of it.
     """
     kind = type(value)
     if kind in CONTAINERS:
+        if any(isinstance(each, Model) for each in value):
+            _demand_plain_key(lhs)
         return _container_at_filter(lookup_class, lhs, value)
+    if isinstance(value, Model):
+        _demand_plain_key(lhs)
     output = getattr(lhs, "output_field", None)
     base: Any = _without_foreign_keys(output)
     get_prep_lookup = lookup_class.get_prep_lookup
@@ -76,6 +82,14 @@ def at_filter(lookup_class: Any, lhs: Any, value: Any) -> Prepare | None:
     ):
         return None
     return _through_lookup(lookup_class, lhs, frozenset())
+
+
+def _demand_plain_key(lhs: Any) -> None:
+    """Querysets keep the keys of instances, and prepare them once more when they leave plan mode."""
+    field: Any = _without_foreign_keys(getattr(lhs, "output_field", None))
+    get_prep_value = getattr(type(field), "get_prep_value", None)
+    if not getattr(get_prep_value, "__module__", "django.").startswith("django."):
+        raise Unsupported("a field of the project prepares the key of an instance")
 
 
 def _container_at_filter(lookup_class: Any, lhs: Any, sample: Any) -> Prepare:

@@ -13,17 +13,21 @@ from typing import Any, NamedTuple
 
 from django.core.signals import setting_changed
 from django.db.models import Model, Q, QuerySet
+from django.db.models.fields import related_descriptors
 from django.db.models.query_utils import RegisterLookupMixin
 
 from turbo_orm.plans.prepare import at_filter
 from turbo_orm.plans.template import Param, TemplateQuery
+from turbo_orm.plans.unsupported import Unsupported
 from turbo_orm.plans.values import CONTAINERS, Bail, check_container, is_plannable, kind_of
 
 __all__ = [
     "LOCK",
     "Call",
+    "Extra",
     "Filter",
     "Node",
+    "Prefetched",
     "Slice",
     "Step",
     "clear",
@@ -57,11 +61,7 @@ class Filter(NamedTuple):
             for name, kind in zip(self.names, self.kinds, strict=True)
         }
         if self.sticky:
-            # On a copy, for templates are shared; not through _chain(), which would use it up.
-            flagged = object.__new__(QuerySet)
-            flagged.__dict__.update(queryset.__dict__)
-            flagged._sticky_filter = True  # type: ignore[attr-defined]
-            queryset = flagged
+            queryset = _flagged(queryset)
         method = QuerySet.exclude if self.negated else QuerySet.filter
         return method(queryset, *args, **kwargs)
 
@@ -95,7 +95,47 @@ class Slice(NamedTuple):
         return iter(())
 
 
-Step = Filter | Call | Slice
+class Extra(NamedTuple):
+    """``extra(select=...)`` without parameters, as Django uses it to prefetch."""
+
+    select: tuple[tuple[str, str], ...]
+
+    def apply(self, queryset: Any, values: Iterator[Any]) -> Any:
+        return QuerySet.extra(queryset, select=dict(self.select))
+
+    def value_kinds(self) -> Iterator[type]:
+        return iter(())
+
+
+#: Django's own, which filters the rows to prefetch for some instances.
+_filter_prefetch_queryset: Any = related_descriptors._filter_prefetch_queryset  # type: ignore[attr-defined]
+
+
+class Prefetched(NamedTuple):
+    """The filter of a prefetch, whose value is a list of instances."""
+
+    name: str
+    sticky: bool
+
+    def apply(self, queryset: Any, values: Iterator[Any]) -> Any:
+        # Of its own: some versions of Django filter in place.
+        queryset = _flagged(queryset) if self.sticky else queryset._chain()
+        return _filter_prefetch_queryset(queryset, self.name, next(values))
+
+    def value_kinds(self) -> Iterator[type]:
+        return iter((list,))
+
+
+Step = Filter | Call | Slice | Extra | Prefetched
+
+
+def _flagged(queryset: Any) -> Any:
+    """Return a copy on which `_next_is_sticky()` was called: templates are shared."""
+    # Not through _chain(), which would use the flag up.
+    flagged: Any = object.__new__(QuerySet)
+    flagged.__dict__.update(queryset.__dict__)
+    flagged._sticky_filter = True
+    return flagged
 
 
 def q_shape(q: Any, values: list[Any]) -> tuple[Any, ...]:
@@ -229,7 +269,11 @@ class Node:
             if param.bad or len(param.found) != 1:
                 self._give_up(param.bad or f"a value is used {len(param.found)} times")
                 return
-        prepares = [at_filter(*param.found[0], param.value) for param in params]
+        try:
+            prepares = [at_filter(*param.found[0], param.value) for param in params]
+        except Unsupported as exc:
+            self._give_up(str(exc))
+            return
         if any(prepares):
             self.prepare = _each(prepares)
         self.slots = before + len(params)

@@ -80,7 +80,10 @@ class TemplateQuery(Query):
 
     def build_filter(self, *args: Any, **kwargs: Any) -> Any:
         self._param = None  # left behind where Django gave up a join that goes to many rows
-        return super().build_filter(*args, **kwargs)
+        try:
+            return super().build_filter(*args, **kwargs)
+        finally:
+            self._param = None  # templates live long, the values they were made with must not
 
     def build_lookup(self, names: Sequence[str], lhs: Any, rhs: Any) -> Any:
         param, self._param = self._param, None
