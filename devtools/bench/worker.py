@@ -11,6 +11,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,9 @@ class Worker:
     ) -> str | None:
         function = self._contestant.operation(found.name, 1)
         try:
+            if found.local:  # its query has been used before: what is measured is making it again
+                for price in (1, 2, 3):
+                    await self._contestant.objects(Decimal(price))
             answer = function(*arguments) if found.local else await function(*arguments)
             await self._contestant.end_task()
             return wrong(connection, self._contestant, found, arguments, answer)
