@@ -26,6 +26,7 @@ _SAME = frozenset(
         "distinct",
         "exclude",
         "extra",
+        "fetch_mode",
         "filter",
         "get_queryset",
         "intersection",

@@ -35,6 +35,7 @@ _SYMBOLS: Mapping[str, tuple[str, ...]] = {
         "DateTimeKind",
         "Direction",
         "Expr",
+        "FetchMode",
         "ManyOverlay",
         "PrefetchLike",
         "RawParams",

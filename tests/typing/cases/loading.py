@@ -4,6 +4,8 @@ from django.db.models import Prefetch
 from shop.turbo import Book, BookQuerySet, Review
 from typing_extensions import assert_type
 
+from turbo_orm.fetch_modes import FETCH_ONE, FETCH_PEERS, FETCH_RAISE
+
 
 def right() -> None:
     assert_type(Book.objects.only("title", "author__username"), BookQuerySet[Book])
@@ -14,9 +16,12 @@ def right() -> None:
     Book.objects.prefetch_related(Prefetch("reviews", queryset=Review.objects.filter(stars=5), to_attr="best"))
     Book.objects.select_for_update(of=("self",), skip_locked=True)
     Book.objects.select_for_update(of=["self", "author"], no_key=True)
+    assert_type(Book.objects.fetch_mode(FETCH_PEERS), BookQuerySet[Book])
+    assert_type(Book.objects.filter(title="x").fetch_mode(FETCH_RAISE).fetch_mode(FETCH_ONE)[0], Book)
 
 
 def wrong() -> None:
+    Book.objects.fetch_mode("peers")  # E: arg-type
     Book.objects.only("titel")  # E: arg-type
     Book.objects.defer("titel")  # E: arg-type
     Book.objects.select_related("tags")  # E: arg-type
