@@ -1,0 +1,326 @@
+"""Random chains of queryset methods, whose values can be exchanged."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from django.db.models import Model, Prefetch, Q, QuerySet
+from hypothesis import strategies as st
+
+from tests.runtime.plans.fuzzing.models import MODELS, Author, Book, Kit, Shelf, Signed
+from tests.runtime.plans.fuzzing.values import MAKERS, kind_of_made, make
+
+__all__ = ["Chain", "Step", "chains", "other_values"]
+
+_DATE = (
+    "",
+    "__year",
+    "__iso_year",
+    "__month",
+    "__day",
+    "__week",
+    "__week_day",
+    "__iso_week_day",
+    "__quarter",
+)
+_TIME = ("__hour", "__minute", "__second")
+_COMMON = ("", "__exact", "__iexact", "__gt", "__gte", "__lt", "__lte", "__in", "__range", "__isnull")
+_TEXT = (
+    *("__contains", "__icontains", "__startswith", "__istartswith", "__endswith", "__iendswith"),
+    *("__regex", "__iregex"),
+)
+_TRANSFORMED = tuple(
+    f"{transform}{lookup}"
+    for transform in (*_DATE[1:], *_TIME, "__date", "__time")
+    for lookup in ("", "__gt", "__gte", "__lt", "__lte", "__in", "__range", "__isnull")
+)
+_ODD = (
+    *("__a", "__a__b", "__a__gt", "__a__in", "__a__isnull", "__a__icontains", "__has_key", "__has_keys"),
+    *("__has_any_keys", "__contained_by", "__0", "__0__gt", "__0_1", "__len", "__len__in", "__overlap"),
+    *("__ne", "__folded", "__folded__ne", "__startswith__gt", "__fully_lt", "__adjacent_to", "__nonsense"),
+    *("__exact__exact", "__date__year", "__date__month__in"),
+)
+_LOOKUPS = (*_COMMON, *_TEXT, *_TRANSFORMED, *_ODD)
+
+_PATHS: dict[type[Model], tuple[str, ...]] = {
+    Kit: (
+        "pk",
+        *(field.name for field in Kit._meta.concrete_fields),
+        *("owner_id", "book_id", "owner__name", "owner__mentor__age", "owner__books__title", "owner__kit"),
+        *("book__author", "book__author_id", "book__author__active", "book__shelf", "book__shelf_id"),
+        *("book__shelf__id", "book__tags", "book__tags__flag", "book__shut", "book__created"),
+        *("tagged", "tagged__title", "tagged__author", "tagged__author__name", "tagged__shelf__code"),
+        *("tagged__shut", "tagged__tags__data"),
+    ),
+    Book: (
+        "pk",
+        *(field.name for field in Book._meta.concrete_fields),
+        *("author_id", "editor_id", "shelf_id", "author__name", "author__active", "author__mentor"),
+        *("author__mentor__name", "author__born", "author__books__title", "author__signed__stars"),
+        *("author__kit__flag", "author__kit__at", "editor__name", "editor__active", "shelf__id"),
+        *("shelf__code", "tags", "tags__id", "tags__flag", "tags__shout", "tags__array", "tags__owner"),
+        *("tags__doubled", "kits", "kits__data", "kits__flag", "kits__owner__age"),
+    ),
+    Author: (
+        "pk",
+        *(field.name for field in Author._meta.concrete_fields),
+        *("mentor_id", "mentor__name", "mentor__active", "pupils", "pupils__age", "books", "books__title"),
+        *("books__shut", "books__pages", "books__shelf", "books__tags", "books__tags__flag", "edited"),
+        *("edited__created", "signed", "signed__stars", "kit", "kit__flag", "kit__at", "kit__color"),
+    ),
+    Shelf: (
+        "pk",
+        "id",
+        "code",
+        "books",
+        "books__title",
+        "books__author",
+        "books__author__age",
+        "books__shut",
+    ),
+    Signed: (
+        *("pk", "id", "name", "active", "age", "born", "stars", "author_ptr", "author_ptr_id", "mentor"),
+        *("books", "books__shut", "books__title", "kit", "kit__flag", "pupils", "pupils__signed"),
+    ),
+}
+_RELATIONS: dict[type[Model], tuple[str, ...]] = {
+    Kit: ("owner", "book", "book__author", "book__shelf", "owner__mentor", "owner__signed", "owner__kit"),
+    Book: ("author", "editor", "shelf", "author__mentor", "author__kit", "editor__signed"),
+    Author: ("mentor", "mentor__mentor", "kit", "signed", "kit__book"),
+    Shelf: ("books",),
+    Signed: ("mentor", "author_ptr", "kit"),
+}
+_PREFETCHES: dict[type[Model], tuple[str, ...]] = {
+    Kit: ("tagged", "tagged__author", "owner", "nonsense"),
+    Book: ("tags", "kits", "author__books", "shelf"),
+    Author: ("books", "books__tags", "pupils", "kit"),
+    Shelf: ("books", "books__author"),
+    Signed: ("books", "mentor"),
+}
+
+
+@dataclass(frozen=True)
+class Value:
+    """One of `MAKERS`, by its number."""
+
+    number: int
+
+    def __repr__(self) -> str:
+        return f"{make(self.number)!r}"
+
+
+@dataclass(frozen=True)
+class Step:
+    """A method with its arguments, which may be or hold a `Value`."""
+
+    method: str
+    args: tuple[Any, ...] = ()
+    kwargs: tuple[tuple[str, Any], ...] = ()
+
+    def apply(self, queryset: Any, made: dict[int, Any]) -> Any:
+        args = [_filled(arg, made) for arg in self.args]
+        if self.method == "slice":
+            return queryset[slice(*args)]
+        kwargs = {name: _filled(arg, made) for name, arg in self.kwargs}
+        if self.method == "prefetch_to":
+            return queryset.prefetch_related(Prefetch(args[0]))
+        return getattr(queryset, self.method)(*args, **kwargs)
+
+    def __repr__(self) -> str:
+        named = [f"{name}={value!r}" for name, value in self.kwargs]
+        return f".{self.method}({', '.join([*map(repr, self.args), *named])})"
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Steps on a model's queryset."""
+
+    model: type[Model]
+    steps: tuple[Step, ...]
+
+    def __repr__(self) -> str:
+        return f"{self.model.__name__}{''.join(map(repr, self.steps))}"
+
+
+@dataclass(frozen=True)
+class Clause:
+    """What becomes a `Q`: a connector between clauses and pairs of a lookup and a `Value`."""
+
+    connector: str
+    negated: bool
+    children: tuple[Any, ...]
+
+
+def _filled(arg: Any, made: dict[int, Any]) -> Any:
+    if isinstance(arg, Value):
+        # The same number twice is the same object twice, as in a program.
+        if arg.number not in made:
+            made[arg.number] = make(arg.number)
+        return made[arg.number]
+    if isinstance(arg, Clause):
+        q = Q(_connector=arg.connector, _negated=arg.negated)
+        for child in arg.children:
+            q.children.append(
+                (child[0], _filled(child[1], made)) if isinstance(child, tuple) else _filled(child, made)
+            )
+        return q
+    return arg
+
+
+_accepted: dict[tuple[type[Model], str], list[int]] = {}
+
+
+def accepted(model: type[Model], lookup: str) -> list[int]:
+    """Return the numbers of the values Django takes for *lookup*."""
+    key = (model, lookup)
+    if key not in _accepted:
+        _accepted[key] = [number for number in range(len(MAKERS)) if _takes(model, lookup, number)]
+    return _accepted[key]
+
+
+def _takes(model: type[Model], lookup: str, number: int) -> bool:
+    try:
+        QuerySet(model).filter(**{lookup: make(number)}).query.get_compiler("default").as_sql()
+    except Exception:
+        return False
+    return True
+
+
+_CONSTANTS = [number for number in range(len(MAKERS)) if not isinstance(kind_of_made(number), type)]
+
+
+def _value(draw: Callable[[Any], Any], model: type[Model], lookup: str) -> Value:
+    how = draw(st.integers(0, 31))
+    numbers = accepted(model, lookup) if how else range(len(MAKERS))
+    if how > 24:
+        numbers = [number for number in _CONSTANTS if number in numbers]
+    return Value(draw(st.sampled_from(numbers or range(len(MAKERS)))))
+
+
+def _lookup(draw: Callable[[Any], Any], model: type[Model]) -> str:
+    path = draw(st.sampled_from(_PATHS[model]))
+    lookups = draw(st.sampled_from(((_COMMON), _COMMON, _TEXT, _TRANSFORMED, _ODD)))
+    for _ in range(3):  # most lookups are for some fields only
+        lookup = f"{path}{draw(st.sampled_from(lookups))}"
+        if accepted(model, lookup):
+            break
+    return lookup
+
+
+def _pairs(draw: Callable[[Any], Any], model: type[Model], most: int = 2) -> dict[str, Value]:
+    lookups = [_lookup(draw, model) for _ in range(draw(st.integers(1, most)))]
+    return {lookup: _value(draw, model, lookup) for lookup in lookups}
+
+
+def _clause(draw: Callable[[Any], Any], model: type[Model], depth: int = 0) -> Clause:
+    connector = draw(st.sampled_from(("AND", "OR", "OR", "XOR")[: 3 + (draw(st.integers(0, 15)) == 0)]))
+    children: list[Any] = [*_pairs(draw, model).items()]
+    if depth < 2 and draw(st.booleans()):
+        children.append(_clause(draw, model, depth + 1))
+    return Clause(connector, draw(st.booleans()) and draw(st.booleans()), tuple(children))
+
+
+def _order(draw: Callable[[Any], Any], model: type[Model]) -> tuple[str, ...]:
+    names = draw(st.lists(st.sampled_from((*_PATHS[model], "?")), max_size=2))
+    return tuple(f"-{name}" if draw(st.booleans()) else name for name in names)
+
+
+_SLICES = (
+    (0, 5),
+    (None, 2),
+    (1, None),
+    (1, 3),
+    (0, 0),
+    (2, 1),
+    (0, 4, 2),
+    (True, 2),
+    (2**40, None),
+    (-1, None),
+)
+_METHODS = (
+    *("filter",) * 9,
+    *("exclude",) * 4,
+    *("clauses",) * 4,
+    *("order_by",) * 2,
+    *("values", "values_list", "values_list", "slice", "distinct", "reverse", "only", "defer"),
+    *("select_related", "all", "using", "prefetch_related", "prefetch_to", "_next_is_sticky"),
+)
+#: Methods after which Django takes few others.
+_LAST_METHODS = (*("slice",) * 6, "none", "values_list", "values", "reverse", "order_by")
+
+
+def _step(draw: Callable[[Any], Any], model: type[Model], methods: Sequence[str] = _METHODS) -> Step:
+    method = draw(st.sampled_from(methods))
+    if method in ("filter", "exclude"):
+        return Step(method, (), tuple(_pairs(draw, model).items()))
+    if method == "clauses":
+        clauses = tuple(_clause(draw, model) for _ in range(draw(st.integers(1, 2))))
+        pairs = tuple(_pairs(draw, model, 1).items()) if draw(st.booleans()) else ()
+        return Step(draw(st.sampled_from(("filter", "exclude"))), clauses, pairs)
+    return Step(method, *_arguments(draw, model, method))
+
+
+def _arguments(draw: Callable[[Any], Any], model: type[Model], method: str) -> tuple[Any, ...]:
+    """Return the positional arguments of *method*, and its named ones if it has any."""
+    names = st.sampled_from(_PATHS[model])
+    if method == "values_list" and draw(st.booleans()):
+        return (draw(names),), (draw(st.sampled_from((("flat", True), ("flat", 1), ("named", True)))),)
+    chosen: dict[str, st.SearchStrategy[Any]] = {
+        **dict.fromkeys(("values", "values_list", "only", "defer"), st.lists(names, max_size=3)),
+        **dict.fromkeys(("prefetch_related", "prefetch_to"), st.tuples(st.sampled_from(_PREFETCHES[model]))),
+        "distinct": st.one_of(st.just(()), st.just(()), st.tuples(names)),
+        "select_related": st.lists(st.sampled_from((*_RELATIONS[model], "nonsense")), max_size=2),
+        "slice": st.sampled_from(_SLICES),
+        "using": st.just(("default",)),
+    }
+    if method == "order_by":
+        return (_order(draw, model),)
+    return (tuple(draw(chosen.get(method, st.just(())))),)
+
+
+@st.composite
+def chains(draw: Any) -> Chain:
+    """Chains of which Django takes most."""
+    model = draw(st.sampled_from((Kit, Kit, Book, Book, *MODELS)))
+    steps = [_step(draw, model) for _ in range(draw(st.integers(1, 4)))]
+    if draw(st.booleans()):
+        steps.append(_step(draw, model, _LAST_METHODS))
+    if draw(st.integers(0, 7)) == 0:
+        steps.insert(0, Step("_next_is_sticky"))
+    return Chain(model, tuple(steps))
+
+
+def other_values(chain: Chain, chance: random.Random) -> Chain:
+    """Return *chain* with other values: of the same kind, constants, or any."""
+
+    def other(lookup: str, value: Value) -> Value:
+        numbers = accepted(chain.model, lookup) or range(len(MAKERS))
+        how = chance.random()
+        if how < 0.5:
+            kind = kind_of_made(value.number)
+            alike = [number for number in numbers if kind_of_made(number) is kind]
+            return Value(chance.choice(alike or [value.number]))
+        if how < 0.7:
+            constants = [number for number in _CONSTANTS if number in numbers or how < 0.53]
+            return Value(chance.choice(constants or numbers))
+        return Value(chance.choice(numbers if how < 0.97 else range(len(MAKERS))))
+
+    def in_clause(clause: Clause) -> Clause:
+        return replace(clause, children=tuple(map(in_child, clause.children)))
+
+    def in_child(child: Any) -> Any:
+        return in_clause(child) if isinstance(child, Clause) else (child[0], other(*child))
+
+    def in_step(step: Step) -> Step:
+        if step.method not in ("filter", "exclude"):
+            return replace(step, args=chance.choice(_SLICES[:4])) if step.method == "slice" else step
+        return Step(
+            step.method,
+            tuple(in_clause(arg) for arg in step.args),
+            tuple((name, other(name, value)) for name, value in step.kwargs),
+        )
+
+    return replace(chain, steps=tuple(map(in_step, chain.steps)))

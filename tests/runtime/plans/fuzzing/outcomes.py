@@ -1,0 +1,213 @@
+"""What becomes of a chain: the statement or rows, or the error and where it was raised."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from django.core.exceptions import EmptyResultSet
+from django.db.models import Model, Prefetch, QuerySet
+from django.utils.functional import LazyObject
+from psycopg.types.json import Json, Jsonb
+
+from tests.runtime.plans.fuzzing.chains import Chain
+from turbo_orm import AsyncQuerySet
+from turbo_orm.bridge.handler import connections_replaced
+from turbo_orm.plans.capture import capture
+from turbo_orm.plans.connections import compiling_connection
+from turbo_orm.plans.unsupported import Unsupported
+from turbo_orm.plans.verify import _capturing, _same
+
+__all__ = ["TERMINALS", "Tally", "differences", "differences_in_rows"]
+
+TERMINALS = ("list", "get", "first", "last", "count", "exists")
+
+#: What was met, by name; for people.
+Tally: Counter[str] = Counter()
+
+_ATTRIBUTES = (
+    *("_iterable_class", "_fields", "_sticky_filter", "_prefetch_related_lookups", "_for_write", "_hints"),
+    *("_known_related_objects", "_defer_next_filter", "_deferred_filter", "_result_cache", "_db"),
+    *("_fetch_mode", "_cloning_enabled", "_prefetch_done", "model", "ordered"),
+)
+
+
+def _error(exc: Exception) -> tuple[Any, ...]:
+    # The statements of the server's messages, and addresses in representations, differ.
+    return type(exc), str(exc).partition("\nLINE ")[0].partition(" object at 0x")[0]
+
+
+def _steps(queryset: Any, chain: Chain, *, changed: bool) -> tuple[list[Any], tuple[Any, ...] | None]:
+    """Return the querysets after each step, and the error if there was one."""
+    made: dict[int, Any] = {}
+    passed = [queryset]
+    for number, step in enumerate(chain.steps):
+        try:
+            passed.append(step.apply(passed[-1], made))
+        except Exception as exc:
+            return passed, ("error in step", number, *_error(exc))
+    if changed:
+        for value in made.values():
+            _change(value)
+    return passed, None
+
+
+def _change(value: Any) -> None:
+    """Change what was passed, as its owner might do after a call."""
+    if isinstance(value, list):
+        value.append(77)
+    elif isinstance(value, set):
+        value.add(77)
+    elif type(value) is dict:
+        value["z"] = 77
+    elif isinstance(value, Model):
+        value.pk = None
+
+
+def _statement(queryset: Any, terminal: str) -> tuple[Any, ...]:
+    connection: Any = compiling_connection("default", _capturing)
+    with connections_replaced({"default": connection}):
+        try:
+            sql, params = capture(queryset, terminal, "default").as_sql()
+        except EmptyResultSet:
+            return ("no rows",)
+        except Unsupported as exc:
+            return ("no query", str(exc))
+        except Exception as exc:
+            return ("error", *_error(exc))
+    return ("statement", sql, tuple(params))
+
+
+def _equal(one: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
+    if one[0] == other[0] == "statement":
+        return bool(one[1] == other[1]) and _same(_named(one[2]), _named(other[2]))
+    return one == other
+
+
+def _named(params: Any) -> Any:
+    """Return *params* with names for what is only equal to itself."""
+    if isinstance(params, list | tuple):
+        return type(params)(map(_named, params)) if type(params) in (list, tuple) else params
+    if isinstance(params, Prefetch):
+        return vars(params).keys(), params.prefetch_to
+    if isinstance(params, Model) or type(params) is object:
+        return f"{type(params)} {getattr(params, 'pk', None)}"
+    if type(params) in (Json, Jsonb):
+        return type(params), _named(params.obj)
+    return f"lazy {params}" if isinstance(params, LazyObject) else params
+
+
+def differences(chain: Chain, terminal: str, *, changed: bool = False, at: int = -1) -> list[str]:
+    """Return what is different in plan mode, of the queryset after step *at*, in SQL and errors."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return [*_differences(chain, terminal, changed, at)]
+
+
+def _differences(chain: Chain, terminal: str, changed: bool, at: int) -> Any:
+    django, django_error = _steps(QuerySet(chain.model), chain, changed=changed)
+    ours, our_error = _steps(AsyncQuerySet(chain.model), chain, changed=changed)
+    if our_error != django_error:
+        yield f"Django: {django_error}\n  ours:   {our_error}"
+        return
+    Tally["refused steps" if django_error else "chains"] += 1
+    expected_of, found_of = django[at % len(django)], ours[at % len(ours)]
+    if not isinstance(expected_of, QuerySet):  # a slice with a step
+        return
+    for name in _ATTRIBUTES:
+        one, other = (getattr(each, name, None) for each in (expected_of, found_of))
+        if str(_named(one)) != str(_named(other)):  # instances made twice are not the same
+            yield f"attribute {name}: {one!r} is Django's, ours is {other!r}"
+    planned = found_of._planned
+    try:
+        bound = found_of._bound(terminal)
+    except Exception as exc:
+        yield f"_bound() raises {exc!r}"
+        return
+    expected = _statement(expected_of, terminal)
+    Tally[expected[0]] += 1
+    if bound is None:
+        Tally["no plan" if planned is not None else "no plan mode"] += 1
+    else:
+        Tally["planned"] += 1
+        found: tuple[Any, ...] = ("statement", *bound.as_sql())
+        if not _equal(expected, found):
+            yield f"Django: {expected}\n  plan:   {found}"
+        if len(bound.params) != bound.statement.text.count(b"$"):
+            yield f"{bound.statement.text!r} has not {len(bound.params)} placeholders"
+    replayed = _statement(found_of, terminal)
+    if not _equal(expected, replayed):
+        yield f"Django: {expected}\n  replay: {replayed}"
+
+
+def differences_in_rows(
+    chain: Chain, terminal: str, run: Callable[[Awaitable[Any]], Any], *, as_arguments: bool = False
+) -> list[str]:
+    """Return what is different in plan mode, executed; *as_arguments*: the last filter is get()'s."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        expected = _answer(
+            chain, terminal, as_arguments, QuerySet, lambda qs, *a, **k: _sync(qs, terminal, *a, **k)
+        )
+        found = _answer(
+            chain,
+            terminal,
+            as_arguments,
+            AsyncQuerySet,
+            lambda qs, *a, **k: run(_async(qs, terminal, *a, **k)),
+        )
+    Tally["executed"] += 1
+    return [] if expected == found else [f"Django: {expected}\n  ours:   {found}"]
+
+
+def _answer(
+    chain: Chain, terminal: str, as_arguments: bool, queryset_class: Any, execute: Callable[..., Any]
+) -> Any:
+    made: dict[int, Any] = {}
+    steps, args, kwargs = chain.steps, (), {}
+    queryset = queryset_class(chain.model)
+    try:
+        if as_arguments and steps[-1].method == "filter":
+            steps = steps[:-1]
+        for step in steps:
+            queryset = step.apply(queryset, made)
+        if steps is not chain.steps:
+            args, kwargs = _arguments(chain.steps[-1], made)
+        return _seen(execute(queryset, *args, **kwargs))
+    except Exception as exc:
+        return _error(exc)
+
+
+class _Catcher:
+    def filter(self, *args: Any, **kwargs: Any) -> Any:
+        return args, kwargs
+
+
+def _arguments(step: Any, made: dict[int, Any]) -> Any:
+    return step.apply(_Catcher(), made)
+
+
+def _sync(queryset: Any, terminal: str, *args: Any, **kwargs: Any) -> Any:
+    return list(queryset) if terminal == "list" else getattr(queryset, terminal)(*args, **kwargs)
+
+
+async def _async(queryset: Any, terminal: str, *args: Any, **kwargs: Any) -> Any:
+    return await getattr(queryset, f"a{terminal}")(*args, **kwargs)
+
+
+def _seen(value: Any) -> Any:
+    if isinstance(value, Model):
+        attributes = {name: _seen(item) for name, item in vars(value).items() if name != "_state"}
+        caches = {name: _seen(item) for name, item in value._state.fields_cache.items()}
+        return type(value), attributes, caches, value._state.db
+    if isinstance(value, QuerySet):
+        return _seen(value._result_cache)
+    if isinstance(value, dict):
+        return {name: _seen(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value).__name__, getattr(value, "_fields", None), [_seen(item) for item in value]
+    if isinstance(value, memoryview):
+        return bytes(value)
+    return type(value), repr(value)
