@@ -107,6 +107,30 @@ async def test_transactions(pooler: PgBouncer):
 
 
 @MODES
+async def test_the_same_statements_on_changing_servers(pooler: PgBouncer):
+    """What one server has prepared is unknown to the next, and no transaction may fail for that."""
+    author = await Author.objects.acreate(name="a")
+    ids = [(await Book.objects.acreate(title=str(number), author=author)).pk for number in range(10)]
+
+    async def work(number: int) -> None:
+        pk = ids[number % 10]
+        if number % 3:
+            async with atomic():
+                book = await Book.objects.aget(pk=pk)
+                await asyncio.sleep(0)
+                assert await Book.objects.filter(pk=pk, title=book.title).acount() == 1
+                async with atomic():
+                    await Book.objects.filter(pk=pk).aupdate(price=number)
+        else:
+            assert (await Book.objects.select_related("author").aget(pk=pk)).author == author
+            assert await Book.objects.filter(author=author).acount() == 10
+
+    for start in range(0, 300, 30):
+        await asyncio.gather(*[work(number) for number in range(start, start + 30)])
+    await assert_pool_is_clean()
+
+
+@MODES
 async def test_isolation_level_of_one_block(pooler: PgBouncer):
     async def level() -> Any:
         return (await run_sync(query, "SHOW transaction_isolation"))[0][0]
