@@ -10,12 +10,13 @@ from django.db.models.query import MAX_GET_RESULTS, ModelIterable
 from turbo_orm.bridge.run import run_sync
 from turbo_orm.db.wire import Result
 from turbo_orm.loading import Peers
+from turbo_orm.plans import running
 from turbo_orm.plans.loaders import assign_known_related
 from turbo_orm.plans.mode import PlannedQuerySet
 from turbo_orm.plans.plan import Bound
 from turbo_orm.prefetching import aprefetch_related_objects
 
-__all__ = ["ANSWERS", "objects"]
+__all__ = ["ANSWERS", "fetch_in_bridge", "objects"]
 
 
 async def objects(queryset: PlannedQuerySet, bound: Bound, result: Result) -> list[Any]:
@@ -26,6 +27,16 @@ async def objects(queryset: PlannedQuerySet, bound: Bound, result: Result) -> li
     if loader.calls_user_code:
         return await run_sync(_load, queryset, bound, rows)
     return _load(queryset, bound, rows)
+
+
+def fetch_in_bridge(queryset: PlannedQuerySet) -> list[Any] | None:
+    """Return what *queryset* yields to sync code in the bridge; None without a plan."""
+    bound = queryset._bound("list")
+    if bound is None:
+        return None
+    result = running.run_in_bridge(bound)
+    assert result.rows is not None
+    return _load(queryset, bound, result.rows)
 
 
 def _load(queryset: PlannedQuerySet, bound: Bound, rows: list[tuple[Any, ...]]) -> list[Any]:

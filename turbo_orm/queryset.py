@@ -10,11 +10,14 @@ from django.core.exceptions import SynchronousOnlyOperation
 from django.db.models import QuerySet
 from django.db.models.query import ModelIterable
 
-from turbo_orm import execution
+from turbo_orm import creation, execution
+from turbo_orm.answers import fetch_in_bridge
+from turbo_orm.bridge.greenlets import current_bridge
 from turbo_orm.columns import Columns, paths_of
 from turbo_orm.errors import NotLoadedError
 from turbo_orm.fetch_modes.older_django.querysets import with_fetch_modes
 from turbo_orm.loading import remember_peers
+from turbo_orm.plans.inserting import InsertsByColumn
 from turbo_orm.plans.mode import PlannedQuerySet
 from turbo_orm.raw import AsyncRawQuerySet
 from turbo_orm.row_classes import values_as
@@ -47,7 +50,7 @@ def terminal_verb(name: str, like: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @with_fetch_modes
-class AsyncQuerySet(PlannedQuerySet):
+class AsyncQuerySet(InsertsByColumn, PlannedQuerySet):
     """A `QuerySet` whose async methods really are: no thread, a pooled async connection.
 
     Chainable methods, and the sync ones for sync code, are Django's own.
@@ -65,15 +68,29 @@ class AsyncQuerySet(PlannedQuerySet):
     aget = terminal_verb("get", QuerySet.aget)
     alast = terminal_verb("last", QuerySet.alast)
     acontains = async_verb("contains", QuerySet.acontains)
-    acreate = async_verb("create", QuerySet.acreate)
     adelete = async_verb("delete", QuerySet.adelete)
     aearliest = async_verb("earliest", QuerySet.aearliest)
     aexplain = async_verb("explain", QuerySet.aexplain)
     aget_or_create = async_verb("get_or_create", QuerySet.aget_or_create)
     ain_bulk = async_verb("in_bulk", QuerySet.ain_bulk)
     alatest = async_verb("latest", QuerySet.alatest)
-    aupdate = async_verb("update", QuerySet.aupdate)
     aupdate_or_create = async_verb("update_or_create", QuerySet.aupdate_or_create)
+
+    async def acreate(self, **kwargs: Any) -> Any:
+        """Make an object with the values given and save it; return it.
+
+        https://docs.djangoproject.com/en/stable/ref/models/querysets/#create
+        """
+        return await creation.create(self, kwargs)
+
+    async def aupdate(self, **kwargs: Any) -> Any:
+        """Update the rows, setting fields to the values given; return how many rows matched.
+
+        https://docs.djangoproject.com/en/stable/ref/models/querysets/#update
+        """
+        return await execution.update(self, kwargs)
+
+    aupdate.alters_data = True  # type: ignore[attr-defined]
 
     async def alist(self) -> list[Any]:
         """Return all rows as a list: ``await qs.alist()`` is ``list(qs)``."""
@@ -83,6 +100,9 @@ class AsyncQuerySet(PlannedQuerySet):
 
     def _fetch_all(self) -> None:
         fresh = self._result_cache is None
+        if fresh and self._planned is not None and current_bridge() is not None:
+            self._result_cache = fetch_in_bridge(self)
+            fresh = self._result_cache is None
         try:
             super()._fetch_all()
         except SynchronousOnlyOperation as exc:

@@ -14,6 +14,7 @@ from turbo_orm.adoption import async_manager_class
 from turbo_orm.fetch_modes.older_django.querysets import carry_to_related
 from turbo_orm.instance import is_managed
 from turbo_orm.manager import AsyncManager
+from turbo_orm.plans.mode import PlannedQuerySet
 from turbo_orm.queryset import async_verb
 
 __all__ = ["install"]
@@ -52,6 +53,19 @@ def _without_join(name: str, with_join: Callable[..., Any]) -> Callable[..., Any
     return method
 
 
+def _filter_on_plans(original: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(original)
+    def filter_prefetch_queryset(queryset: Any, field_name: str, instances: Any) -> Any:
+        if isinstance(queryset, PlannedQuerySet):
+            found = queryset._prefetched_for(field_name, instances)
+            if found is not None:
+                return found
+        return original(queryset, field_name, instances)
+
+    filter_prefetch_queryset._turbo = True  # type: ignore[attr-defined]
+    return filter_prefetch_queryset
+
+
 def install() -> None:
     """Have Django's related managers of models with an `AsyncManager` derive from it.
 
@@ -60,6 +74,10 @@ def install() -> None:
     """
     _patch(related_descriptors, "create_reverse_many_to_one_manager")
     _patch(related_descriptors, "create_forward_many_to_many_manager")
+    name = "_filter_prefetch_queryset"
+    original = getattr(related_descriptors, name)
+    if not hasattr(original, "_turbo"):
+        setattr(related_descriptors, name, _filter_on_plans(original))
     # Can't be imported before the apps are loaded; apps.py calls again when they are.
     contenttypes = sys.modules.get("django.contrib.contenttypes.fields")
     if contenttypes is not None:

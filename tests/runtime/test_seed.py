@@ -250,7 +250,11 @@ async def test_every_query_goes_through_execution(verb: str, monkeypatch: pytest
         called.append(name)
 
     monkeypatch.setattr(execution, "call", call)
+    async def update(owner: Any, kwargs: Any) -> None:
+        called.append("update")
+
     monkeypatch.setattr(execution, "terminal", terminal)
+    monkeypatch.setattr(execution, "update", update)
     await getattr(Author.objects, verb)()
     assert called == [verb[1:]]
 

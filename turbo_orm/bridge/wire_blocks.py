@@ -17,7 +17,7 @@ from psycopg import AsyncConnection
 from psycopg.pq import TransactionStatus
 
 from turbo_orm.bridge.async_backend.join import in_their_block
-from turbo_orm.bridge.handler import ambient_connection
+from turbo_orm.bridge.handler import ambient_connection, connections_replaced
 from turbo_orm.bridge.straight import django_errors, is_watched, take_ready
 from turbo_orm.bridge.wrapper import BridgedWrapper, new_wrapper
 from turbo_orm.conf import get_config
@@ -100,8 +100,10 @@ class WireBlock:
         loop = _get_running_loop()
         _set_running_loop(None)  # nothing waits, but Django guards against that
         try:
-            wrapper.adopt(self._conn, self._pool, scope)
-            self.block.__enter__()
+            # Also outside of the bridge, where django-async-backend asks for a guest.
+            with connections_replaced({self.alias: wrapper}):
+                wrapper.adopt(self._conn, self._pool, scope)
+                self.block.__enter__()
         finally:
             _set_running_loop(loop)
         wrapper.needs_rollback = self.needs_rollback

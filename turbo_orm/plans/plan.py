@@ -277,8 +277,8 @@ class _Compilation:
 def _check_query(query: Any, terminal: str) -> None:
     if getattr(query, "related_updates", None):
         raise Unsupported("it updates several tables")
-    if query.combinator or query.extra or query.select_for_update:
-        raise Unsupported("it has a combinator, extra() or select_for_update()")
+    if query.combinator or query.select_for_update:
+        raise Unsupported("it has a combinator or select_for_update()")
     if query.annotations and terminal in _LOADING:
         raise Unsupported("it has annotations")
     for join in query.alias_map.values():

@@ -7,9 +7,10 @@ from contextlib import nullcontext
 from typing import Any, Protocol
 
 import psycopg
-from django.db import connections, transaction
+from django.db import DatabaseError, connections, transaction
 
 from turbo_orm.bridge.async_backend.join import JoinedWrapper, in_their_block
+from turbo_orm.bridge.greenlets import await_only, current_bridge, loop_visible
 from turbo_orm.bridge.handler import ambient_connection
 from turbo_orm.bridge.run import run_sync
 from turbo_orm.bridge.scopes import Scope, active_scope, open_scope
@@ -19,9 +20,9 @@ from turbo_orm.bridge.wrapper import BridgedWrapper
 from turbo_orm.conf import get_config
 from turbo_orm.db.leases import abandon, give_back, put_idle
 from turbo_orm.db.statements import Statement
-from turbo_orm.db.wire import Result, wire_of
+from turbo_orm.db.wire import Result, Wire, wire_of
 
-__all__ = ["Work", "run"]
+__all__ = ["Work", "run", "run_in_bridge"]
 
 
 class Work(Protocol):
@@ -60,6 +61,43 @@ async def run(work: Work) -> Result:
         if result is not None:
             return result
     return await run_sync(_run_with_cursor, work)
+
+
+def run_in_bridge(work: Work) -> Result:
+    """Execute *work* for sync code in the bridge, on the connection that code has.
+
+    Raises Django's database errors.
+    """
+    wrapper = connections[work.alias]
+    if (
+        isinstance(wrapper, BridgedWrapper)
+        and not isinstance(wrapper, JoinedWrapper)
+        and get_config().wire
+        and not work.statement.refused
+        and not is_watched(work.alias, wrapper)
+        and not wrapper.needs_rollback
+        and not wrapper.closed_in_transaction
+    ):
+        wrapper.ensure_connection()
+        if (wire := _wire_in_bridge(wrapper)) is not None:
+            try:
+                with django_errors:
+                    return await_only(wire.run(work.statement, work.params))
+            except asyncio.CancelledError as exc:
+                wrapper.break_block(exc)
+                raise
+            except DatabaseError:
+                if not work.statement.refused:
+                    raise
+    return _run_with_cursor(work)
+
+
+def _wire_in_bridge(wrapper: BridgedWrapper) -> Wire | None:
+    bridge = current_bridge()
+    if bridge is None or bridge.scope is None:
+        return None
+    with loop_visible(bridge.scope.loop):
+        return wrapper.wire
 
 
 def _run_with_cursor(work: Work) -> Result:

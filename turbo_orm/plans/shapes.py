@@ -30,6 +30,8 @@ __all__ = [
     "Prefetched",
     "Slice",
     "Step",
+    "build_at_once",
+    "builds_at_once",
     "clear",
     "epoch",
     "note_use",

@@ -12,7 +12,7 @@ from turbo_orm.plans.saving import preparer
 from turbo_orm.plans.template import Assigned
 from turbo_orm.plans.values import Bail, is_plannable
 
-__all__ = ["Update", "update_of"]
+__all__ = ["Update", "assignment", "update_of"]
 
 
 class Update(NamedTuple):
