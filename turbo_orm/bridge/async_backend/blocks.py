@@ -99,6 +99,8 @@ def _scope_beside(surrounding: Scope, alias: str) -> tuple[Scope, tuple[str, ...
     surrounding ones.
     """
     scope = Scope(surrounding.loop)
+    if (block := surrounding.root.wire_block) is not None:
+        block.declare()
     for name, wrapper in surrounding.wrappers.items():
         if name != alias and wrapper.in_atomic_block:
             scope.wrappers[name] = wrapper
