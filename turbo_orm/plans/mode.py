@@ -20,6 +20,7 @@ from turbo_orm.plans.shapes import (
     Slice,
     Step,
     builds_at_once,
+    epoch,
     note_use,
     q_shape,
     root_of,
@@ -264,12 +265,14 @@ class PlannedQuerySet(QuerySet[Any, Any]):
         planned = self._planned
         assert planned is not None
         node = planned.node
+        if node.epoch != epoch():
+            return None
         child = node.children.get(key)
         if child is None:
             if node.sliced or not (note or builds_at_once()):
                 return None
             child = seen(node, key, make_step())
-            if not builds_at_once():
+            if not child.built and not builds_at_once():
                 return None
         note_use(child)
         if not child.built and not child.build(values):
@@ -446,7 +449,7 @@ class PlannedQuerySet(QuerySet[Any, Any]):
     @property
     def ordered(self) -> bool:
         """Whether the rows have an order; see Django."""
-        return super().ordered if self._planned is None else self._planned.node.ordered
+        return super().ordered if self._planned is None else self._planned.node.template.ordered
 
     def __getitem__(self, key: Any) -> Any:
         if (

@@ -7,6 +7,7 @@ noted when it is first seen, and gets its template when it is seen again.
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from functools import wraps
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ from django.db.models import Model, Q, QuerySet
 from django.db.models.fields import related_descriptors
 from django.db.models.query_utils import RegisterLookupMixin
 
+from turbo_orm.conf import get_config
 from turbo_orm.plans.prepare import at_filter
 from turbo_orm.plans.template import Param, TemplateQuery
 from turbo_orm.plans.unsupported import Unsupported
@@ -38,7 +40,6 @@ __all__ = [
     "q_shape",
     "root_of",
     "seen",
-    "set_limit",
     "watch",
 ]
 
@@ -185,13 +186,16 @@ class Node:
     """One shape. Immutable once it is *built*, but for its children, plans and use."""
 
     __slots__ = (
+        "__weakref__",
         "built",
         "children",
+        "epoch",
         "fields",
+        "forgotten",
         "hopeless",
         "iterable",
+        "key",
         "model",
-        "ordered",
         "parent",
         "plans",
         "prepare",
@@ -207,10 +211,16 @@ class Node:
     def __deepcopy__(self, memo: dict[int, Any]) -> Node:
         return self  # a copied queryset has the same shape
 
-    def __init__(self, parent: Node | None, step: Step | None, model: type[Model]) -> None:
+    def __init__(self, parent: Node | None, key: Any, step: Step | None, model: type[Model]) -> None:
         self.parent = parent
+        #: Among the children of its parent.
+        self.key = key
         self.step = step
         self.model = model
+        #: What Django made of the shape then may be something else now.
+        self.epoch: int = _trie.epoch if parent is None else parent.epoch
+        #: No longer in the trie; a queryset of a program still has it.
+        self.forgotten = False
         self.children: dict[Any, Node] = {}
         #: By terminal and alias; see ``plans.plan``.
         self.plans: dict[Any, Any] = {}
@@ -224,7 +234,6 @@ class Node:
         self.prepare: Callable[[tuple[Any, ...]], tuple[Any, ...]] | None = None
         self.sliced = isinstance(step, Slice)
         self.sticky = False
-        self.ordered = False
         self.fields: Any = None
         self.iterable: Any = None
         self.used = 0
@@ -285,7 +294,6 @@ class Node:
         self.template = template
         self.fields = template._fields
         self.iterable = template._iterable_class
-        self.ordered = template.ordered
         self.sticky = template.query.filter_is_sticky
         self.built = True  # last: other threads look at it without the lock
 
@@ -310,13 +318,13 @@ class _Trie:
     """All shapes, and how many there are."""
 
     def __init__(self) -> None:
-        self.roots: dict[type[Model], Node] = {}
+        #: Each belongs to its model, and goes with it: migrations make many that are soon gone.
+        self.roots: weakref.WeakSet[Node] = weakref.WeakSet()
         self.count = 0
-        #: Counts querysets, so that shapes know when they were last used.
+        #: Counts uses, so that shapes know when they were last used.
         self.clock = 0
         #: Plans of an older epoch are not used: something they depend on has changed.
         self.epoch = 0
-        self.limit = 2_000
         #: Make a template when a shape is first seen; tests see most shapes once.
         self.at_once = False
 
@@ -326,50 +334,76 @@ _trie = _Trie()
 
 def root_of(model: type[Model]) -> Node:
     """Return the node of ``QuerySet(model)``."""
-    _trie.clock += 1
-    root = _trie.roots.get(model)
-    return root if root is not None else _make_root(model)
+    root: Node | None = model._meta.__dict__.get("_turbo_root")
+    return root if root is not None and root.epoch == _trie.epoch else _make_root(model)
 
 
 def _make_root(model: type[Model]) -> Node:
     with LOCK:
-        root = _trie.roots.get(model)
-        if root is None:
-            root = Node(None, None, model)
+        root: Node | None = model._meta.__dict__.get("_turbo_root")
+        if root is None or root.epoch != _trie.epoch:
+            root = Node(None, None, None, model)
             root._adopt(QuerySet(model=model, query=TemplateQuery(model)))
-            _trie.roots[model] = root
+            model._meta.__dict__["_turbo_root"] = root
+            _trie.roots.add(root)
         return root
 
 
 def seen(parent: Node, key: Any, step: Step) -> Node:
     """Return the child of *parent* at *key*, a new one if the shape was never seen."""
     with LOCK:
+        if parent.epoch != _trie.epoch:
+            return Node(parent, key, step, parent.model)
+        parent = _attached(parent)
         child = parent.children.get(key)
         if child is None:
-            if _trie.count >= _trie.limit:
-                _forget_oldest()
-            child = Node(parent, step, parent.model)
-            child.used = _trie.clock
+            limit = get_config().max_shapes
+            if _trie.count >= limit:
+                note_use(parent)
+                _forget_oldest(keeping=limit * 3 // 4)
+                parent = _attached(parent)
+            child = Node(parent, key, step, parent.model)
+            note_use(child)
             parent.children[key] = child
             _trie.count += 1
         return child
 
 
+def _attached(node: Node) -> Node:
+    """Return the node of that shape in the trie: *node* itself unless another has taken its place."""
+    if not node.forgotten:
+        return node
+    assert node.parent is not None
+    parent = _attached(node.parent)
+    found = parent.children.setdefault(node.key, node)
+    if found is node:
+        node.forgotten = False
+        _trie.count += 1
+    return found
+
+
 def note_use(node: Node) -> None:
+    _trie.clock += 1
     node.used = _trie.clock
 
 
-def _forget_oldest() -> None:
-    """Drop the quarter of the shapes that were not used for longest.
+def _forget_oldest(keeping: int) -> None:
+    """Drop the shapes that were not used for longest, but for the number to keep.
 
-    A shape is used whenever one that extends it is, so whole branches go.
+    A shape is in use as long as one that extends it is, so whole branches go.
     """
-    nodes = [node for root in _trie.roots.values() for node in _below(root)]
-    ages = sorted(node.used for node in nodes)
-    oldest_kept = ages[len(ages) // 4] + 1 if ages else 0
-    for root in _trie.roots.values():
-        _prune(root, oldest_kept)
-    _trie.count = sum(1 for root in _trie.roots.values() for _ in _below(root))
+    for root in _trie.roots:
+        _pass_use_on(root)
+    uses = sorted((node.used for root in _trie.roots for node in _below(root)), reverse=True)
+    if len(uses) > keeping:
+        for root in _trie.roots:
+            _prune(root, used_after=uses[keeping])
+    _trie.count = sum(1 for root in _trie.roots for _ in _below(root))
+
+
+def _pass_use_on(node: Node) -> int:
+    node.used = max([node.used, *map(_pass_use_on, node.children.values())])
+    return node.used
 
 
 def _below(node: Node) -> Iterator[Node]:
@@ -378,12 +412,20 @@ def _below(node: Node) -> Iterator[Node]:
         yield from _below(child)
 
 
-def _prune(node: Node, oldest_kept: int) -> None:
+def _prune(node: Node, used_after: int) -> None:
     for key, child in list(node.children.items()):
-        if child.used < oldest_kept:
-            del node.children[key]
+        if child.used > used_after:
+            _prune(child, used_after)
         else:
-            _prune(child, oldest_kept)
+            del node.children[key]
+            _forget(child)
+
+
+def _forget(node: Node) -> None:
+    node.forgotten = True
+    children, node.children = node.children, {}
+    for child in children.values():
+        _forget(child)
 
 
 def builds_at_once() -> bool:
@@ -391,9 +433,9 @@ def builds_at_once() -> bool:
     return _trie.at_once
 
 
-def build_at_once() -> None:
-    """Make templates, and so plans, for shapes which are seen for the first time."""
-    _trie.at_once = True
+def build_at_once(at_once: bool = True) -> None:
+    """Make templates, and so plans, for shapes which are seen for the first time; or not any more."""
+    _trie.at_once = at_once
 
 
 def epoch() -> int:
@@ -401,15 +443,10 @@ def epoch() -> int:
     return _trie.epoch
 
 
-def set_limit(nodes: int) -> None:
-    """Keep at most about *nodes* shapes."""
-    _trie.limit = nodes
-
-
 def clear() -> None:
     """Forget every shape and its plans."""
     with LOCK:
-        _trie.roots = {}
+        _trie.roots.clear()
         _trie.count = 0
         _trie.epoch += 1
 
@@ -439,8 +476,10 @@ def watch() -> None:
 def _clearing(original: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(original)
     def clear_too(*args: Any, **kwargs: Any) -> Any:
-        clear()
-        return original(*args, **kwargs)
+        try:
+            return original(*args, **kwargs)
+        finally:
+            clear()
 
     clear_too._turbo = True  # type: ignore[attr-defined]
     return clear_too

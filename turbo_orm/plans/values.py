@@ -8,6 +8,7 @@ import enum
 import uuid
 from collections.abc import Collection
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from django.db.models import Model
 
@@ -35,8 +36,7 @@ _SCALARS = frozenset(
     }
 )
 
-_plannable: dict[type, bool] = {}
-_MEMORY = 5_000
+_plannable: WeakKeyDictionary[type, bool] = WeakKeyDictionary()
 
 
 def kind_of(value: Any) -> Any:
@@ -60,8 +60,7 @@ def is_plannable(kind: type) -> bool:
             or issubclass(kind, Model)
             or (issubclass(kind, enum.Enum) and issubclass(kind, str | int))
         )
-        if len(_plannable) < _MEMORY:
-            _plannable[kind] = found
+        _plannable[kind] = found
         return found
 
 
