@@ -16,7 +16,7 @@ from psycopg.conninfo import make_conninfo
 from devtools.pgbouncer import MISSING, PgBouncer, find_pgbouncer
 from tests.project.library.models import Author, Book, Tag
 from tests.runtime.sql.proxy import reached_by
-from tests.runtime.support import assert_pool_is_clean, backend_pid, query, sleep
+from tests.runtime.support import assert_pool_is_clean, backend_pid, pool, query, sleep
 from turbo_orm import advisory_lock, atomic, close_pools, listen, notify, on_commit, run_sync
 
 pytestmark = pytest.mark.skipif(find_pgbouncer() is None, reason=MISSING)
@@ -34,8 +34,6 @@ async def pooler(
     with PgBouncer(os.environ["DATABASE_URL"], request.param, servers=SERVERS) as pooler:
         # Many clients where that is what a transaction pooler is for; in session mode each takes a server.
         size = 12 if request.param == "transaction" else SERVERS
-        settings: Any = connections.settings["default"]
-        monkeypatch.setitem(settings, "DISABLE_SERVER_SIDE_CURSORS", True)
         pools = {"POOL": {"min_size": 0, "max_size": size, "timeout": 10}}
         with override_settings(TURBO_ORM=pools):
             async with reached_by(monkeypatch, pooler.port):
@@ -52,8 +50,9 @@ async def behind_pgbouncer() -> bool:
 @MODES
 async def test_queries(pooler: PgBouncer):
     assert await behind_pgbouncer()
+    assert not pool().prepares
     author = await Author.objects.acreate(name="a")
-    for number in range(30):  # the same statements again and again: nothing is prepared behind its back
+    for number in range(30):
         await Book.objects.acreate(title=f"t{number:02}", author=author)
         assert await Book.objects.acount() == number + 1
         assert (await Book.objects.select_related("author").aget(title=f"t{number:02}")).author == author
@@ -141,7 +140,10 @@ async def test_isolation_level_of_one_block(pooler: PgBouncer):
 
 
 @MODES
-async def test_streaming_without_server_side_cursors(pooler: PgBouncer):
+async def test_streaming_without_server_side_cursors(pooler: PgBouncer, monkeypatch: pytest.MonkeyPatch):
+    settings: Any = connections.settings["default"]
+    monkeypatch.setitem(settings, "DISABLE_SERVER_SIDE_CURSORS", True)
+    await close_pools()
     await Tag.objects.abulk_create([Tag(label=f"{number:03}") for number in range(100)])
     labels = [f"{number:03}" for number in range(100)]
     found = [tag.label async for tag in Tag.objects.order_by("label").aiterator(chunk_size=7)]
@@ -153,10 +155,7 @@ async def test_streaming_without_server_side_cursors(pooler: PgBouncer):
 
 
 @TRANSACTION
-async def test_server_side_cursors_live_inside_of_a_block(pooler: PgBouncer, monkeypatch: pytest.MonkeyPatch):
-    settings: Any = connections.settings["default"]
-    monkeypatch.setitem(settings, "DISABLE_SERVER_SIDE_CURSORS", False)
-    await close_pools()
+async def test_server_side_cursors_live_inside_of_a_block(pooler: PgBouncer):
     await Tag.objects.abulk_create([Tag(label=f"{number:03}") for number in range(100)])
     async with atomic():
         found = [tag.label async for tag in Tag.objects.order_by("label").aiterator(chunk_size=7)]

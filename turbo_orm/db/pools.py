@@ -72,6 +72,7 @@ class Pool(AsyncConnectionPool[AsyncConnection[Any]]):
         options.setdefault("connection_class", TurboConnection)
         #: Whether the wires of its connections prepare statements.
         self.prepares = spec.prepares
+        self._knows_its_sessions = False
         self._live: WeakSet[AsyncConnection[Any]] = WeakSet()
         super().__init__(
             kwargs={**spec.connect, "autocommit": True},
@@ -148,6 +149,9 @@ class Pool(AsyncConnectionPool[AsyncConnection[Any]]):
     async def _connect(self, timeout: float | None = None) -> AsyncConnection[Any]:
         try:
             conn = await super()._connect(timeout)
+            if self.prepares and not self._knows_its_sessions:
+                self.prepares = await _has_session_of_its_own(conn)
+                self._knows_its_sessions = True
         except asyncio.CancelledError:
             # Nobody cancels a worker but asyncio.run(), which ends the loop and waits for all
             # tasks. psycopg_pool would take it for a failed attempt and wait for the next task.
@@ -160,6 +164,21 @@ class Pool(AsyncConnectionPool[AsyncConnection[Any]]):
         conn.__dict__["prepares"] = self.prepares
         self._live.add(conn)
         return conn
+
+
+async def _has_session_of_its_own(conn: AsyncConnection[Any]) -> bool:
+    """Whether *conn* leads to the server itself, not to a pooler such as PgBouncer.
+
+    A pooler invents the process id it announces, and may execute every transaction in another
+    server session, which does not know what the last one has prepared.
+    """
+    try:
+        cursor = await conn.execute("SELECT pg_backend_pid()", prepare=False)
+        row = await cursor.fetchone()
+    except BaseException:
+        close_now(conn)
+        raise
+    return row is not None and row[0] == conn.info.backend_pid
 
 
 class _CancellableEvent(AEvent):
