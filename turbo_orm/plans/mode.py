@@ -355,7 +355,11 @@ class PlannedQuerySet(QuerySet[Any, Any]):
     def _take(self, name: str, args: tuple[Any, ...], django: Callable[..., Any], **kwargs: Any) -> Any:
         """Take a step whose arguments are all names."""
         planned, trace = self._planned, self._trace
-        if (planned is None and trace is None) or not all(type(arg) is str for arg in args):
+        if (
+            (planned is None and trace is None)
+            or not all(type(arg) is str for arg in args)
+            or not all(type(option) is bool for option in kwargs.values())
+        ):
             return django(self, *args, **kwargs)
         options = tuple(kwargs.items())
         key = (name, options, args)

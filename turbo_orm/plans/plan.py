@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias
 
@@ -30,6 +30,9 @@ __all__ = ["Bound", "Plan", "Terminal", "plan_for"]
 
 #: The terminals whose rows become the queryset's own objects.
 _LOADING = frozenset({"list", "get", "first", "last"})
+
+#: Terminals, aliases and time zones per shape: arithmetic in ``update()`` may have any constants.
+_MAX_PLANS = 60
 
 #: Texts of statements that differ only in the lengths of lists or in limits, kept per plan.
 _MAX_STATEMENTS = 100
@@ -71,7 +74,7 @@ class Plan:
         "bind_as_django",
         "epoch",
         "loader",
-        "ordering",
+        "orderings",
         "terminal",
         "text",
         "time_zone",
@@ -84,8 +87,8 @@ class Plan:
         self.alias = alias
         self.writes = isinstance(terminal, Update)
         self.epoch = epoch()
-        #: Tests, and applications, replace ``Meta.ordering``.
-        self.ordering = node.model._meta.ordering
+        #: Tests, and applications, replace ``Meta.ordering``: of the models in the query, as it was.
+        self.orderings: tuple[tuple[Any, Any], ...] = ()
         #: What the SQL depends on besides its values; None for nothing.
         self.time_zone: tuple[bool, str] | None = None
         self.loader: Loader | None = None
@@ -132,8 +135,9 @@ class Plan:
         """The name of the terminal's method."""
         return "update" if isinstance(self.terminal, Update) else self.terminal
 
-    def is_current(self, node: Node) -> bool:
-        return self.epoch == epoch() and self.ordering is node.model._meta.ordering
+    def is_current(self) -> bool:
+        """Whether Django would compile the same SQL now."""
+        return self.epoch == epoch() and all(meta.ordering is ordering for meta, ordering in self.orderings)
 
 
 def plan_for(
@@ -153,20 +157,20 @@ def plan_for(
     if found is None:
         if node.parent is None and not builds_at_once():
             # There is a template always; it is the terminal that was not seen.
-            node.plans[key] = _SEEN
+            _keep(node, key, _SEEN)
             return None
         found = _make(node, key, values, expressions)
-    elif found is _SEEN:
+    elif found is _SEEN or (type(found) is _Refused and found.try_again()):
         found = _make(node, key, values, expressions)
     if type(found) is not Plan:
         return None
-    if not found.is_current(node):
+    if not found.is_current():
         node.plans.clear()
         found = _make(node, key, values, expressions)
     elif found.time_zone is not None and found.time_zone != (now := _time_zone()):
         key = (terminal, alias, now)  # type: ignore[assignment]
         found = node.plans.get(key)
-        if found is None or (type(found) is Plan and not found.is_current(node)):
+        if found is None or (type(found) is Plan and not found.is_current()):
             found = _make(node, key, values, expressions)
     return found if type(found) is Plan else None
 
@@ -174,10 +178,28 @@ def plan_for(
 _SEEN = object()
 
 
-class _Refused(NamedTuple):
-    """Kept in the place of a plan that can't be."""
+class _Refused:
+    """Kept in the place of a plan that can't be, for now or for good."""
 
-    why: str
+    __slots__ = ("_left", "_wait", "epoch", "why")
+
+    def __init__(self, why: str, wait: int | None) -> None:
+        self.why = why
+        self.epoch = epoch()
+        #: After so many uses it is tried again, with other values: None for never.
+        self._wait = self._left = wait
+
+    @property
+    def next_wait(self) -> int | None:
+        return None if self._wait is None else self._wait * 4
+
+    def try_again(self) -> bool:
+        if self.epoch != epoch():
+            return True
+        if self._left is None:
+            return False
+        self._left -= 1
+        return self._left < 0
 
 
 class _NotYet(Exception):
@@ -188,17 +210,26 @@ def _make(
     node: Node, key: tuple[Any, ...], values: tuple[Any, ...], expressions: Mapping[str, Any]
 ) -> Plan | _Refused | None:
     made: Plan | _Refused
+    before = node.plans.get(key)
+    # One odd value, such as a number no row can have, must not spoil the shape for all others.
+    wait = (before.next_wait if type(before) is _Refused else 2) if values else None
     try:
         with LOCK:
             made = _Compilation(node, key[0], key[1], values, expressions).plan()
     except _NotYet:
         return None
     except Unsupported as exc:
-        made = _Refused(str(exc))
+        made = _Refused(str(exc), wait)
     except Exception as exc:  # Django fails too: let it, in its own words, each time
-        made = _Refused(f"Django raises {exc!r}")
-    node.plans[key] = made
+        made = _Refused(f"Django raises {exc!r}", wait)
+    _keep(node, key, made)
     return made
+
+
+def _keep(node: Node, key: tuple[Any, ...], plan: Any) -> None:
+    if len(node.plans) >= _MAX_PLANS and key not in node.plans:
+        node.plans.clear()
+    node.plans[key] = plan
 
 
 class _Compilation:
@@ -232,8 +263,13 @@ class _Compilation:
         plan = Plan(self._terminal, self._alias, node)
         with connections_replaced({self._alias: connection}), Recording(self._values) as recording:
             compiler = self._capture()
-            _check_query(compiler.query, self._name)
             sql, params = self._as_sql(compiler)
+            _check_query(compiler.query, self._name)  # now that it has all its joins
+            plan.orderings = tuple(
+                {
+                    model._meta: (model._meta, model._meta.ordering) for model in _models_in(compiler.query)
+                }.values()
+            )
             _check_params(params, len(self._values))
             if recording.ambient:
                 plan.time_zone = self._dependence(sql, params)
@@ -272,6 +308,15 @@ class _Compilation:
                 raise Unsupported("it depends on the language")
         with timezone.override(_OTHER_TIME_ZONE):
             return None if again() == expected else now
+
+
+def _models_in(query: Any) -> Iterator[Any]:
+    """The model of *query*, and those it joins, whose ``Meta.ordering`` may be part of the SQL."""
+    yield query.model
+    for join in query.alias_map.values():
+        field = getattr(join, "join_field", None)
+        if field is not None and isinstance(field.related_model, type):
+            yield field.related_model
 
 
 def _check_query(query: Any, terminal: str) -> None:

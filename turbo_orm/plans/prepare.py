@@ -133,6 +133,8 @@ def _through_lookup(lookup_class: Any, lhs: Any, models: frozenset[type]) -> Pre
             # Query.check_related_objects() looks at the models of the items.
             if {type(each) for each in value if isinstance(each, Model)} != models:
                 raise Bail
+            if type(value) is list:
+                value = [*value]  # as Query.resolve_lookup_value() does
         lookup = lookup_class(lhs, value)
         prepared = lookup.rhs
         if (

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from django.core.exceptions import EmptyResultSet
+from django.db import DatabaseError
 from django.db.models import Model, Prefetch, QuerySet
 from django.utils.functional import LazyObject
 from psycopg.types.json import Json, Jsonb
@@ -35,8 +36,11 @@ _ATTRIBUTES = (
 
 
 def _error(exc: Exception) -> tuple[Any, ...]:
-    # The statements of the server's messages, and addresses in representations, differ.
-    return type(exc), str(exc).partition("\nLINE ")[0].partition(" object at 0x")[0]
+    # What the server says of the statement, and addresses in representations, differ.
+    message = str(exc)
+    if isinstance(exc, DatabaseError):
+        message = message.partition("\n")[0].partition(" using placeholder")[0]
+    return type(exc), message.partition(" object at 0x")[0]
 
 
 def _steps(queryset: Any, chain: Chain, *, changed: bool) -> tuple[list[Any], tuple[Any, ...] | None]:
@@ -175,6 +179,8 @@ def _answer(
             queryset = step.apply(queryset, made)
         if steps is not chain.steps:
             args, kwargs = _arguments(chain.steps[-1], made)
+        if not isinstance(queryset, QuerySet):
+            return "rows already, after a slice with a step"
         return _seen(execute(queryset, *args, **kwargs))
     except Exception as exc:
         return _error(exc)
