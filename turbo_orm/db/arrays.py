@@ -38,7 +38,8 @@ class Array:
         return hash(self.data)
 
 
-Encode = Callable[[Sequence[Any]], Array]
+#: Values, and whether None is among them.
+Encode = Callable[[Sequence[Any], bool], Array]
 
 _LENGTHS = [struct.pack("!i", length) for length in range(1024)]
 _NULL = struct.pack("!i", -1)
@@ -69,26 +70,32 @@ def _array(name: str, oid: int, format: Format) -> type[Array]:  # noqa: A002  p
     return kind
 
 
-def _written(name: str, oid: int, write: Callable[[Sequence[Any]], str]) -> Encode:
+def _written(name: str, oid: int, write: Callable[[Sequence[Any], bool], str]) -> Encode:
     """For types whose text needs no quotes inside of an array."""
     kind = _array(name, oid, Format.TEXT)
-    return lambda values: kind(f"{{{write(values)}}}".encode())
+    return lambda values, has_null: kind(f"{{{write(values, has_null)}}}".encode())
 
 
-def _packed(name: str, oid: int, element: int, code: str, number: Callable[[Any], int]) -> Encode:
-    """For types of fixed length; *number* makes what `struct` packs with *code*."""
+def _packed(
+    name: str, oid: int, element: int, code: str, numbers: Callable[[Sequence[Any]], list[int]]
+) -> Encode:
+    """For types of fixed length; *numbers* makes of values what `struct` packs with *code*."""
     kind = _array(name, oid, Format.BINARY)
     size = struct.calcsize(f"!{code}")
     pair = f"i{code}"
 
-    def encode(values: Sequence[Any]) -> Array:
-        count, has_null = len(values), None in values
+    def encode(values: Sequence[Any], has_null: bool) -> Array:
+        count = len(values)
         head = struct.pack("!5i", 1, has_null, element, count, 1)
-        if not has_null:
-            items = [item for value in values for item in (size, number(value))]
-            return kind(head + struct.pack(f"!{pair * count}", *items))
-        pack = struct.Struct(f"!{pair}").pack
-        return kind(head + b"".join([_NULL if each is None else pack(size, number(each)) for each in values]))
+        if has_null:
+            packed = iter(numbers([value for value in values if value is not None]))
+            pack = struct.Struct(f"!{pair}").pack
+            return kind(
+                head + b"".join([_NULL if value is None else pack(size, next(packed)) for value in values])
+            )
+        items = [size] * (2 * count)
+        items[1::2] = numbers(values)
+        return kind(head + struct.pack(f"!{pair * count}", *items))
 
     return encode
 
@@ -97,42 +104,58 @@ def _prefixed(name: str, oid: int, element: int, prefix: bytes = b"") -> Encode:
     """For texts; *prefix* comes before each, counted in its length."""
     kind = _array(name, oid, Format.BINARY)
     longer = len(prefix)
+    lengths = [length + prefix for length in _LENGTHS[longer:]]
+    few = len(lengths)
 
-    def encode(values: Sequence[Any]) -> Array:
+    def encode(values: Sequence[Any], has_null: bool) -> Array:
         count = len(values)
-        head = struct.pack("!5i", 1, None in values, element, count, 1)
-        texts = [None if value is None else value.encode() for value in values]
-        parts: list[bytes] = [b""] * (3 * count)
-        parts[::3] = [_NULL if text is None else _length(len(text) + longer) for text in texts]
-        if longer:
-            parts[1::3] = [b"" if text is None else prefix for text in texts]
-        parts[2::3] = [b"" if text is None else text for text in texts]
+        head = struct.pack("!5i", 1, has_null, element, count, 1)
+        parts: list[bytes] = [b""] * (2 * count)
+        if has_null:
+            texts = [None if value is None else prefix + value.encode() for value in values]
+            parts[::2] = [_NULL if text is None else _length(len(text)) for text in texts]
+            parts[1::2] = [b"" if text is None else text for text in texts]
+        else:
+            encoded = [value.encode() for value in values]
+            parts[::2] = [
+                lengths[length] if (length := len(text)) < few else _length(length + longer) + prefix
+                for text in encoded
+            ]
+            parts[1::2] = encoded
         return kind(head + b"".join(parts))
 
     return encode
 
 
 def _length(length: int) -> bytes:
-    return _LENGTHS[length] if length < 1024 else struct.pack("!i", length)
+    return struct.pack("!i", length)
 
 
-def _literals(values: Sequence[Any]) -> str:
+def _literals(values: Sequence[Any], has_null: bool) -> str:
     # The text of a list of numbers or booleans is that of an array, but for None.
     text = repr(values)[1:-1]
-    return text.replace("None", "NULL") if None in values else text
+    return text.replace("None", "NULL") if has_null else text
 
 
-def _strings(values: Sequence[Any]) -> str:
-    return ",".join(["NULL" if value is None else str(value) for value in values])
+def _strings(values: Sequence[Any], has_null: bool) -> str:
+    if has_null:
+        return ",".join(["NULL" if value is None else str(value) for value in values])
+    return ",".join(map(str, values))
 
 
-def _hexadecimal(values: Sequence[UUID | None]) -> str:
+def _hexadecimal(values: Sequence[UUID | None], has_null: bool) -> str:
     return ",".join(["NULL" if value is None else value.hex for value in values])
 
 
-def _microseconds(moment: dt.datetime) -> int:
-    since = moment - _EPOCH
-    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+def _days(days: Sequence[dt.date]) -> list[int]:
+    return [day.toordinal() - _EPOCH_DAY for day in days]
+
+
+def _microseconds(moments: Sequence[dt.datetime]) -> list[int]:
+    return [
+        (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+        for since in [moment - _EPOCH for moment in moments]
+    ]
 
 
 #: By the name of the PostgreSQL type: what makes an array of a list of values. Integers,
@@ -147,7 +170,7 @@ ENCODERS: dict[str, Encode] = {
     "numeric": _written("NumericArray", 1231, _strings),
     "uuid": _written("UuidArray", 2951, _hexadecimal),
     "time": _written("TimeArray", 1183, _strings),
-    "date": _packed("DateArray", 1182, 1082, "i", lambda value: value.toordinal() - _EPOCH_DAY),
+    "date": _packed("DateArray", 1182, 1082, "i", _days),
     "timestamp with time zone": _packed("TimestamptzArray", 1185, 1184, "q", _microseconds),
     "text": _prefixed("TextArray", 1009, 25),
     "varchar": _prefixed("VarcharArray", 1015, 1043),

@@ -12,11 +12,15 @@ import json
 import uuid
 from collections.abc import Callable, Sequence
 from decimal import Decimal
+from json.encoder import (  # type: ignore[attr-defined]  # not in typeshed
+    c_make_encoder,
+    encode_basestring_ascii,
+)
 from typing import Any, NamedTuple
 
 from django.db.models import JSONField, Model, sql
 
-from turbo_orm.db.arrays import ENCODERS, Array, Encode
+from turbo_orm.db.arrays import ENCODERS, Array
 from turbo_orm.db.statements import Statement, statement
 from turbo_orm.plans.columns import Columns
 from turbo_orm.plans.inserts import is_left_to_database, sample_of
@@ -30,7 +34,7 @@ __all__ = ["BulkInsert", "Conflict", "bulk_insert"]
 _ATTRIBUTE = "_turbo_bulk_inserts"
 _MAX_PLANS = 100
 
-Prepare = Callable[[Sequence[Any]], Sequence[Any]]
+ToArray = Callable[[Sequence[Any]], Array]
 Column = Callable[[Sequence[Any], Sequence[dict[str, Any]]], Array]
 
 
@@ -207,14 +211,13 @@ _KINDS: dict[str, tuple[type, Callable[[Any], Any]]] = {
 }
 
 
-def _checked(field: Any, db_type: str, connection: Any) -> Encode:
+def _checked(field: Any, db_type: str, connection: Any) -> ToArray:
     encode = ENCODERS[db_type]
     kind, exactly = _KINDS[db_type]
     prepare = preparer(field, connection)
     # Integers are wrapped for psycopg only, which the array makes unnecessary.
     unchanged = kind is int or unchanged_kind(field, connection) is kind
-    is_usual = _IS_USUAL.get(kind)
-    is_possible = _IS_POSSIBLE.get(kind)
+    fits = _FITS.get(kind)
 
     def one(value: Any) -> Any:
         prepared = prepare(value)
@@ -226,37 +229,41 @@ def _checked(field: Any, db_type: str, connection: Any) -> Encode:
 
     def column(values: Sequence[Any]) -> Array:
         kinds = set(map(type, values))
-        usual = unchanged and (kinds == {kind} or kinds <= {kind, _NONE})
-        if not usual or (is_usual is not None and not is_usual(values)):
-            values = [one(value) for value in values]
-        if is_possible is not None and not is_possible(values):
+        has_null = _NONE in kinds
+        if unchanged and kinds <= {kind, _NONE} and (fits is None or fits(values, has_null)):
+            return encode(values, has_null)
+        values = [one(value) for value in values]
+        has_null = None in values
+        if fits is not None and not fits(values, has_null):
             raise Bail
-        return encode(values)
+        return encode(values, has_null)
 
     return column
 
 
-def _are_finite(values: Sequence[Decimal | None]) -> bool:
-    return all(value is None or value.is_finite() for value in values)
+def _given(values: Sequence[Any]) -> list[Any]:
+    return [value for value in values if value is not None]
 
 
-def _are_aware(values: Sequence[dt.datetime | None]) -> bool:
-    return None not in {value.tzinfo for value in values if value is not None}
+def _are_finite(values: Sequence[Any], has_null: bool) -> bool:
+    return all(map(Decimal.is_finite, _given(values) if has_null else values))
 
 
-def _are_naive_times(values: Sequence[dt.time | None]) -> bool:
+def _are_aware(values: Sequence[Any], has_null: bool) -> bool:
+    return None not in {value.tzinfo for value in (_given(values) if has_null else values)}
+
+
+def _are_naive_times(values: Sequence[Any], has_null: bool) -> bool:
     return {value.tzinfo for value in values if value is not None} <= {None}
 
 
-def _are_storable(values: Sequence[str | None]) -> bool:
-    return "\0" not in "".join([value for value in values if value is not None])
+def _are_storable(values: Sequence[Any], has_null: bool) -> bool:
+    return "\0" not in "".join(_given(values) if has_null else values)
 
 
-#: Whether a field leaves values of the type as they are; otherwise it prepares them.
-_IS_USUAL: dict[type, Callable[[Any], bool]] = {Decimal: _are_finite, dt.datetime: _are_aware}
-
-#: Whether an array can hold the prepared values; otherwise they are for psycopg, and its errors.
-_IS_POSSIBLE: dict[type, Callable[[Any], bool]] = {
+#: Whether fields leave values of the type as they are, and an array can hold them. What does not
+#: fit when it is prepared either is for psycopg, and its errors.
+_FITS: dict[type, Callable[[Sequence[Any], bool], bool]] = {
     Decimal: _are_finite,
     dt.datetime: _are_aware,
     dt.time: _are_naive_times,
@@ -267,7 +274,28 @@ _IS_POSSIBLE: dict[type, Callable[[Any], bool]] = {
 _JSON = {dict, list, str, int, float, bool}
 
 
-def _jsonb(field: Any, connection: Any) -> Encode:
+def json_encoder() -> Callable[[Any], str]:
+    """Return what does as `json.dumps()`, which makes a new encoder for each value.
+
+    For one thread: the encoder remembers what it is in the middle of.
+    """
+    encoder = json.JSONEncoder()
+    try:
+        encode = c_make_encoder(
+            {}, encoder.default, encode_basestring_ascii, None, ": ", ", ", False, False, True
+        )
+        if tuple(encode(_SAMPLE, 0)) != tuple(encoder.iterencode(_SAMPLE, _one_shot=True)):
+            return encoder.encode
+    except TypeError:  # not in C, or in another way than in any Python we know
+        return encoder.encode
+    join = "".join
+    return lambda value: join(encode(value, 0))
+
+
+_SAMPLE: Any = {"a": [1, None, True, 0.5, "\u00e4"]}
+
+
+def _jsonb(field: Any, connection: Any) -> ToArray:
     encode = ENCODERS["jsonb"]
     prepare = preparer(field, connection)
     wrapped = prepare({})
@@ -279,14 +307,15 @@ def _jsonb(field: Any, connection: Any) -> Encode:
         getattr(type(field), name) is getattr(JSONField, name)
         for name in ("get_db_prep_save", "get_db_prep_value", "get_prep_value")
     )
-    if dumps is json.dumps:
-        dumps = json.JSONEncoder().encode  # what it calls for itself
+    encoder = json_encoder if dumps is json.dumps else lambda: dumps
 
     def column(values: Sequence[Any]) -> Array:
         kinds = set(map(type, values))
         if plain and kinds <= _JSON:
-            return encode([dumps(value) for value in values])
-        return encode([one(value) for value in values])
+            to_text = encoder()
+            return encode([to_text(value) for value in values], False)
+        texts = [one(value) for value in values]
+        return encode(texts, None in texts)
 
     def one(value: Any) -> str | None:
         prepared = prepare(value)

@@ -16,7 +16,7 @@ from django.db.models.functions import Lower
 from django.test.utils import CaptureQueriesContext, isolate_apps
 from django.utils.safestring import mark_safe
 
-from tests.project.library.models import Author, Book, Note, Person, Place, Tag, Writer
+from tests.project.library.models import Author, Book, Note, Person, Place, Restaurant, Tag, Writer
 from tests.runtime.parity.data import Snapshot
 from tests.runtime.plans.same import seen
 from turbo_orm import AsyncManager, AsyncQuerySet, atomic, run_sync
@@ -78,7 +78,10 @@ VALUES: dict[str, tuple[str, Sequence[Any]]] = {
             None,
         ],
     ),
-    "texts": ("text", ["", "a", 'quotes " and \\ and {,}', "NULL", "ä€😀", "x" * 5000, None]),
+    "texts": (
+        "text",
+        ["", "a", 'quotes " and \\ and {,}', "NULL", "ä€😀", "x" * 5000, "y" * 1023, "z" * 1024, None],
+    ),
     "short texts": ("varchar", ["", "  spaces ", "null", None]),
 }
 
@@ -101,17 +104,21 @@ async def test_arrays(name: str, with_nulls: bool) -> None:
     db_type, given = VALUES[name]
     values = [value for value in given if with_nulls or value is not None]
     sql = f"SELECT (%s)::{db_type}[]::text"
-    by_array = await run_sync(on_the_wire, sql, [ENCODERS[db_type](values)])
+    by_array = await run_sync(on_the_wire, sql, [ENCODERS[db_type](values, None in values)])
     by_list = await run_sync(on_the_wire, sql, [values])
     assert by_array == by_list
-    [(loaded,)] = await run_sync(on_the_wire, f"SELECT (%s)::{db_type}[]", [ENCODERS[db_type](values)])
+    [(loaded,)] = await run_sync(
+        on_the_wire, f"SELECT (%s)::{db_type}[]", [ENCODERS[db_type](values, None in values)]
+    )
     assert loaded == values
 
 
 async def test_arrays_of_json() -> None:
     texts = ['{"a": [1, null]}', "null", '"x"', None]
-    [(loaded,)] = await run_sync(on_the_wire, "SELECT (%s)::jsonb[]::text[]", [ENCODERS["jsonb"](texts)])
-    assert loaded == texts
+    for given in (texts, texts[:-1], ['"' + "x" * n + '"' for n in (1020, 1021, 1022, 1023, 5000)]):
+        array = ENCODERS["jsonb"](given, None in given)
+        [(loaded,)] = await run_sync(on_the_wire, "SELECT (%s)::jsonb[]::text[]", [array])
+        assert loaded == given
 
 
 @pytest.fixture(scope="module")
@@ -348,3 +355,83 @@ async def test_without_unnest_it_is_djangos(snapshot: Snapshot, watched: Watched
     assert all(place.pk for place in made)
     assert watched.statements == []
     snapshot.restore()
+
+
+@by_unnest
+async def test_related_objects_that_are_not_saved(snapshot: Snapshot) -> None:
+    notes = [Note(target=Author(name="new"), text="x") for _ in range(6)]
+    with pytest.raises(ValueError, match=r"bulk_create\(\) prohibited .* unsaved related object 'target'"):
+        await AsyncQuerySet(Note).abulk_create(notes)
+
+
+@by_unnest
+@pytest.mark.usefixtures("frozen_now")
+async def test_related_objects_saved_since(snapshot: Snapshot, paper: Any, watched: Watched) -> None:
+    def make() -> list[Any]:
+        author = Author(name="new")
+        papers = [paper(author=author, left=1) for _ in range(6)]
+        author.pk = 2
+        return papers
+
+    await run_sync(_restart, paper)
+    assert await compare(snapshot, watched, make, {})
+
+
+@by_unnest
+async def test_what_objects_do_themselves(
+    snapshot: Snapshot, watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared = []
+    original = Place._prepare_related_fields_for_save
+
+    def prepare(self: Any, *args: Any, **kwargs: Any) -> None:
+        prepared.append(self)
+        original(self, *args, **kwargs)
+
+    monkeypatch.setattr(Place, "_prepare_related_fields_for_save", prepare)
+    places = [Place(name=f"{n}") for n in range(6)]
+    made = await AsyncQuerySet(Place).abulk_create(places)
+    assert prepared == places == made
+    assert len({place.pk for place in made}) == 6
+    assert len(watched.statements) == 1
+
+
+@by_unnest
+async def test_any_iterable(snapshot: Snapshot, watched: Watched) -> None:
+    for make in (tuple, iter, list):
+        made = await AsyncQuerySet(Place).abulk_create(make([Place(name=f"{n}") for n in range(6)]))
+        keys = [place.pk for place in made]
+        assert keys == sorted(keys)
+        assert None not in keys
+    assert len(watched.statements) == 3
+    assert await AsyncQuerySet(Place).abulk_create([]) == []
+    with pytest.raises(ValueError, match="positive"):
+        await AsyncQuerySet(Place).abulk_create(made, batch_size=-1)
+
+
+@by_unnest
+async def test_mixed_classes_and_subclasses(snapshot: Snapshot, watched: Watched) -> None:
+    mixed = [Author(name=f"m{n}") if n % 2 else Writer(name=f"m{n}") for n in range(6)]
+    made = await AsyncQuerySet(Author).abulk_create(mixed)
+    assert None not in {author.pk for author in made}
+    with pytest.raises(ValueError, match="multi-table"):
+        await AsyncQuerySet(Restaurant).abulk_create([Restaurant(name="x") for _ in range(6)])
+    assert watched.statements == []
+    snapshot.restore()
+
+
+@by_unnest
+async def test_a_queryset_that_inserts_by_itself(snapshot: Snapshot, watched: Watched) -> None:
+    sizes = []
+
+    class Counting(AsyncQuerySet):
+        def _batched_insert(self, objs: Any, *args: Any, **kwargs: Any) -> Any:
+            sizes.append(len(objs))
+            return super()._batched_insert(objs, *args, **kwargs)
+
+        def bulk_create(self, objs: Any, *args: Any, **kwargs: Any) -> Any:
+            sizes.append("all")
+            return super().bulk_create(objs, *args, **kwargs)
+
+    await Counting(Place).abulk_create([Place(name=f"{n}") for n in range(6)])
+    assert sizes == ["all", 6]
