@@ -47,18 +47,17 @@ class TurboConnection(AsyncConnection[Any]):
 
     async def wait(self, gen: PQGen[RV], *args: Any, **kwargs: Any) -> RV:
         """Wait for what psycopg does with the socket, which must be its alone meanwhile."""
-        if self.wire is not None:
-            # psycopg registers the socket with the event loop itself, and would take ours away.
+        if self.wire is not None and self.wire.attached:
             self.wire.detach()
         return await super().wait(gen, *args, **kwargs)
 
     async def close(self) -> None:
         """Close the connection, see psycopg."""
-        if self.wire is not None:
-            self.wire.detach()
         await super().close()
-        if self.closed:
+        wire = self.wire
+        if wire is not None and self.closed:
             self.wire = None
+            wire.release()
 
 
 class WatchedAdapters(AdaptersMap):
@@ -90,13 +89,8 @@ class _PrepareManager(PrepareManager):
 
 
 def close_now(conn: AsyncConnection[Any]) -> None:
-    """Close *conn* without awaiting, whatever it is doing.
-
-    To be used instead of ``conn.pgconn.finish()``: a closed socket that is still registered with
-    the event loop breaks the next one that has the same number.
-    """
-    wire: Wire | None = conn.__dict__.get("wire")
-    if wire is not None:
-        wire.detach()
-        conn.__dict__["wire"] = None
+    """Close *conn* without awaiting, whatever it is doing."""
+    wire: Wire | None = conn.__dict__.pop("wire", None)
     conn.pgconn.finish()
+    if wire is not None:
+        wire.release()

@@ -1,0 +1,321 @@
+"""A connection's socket in the event loop, and the results that come out of it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+from typing import Any
+
+import psycopg
+from psycopg.pq import ConnStatus, ExecStatus, PipelineStatus, TransactionStatus
+from psycopg.pq.abc import PGresult
+
+from turbo_orm.db.connections import TurboConnection, close_now
+from turbo_orm.db.watchdog import look_after
+
+__all__ = ["Channel"]
+
+_FATAL_ERROR = int(ExecStatus.FATAL_ERROR)
+_PIPELINE_SYNC = int(ExecStatus.PIPELINE_SYNC)
+_COPYING = {ExecStatus.COPY_IN, ExecStatus.COPY_OUT, ExecStatus.COPY_BOTH}
+_ACTIVE = int(TransactionStatus.ACTIVE)
+_OK = int(ConnStatus.OK)
+_NO_PIPELINE = int(PipelineStatus.OFF)
+
+#: Seconds an interrupted statement has to end once its cancellation is requested; psycopg's.
+_ABORT_TIMEOUT = 5.0
+#: Seconds after which the request is repeated.
+_ABORT_INTERVAL = 0.5
+
+logger = logging.getLogger(__name__)
+
+
+class Channel:
+    """Sends what libpq has queued and reads what comes back, one user at a time.
+
+    The socket stays registered with the event loop between statements.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_failure",
+        "_loop",
+        "_sending",
+        "_waiter",
+        "attached",
+        "conn",
+        "pgconn",
+        "socket",
+        "syncs_due",
+    )
+
+    def __init__(self, conn: TurboConnection, loop: asyncio.AbstractEventLoop) -> None:
+        self.conn = conn
+        self.pgconn = conn.pgconn
+        #: The socket is registered with the event loop, and nothing has arrived since the last
+        #: statement: an idle connection is alive.
+        self.attached = False
+        #: How many synchronisation points have been sent and not been answered (pipeline mode).
+        self.syncs_due = 0
+        self._loop = loop
+        #: As the event loop knows it, -1 while it does not.
+        self.socket = -1
+        self._waiter: asyncio.Future[None] | None = None
+        self._failure: Exception | None = None
+        self._sending = False
+        look_after(self, loop)
+
+    # -- registration -------------------------------------------------------------------------
+
+    def attach(self) -> None:
+        """Register the socket with the event loop, after psycopg has used it."""
+        self.conn._check_connection_ok()
+        self._register()
+
+    def _register(self) -> None:
+        if self.socket < 0:
+            # libpq closes its socket whenever the connection breaks. Event loops take that ill
+            # of one they watch, and of the next one that gets its number: they get our own.
+            self.socket = _duplicate(self.pgconn.socket)
+        self._failure = None
+        self._loop.add_reader(self.socket, self.readable)
+        self.attached = True
+
+    def detach(self) -> None:
+        """Leave the socket to psycopg, until the next statement."""
+        if self.attached:
+            self.attached = False
+            if not self._loop.is_closed():
+                self._loop.remove_reader(self.socket)
+
+    def release(self) -> None:
+        """Leave the socket for good: the connection is about to be closed, or is."""
+        self.detach()
+        socket, self.socket = self.socket, -1
+        if socket >= 0:
+            _close(socket)
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            self._failure = psycopg.OperationalError("the connection is closed")
+            waiter.set_result(None)
+
+    def __del__(self) -> None:
+        if self.socket >= 0:
+            _close(self.socket)
+
+    def readable(self) -> None:
+        """Read what has arrived, and wake whoever waits for it."""
+        waiter = self._waiter
+        if waiter is None:
+            # Nobody waits: the server hangs up, or sends a notice or notification, or the rest of
+            # a result that is about to be read. Whoever uses the connection next will read it.
+            self.detach()
+            if self.pgconn.status != _OK:
+                self.release()  # somebody closed it
+            return
+        pgconn = self.pgconn
+        try:
+            pgconn.consume_input()
+            if pgconn.is_busy() or self._sending:
+                return
+        except Exception as failure:
+            self.detach()
+            self._failure = failure
+        self._waiter = None
+        if not waiter.done():
+            waiter.set_result(None)
+
+    # -- results ------------------------------------------------------------------------------
+
+    async def fetch(self) -> PGresult:
+        """Send the one statement there is, and return its result, which may be an error."""
+        pgconn = self.pgconn
+        try:
+            if pgconn.flush():
+                await self.send_rest()
+                await self.ready()
+            else:
+                self._waiter = waiter = self._loop.create_future()
+                await waiter
+                if self._failure is not None:
+                    raise self._failure
+            result = pgconn.get_result()
+            if result is None:
+                raise psycopg.OperationalError("the connection is lost")
+            await self._read_end(result)
+        except BaseException as exc:
+            await self.interrupted(exc)
+            raise
+        if (notification := pgconn.notifies()) is not None:
+            self._pass_on(notification)
+        return result
+
+    async def _read_end(self, result: PGresult) -> None:
+        pgconn = self.pgconn
+        if result.status in _COPYING:
+            raise _copying()  # there would be no end
+        try:
+            while True:
+                if pgconn.is_busy():
+                    await self.ready()
+                if pgconn.get_result() is None:
+                    return
+        except psycopg.OperationalError:
+            # The server says why it hangs up, and does.
+            if result.status != _FATAL_ERROR:
+                raise
+            close_now(self.conn)
+
+    async def collect(self) -> list[PGresult]:
+        """Send what is queued in pipeline mode, and return one result for each command.
+
+        The connection is in normal mode afterwards; or closed, if there are less of them.
+        """
+        pgconn = self.pgconn
+        results: list[PGresult] = []
+        try:
+            if pgconn.flush():
+                await self.send_rest()
+            while self.syncs_due:
+                if (result := await self._next_in_pipeline()) is not None:
+                    results.append(result)
+            pgconn.exit_pipeline_mode()
+        except psycopg.OperationalError:
+            close_now(self.conn)
+            # The server may have said why it hangs up.
+            if not any(result.status == _FATAL_ERROR for result in results):
+                raise
+            return results
+        except BaseException as exc:
+            await self.interrupted(exc)
+            raise
+        if (notification := pgconn.notifies()) is not None:
+            self._pass_on(notification)
+        return results
+
+    async def _next_in_pipeline(self, deadline: float | None = None) -> PGresult | None:
+        await self.ready(deadline)
+        result = self.pgconn.get_result()
+        if result is None:
+            # The end of one command's results.
+            if self.pgconn.status != _OK:
+                raise psycopg.OperationalError("the connection is lost")
+        elif result.status == _PIPELINE_SYNC:
+            self.syncs_due -= 1
+            result = None
+        elif result.status in _COPYING:
+            raise _copying()  # there would be no end
+        return result
+
+    def _pass_on(self, notification: Any) -> None:
+        pgconn = self.pgconn
+        while notification is not None:
+            if pgconn.notify_handler is not None:
+                pgconn.notify_handler(notification)
+            notification = pgconn.notifies()
+
+    async def ready(self, deadline: float | None = None) -> None:
+        """Wait until the next result can be had without waiting.
+
+        Raises `TimeoutError` at *deadline* (the event loop's time).
+        """
+        while self.pgconn.is_busy():
+            await self._wait(deadline)
+
+    async def send_rest(self, deadline: float | None = None) -> None:
+        """Wait until all is sent that did not fit into the socket, reading what arrives meanwhile.
+
+        Otherwise both sides could be waiting for the other one to read.
+        """
+        self._sending = True
+        try:
+            while self.pgconn.flush():
+                if self.socket < 0:
+                    self._register()
+                self._loop.add_writer(self.socket, self._writable)
+                try:
+                    await self._wait(deadline)
+                finally:
+                    if self.socket >= 0:
+                        self._loop.remove_writer(self.socket)
+        finally:
+            self._sending = False
+
+    def _writable(self) -> None:
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    async def _wait(self, deadline: float | None) -> None:
+        if not self.attached:
+            self._register()
+        self._waiter = waiter = self._loop.create_future()
+        if deadline is None:
+            await waiter
+        else:
+            await asyncio.wait({waiter}, timeout=max(0.0, deadline - self._loop.time()))
+            if not waiter.done():
+                raise TimeoutError
+        if self._failure is not None:
+            raise self._failure
+
+    # -- interruptions ------------------------------------------------------------------------
+
+    async def interrupted(self, exc: BaseException) -> None:
+        """Bring the connection back to order after *exc* came while it was in use, or close it."""
+        conn = self.conn
+        if not isinstance(exc, asyncio.CancelledError | KeyboardInterrupt | SystemExit):
+            # It is lost; or nothing can be awaited any more.
+            close_now(conn)
+            return
+        deadline = self._loop.time() + _ABORT_TIMEOUT
+        try:
+            while self.pgconn.transaction_status == _ACTIVE:
+                await conn.cancel_safe(timeout=_ABORT_TIMEOUT)
+                try:
+                    await self._drain(self._loop.time() + _ABORT_INTERVAL)
+                except TimeoutError:
+                    # The request may have come between two statements.
+                    if self._loop.time() > deadline:
+                        raise
+            self._waiter = None
+        except BaseException as failure:
+            close_now(conn)
+            logger.warning("Closing %r, which does not answer to a cancellation: %r", conn, failure)
+            if not isinstance(failure, Exception):
+                raise
+
+    async def _drain(self, deadline: float) -> None:
+        pgconn = self.pgconn
+        if pgconn.flush():
+            await self.send_rest(deadline)
+        if pgconn.pipeline_status != _NO_PIPELINE:
+            while self.syncs_due:
+                await self._next_in_pipeline(deadline)
+            pgconn.exit_pipeline_mode()
+            return
+        while True:
+            await self.ready(deadline)
+            result = pgconn.get_result()
+            if result is None:
+                return
+            if result.status in _COPYING:
+                raise _copying()
+
+
+if sys.platform == "win32":  # where sockets have numbers of their own kind, and selectors bear it
+
+    def _duplicate(fd: int) -> int:
+        return fd
+
+    def _close(fd: int) -> None:
+        """Nothing: it is libpq's."""
+
+else:
+    _duplicate, _close = os.dup, os.close
+
+
+def _copying() -> psycopg.Error:
+    return psycopg.ProgrammingError("COPY can't be executed here: use copy() of a cursor.")
