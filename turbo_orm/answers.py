@@ -45,7 +45,7 @@ def _load(queryset: PlannedQuerySet, bound: Bound, rows: list[tuple[Any, ...]]) 
     assert loader is not None
     peers = Peers() if len(rows) > 1 and internals._iterable_class is ModelIterable else None
     found = loader(rows, bound.plan.alias, internals.__dict__.get("_fetch_mode"), peers)
-    if internals._known_related_objects:
+    if internals._known_related_objects and issubclass(internals._iterable_class, ModelIterable):
         assign_known_related(found, internals._known_related_objects)
     return found
 
