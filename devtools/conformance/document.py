@@ -19,13 +19,15 @@ _INTRODUCTION = """\
 
 Written by `python3 dev.py conformance --write-docs` from its last results. Do not edit.
 
-Django's test suite is taken from its source distribution and run on PostgreSQL three ways:
+Django's test suite is taken from its source distribution and run on PostgreSQL four ways:
 
 - the ordinary way, with Django's own connections: what is to be expected;
 - **bridge**: every class set-up, test and tear-down runs in turbo_orm's bridge, on async connections;
 - **verbs**: in addition the models' managers are `AsyncManager`, and what a test calls (`get()`,
   `save()`, iteration, `related.add()`...) is done by its async twin (`aget()`, `asave()`, `alist()`,
-  `related.aadd()`...). By default only in the test packages about the ORM.
+  `related.aadd()`...). By default only in the test packages about the ORM;
+- **plans**: as verbs, but a query gets its plan when it is first seen, not when it is seen again, and each
+  planned statement is compared with the one Django would execute.
 
 Left out are `gis_tests` (another database) and `admin_scripts` (every test starts `django-admin` in a
 process of its own, which the bridge can't reach).
@@ -34,7 +36,7 @@ A test that ends in another way than ordinarily is *different*. Tests that fail 
 ordinarily too (no Selenium, another database's feature) are not. A run fails if it executed nothing, if
 it did not wait for the database through the bridge, or if a single wait blocked the event loop's thread.
 
-    python3 dev.py conformance                                   # everything, both modes, the newest Django
+    python3 dev.py conformance                                   # everything, all modes, the newest Django
     python3 dev.py conformance --django 5.2 --mode bridge        # one series, one mode
     python3 dev.py conformance --mode verbs queries lookup       # some test packages, or parts of one
     python3 dev.py conformance --labels-from ci                  # what `.ci/run` runs
