@@ -274,7 +274,7 @@ _FITS: dict[type, Callable[[Sequence[Any], bool], bool]] = {
 _JSON = {dict, list, str, int, float, bool}
 
 
-def json_encoder() -> Callable[[Any], str]:
+def _json_encoder() -> Callable[[Any], str]:
     """Return what does as `json.dumps()`, which makes a new encoder for each value.
 
     For one thread: the encoder remembers what it is in the middle of.
@@ -307,7 +307,7 @@ def _jsonb(field: Any, connection: Any) -> ToArray:
         getattr(type(field), name) is getattr(JSONField, name)
         for name in ("get_db_prep_save", "get_db_prep_value", "get_prep_value")
     )
-    encoder = json_encoder if dumps is json.dumps else lambda: dumps
+    encoder = _json_encoder if dumps is json.dumps else lambda: dumps
 
     def column(values: Sequence[Any]) -> Array:
         kinds = set(map(type, values))
