@@ -25,6 +25,13 @@ def adopt(model: type[Model]) -> None:
     for name, method in (("afetch", _afetch), ("afull_clean", _afull_clean)):
         if not hasattr(model, name):
             setattr(model, name, method)
+    if not hasattr(model, "__class_getitem__"):
+        model.__class_getitem__ = classmethod(_itself)  # type: ignore[attr-defined]
+
+
+def _itself(model: type[Model], loaded: Any) -> type[Model]:
+    """``Book[Literal["author"]]`` tells type checkers what is loaded; it is the model."""
+    return model
 
 
 async def _afetch(self: Model, *paths: str) -> Any:

@@ -21,6 +21,8 @@ _QRow = TypeVar("_QRow", covariant=True, default=_QM)
 _Get = TypeVar("_Get", covariant=True)
 _Set = TypeVar("_Set", contravariant=True)
 _Key = TypeVar("_Key", contravariant=True)
+_Name = TypeVar("_Name", covariant=True)
+_Names = TypeVar("_Names", contravariant=True, default=Any)
 _From = TypeVar("_From", contravariant=True)  # the model that a column's path begins at
 _Value = TypeVar("_Value", covariant=True, default=Any)  # what a column gives, NULL included
 _Other = TypeVar("_Other", contravariant=True, default=Any)  # what it is compared with
@@ -244,6 +246,20 @@ class Rel(Generic[_Get, _Set]):
     def __get__(self, instance: None, owner: Any, /) -> Any: ...
     @overload
     def __get__(self, instance: object, owner: Any, /) -> _Get: ...
+    def __set__(self, instance: Any, value: _Set, /) -> None: ...
+
+# With `strict_relations`, ``Book[Literal["author"]]`` is a book whose author is loaded, ``Book[Never]`` one
+# with nothing loaded, and ``Book`` alone may have anything: that is ``Book[Any]``, so that lists of either
+# are lists of `Book`.
+@type_check_only
+class Loaded(Generic[_Names]):
+    """A row which has the relations of these names."""
+
+@type_check_only
+class LoadedRel(Generic[_Name, _Get, _Set]):
+    """A relation to one row, which can be read where it is loaded."""
+
+    def __get__(self, instance: Loaded[_Name] | None, owner: Any, /) -> _Get: ...
     def __set__(self, instance: Any, value: _Set, /) -> None: ...
 
 # ---------------------------------------------------------------- querysets

@@ -14,11 +14,14 @@ __all__ = ["BOOKSHOP", "ROOT", "environment", "generate", "prepare"]
 
 ROOT = Path(__file__).resolve().parents[2]
 BOOKSHOP = ROOT / "tests" / "codegen" / "projects" / "bookshop"
+#: What the cases need besides, with settings of its own.
+ADDITIONS = ROOT / "tests" / "typing" / "project"
 
 
 def prepare(folder: Path) -> Path:
-    """Put the project, its facades and the cases into ``folder`` and return it."""
-    shutil.copytree(BOOKSHOP, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+    """Put the project, its additions, its facades and the cases into ``folder`` and return it."""
+    for source in (BOOKSHOP, ADDITIONS):
+        shutil.copytree(source, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
     generate(folder)
     shutil.copytree(CASES, folder / "cases")
     return folder

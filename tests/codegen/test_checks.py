@@ -35,6 +35,16 @@ def test_changed_model(notes: Project) -> None:
     assert "turbo_orm.W1" not in warnings(notes)
 
 
+def test_changed_template_of_the_project(notes: Project) -> None:
+    options = '\nTURBO_ORM = {"CODEGEN": {"TEMPLATES": "own"}}\n'
+    notes.write("settings.py", (notes.folder / "settings.py").read_text() + options)
+    notes.write("own/select.pyi.j2", "{# nothing #}\n")
+    notes.generate()
+    assert "turbo_orm.W1" not in warnings(notes)
+    notes.write("own/select.pyi.j2", "{# nothing at all #}\n")
+    assert "turbo_orm.W101" in warnings(notes)
+
+
 def test_changed_model_of_another_app(bookshop: Project) -> None:
     bookshop.generate()
     bookshop.replace("accounts/models.py", "score = models.IntegerField", "score = models.FloatField")

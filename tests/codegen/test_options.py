@@ -34,8 +34,14 @@ def test_facades_are_added_to_those_of_the_settings() -> None:
     assert load_options(facades={"sites": "x.sites"}).facades == {"auth": "x.auth", "sites": "x.sites"}
 
 
-def test_digest_depends_on_what_the_output_does() -> None:
-    assert Options().digest() == Options(templates="/here", facades={"auth": "x.auth"}).digest()
+def test_digest_depends_on_what_the_output_does(tmp_path: Path) -> None:
+    assert Options().digest() == Options(facades={"auth": "x.auth"}).digest()
+    assert Options().digest() != Options(strict_relations=True).digest()
+    for folder, text in (("one", "a"), ("same", "a"), ("other", "b")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "row.pyi.j2").write_text(text)
+    digests = {name: Options(templates=str(tmp_path / name)).digest() for name in ("one", "same", "other")}
+    assert digests["one"] == digests["same"] != digests["other"] != Options().digest()
     assert Options().digest() != Options(depth=2).digest()
     assert Options().digest() != Options(field_types={"a.B": "c.D"}).digest()
 
@@ -45,6 +51,7 @@ def test_digest_depends_on_what_the_output_does() -> None:
     [
         ({"DEPHT": 2}, "no option 'DEPHT'. Known are: DEPTH,"),
         ({"DEPTH": -1}, "depth must be 0 or a positive integer, not -1"),
+        ({"STRICT_RELATIONS": 1}, "strict_relations must be true or false, not 1"),
         ({"DEPTH": True}, "depth must be 0 or a positive integer, not True"),
         ({"LOOKUPS": "some"}, 'lookups must be "common" or "all", not \'some\''),
         ({"MODELS": {"a.B": {"deep": 1}}}, "no option 'deep'. Known are: depth, lookups"),

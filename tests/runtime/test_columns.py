@@ -223,6 +223,11 @@ def test_mistakes_are_explained(mistake, error, message):
         mistake()
 
 
+def test_models_take_what_is_loaded_as_a_type_argument():
+    assert Book["author"] is Book
+    assert Author[Any] is Author
+
+
 def test_a_queryset_may_have_methods_of_these_names():
     class Selecting(AsyncQuerySet):
         def select(self, *columns, flat=False):

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import Enum
+from pathlib import Path
 from typing import Any
 
 from turbo_orm.codegen.sources import check_options, from_pyproject, from_settings
@@ -28,7 +29,9 @@ class Options:
     #: How many relations the paths in lookups may cross.
     depth: int = 1
     lookups: Breadth = Breadth.COMMON
-    #: Depth and lookups of single models: ``{"blog.Book": {"depth": 2}}``.
+    #: Whether reading a relation which the query did not load is an error for type checkers.
+    strict_relations: bool = False
+    #: The three above, of single models: ``{"blog.Book": {"depth": 2}}``.
     models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     #: The modules of facades of apps which cannot be edited: ``{"auth": "accounts.auth_types"}``.
     facades: Mapping[str, str] = field(default_factory=dict)
@@ -43,13 +46,24 @@ class Options:
     def breadth_of(self, label: str) -> Breadth:
         return Breadth(self.models.get(label, {}).get("lookups", self.lookups))
 
+    def strict_of(self, label: str) -> bool:
+        return bool(self.models.get(label, {}).get("strict_relations", self.strict_relations))
+
     def digest(self) -> str:
         """Hash what the output depends on, besides the models.
 
-        Not the templates' folder: it differs between machines. Not where facades are: the models say.
+        Not where facades are: the models say. Not the templates' folder, which differs between machines,
+        but what is in it.
         """
         values = {key: value for key, value in asdict(self).items() if key not in ("templates", "facades")}
+        if self.templates is not None:
+            values["templates"] = _contents(Path(self.templates))
         return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def _contents(folder: Path) -> dict[str, str]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_text(encoding="utf-8") for path in files}
 
 
 def load_options(**overrides: Any) -> Options:

@@ -82,6 +82,7 @@ class Renderer:
             use=use,
             body=body.rstrip(),
             selected=SELECTED,
+            strict=any(model.loading for model in view.models),
         )
         module = self._print(
             "facade.py.j2",

@@ -20,8 +20,8 @@ __all__ = ["check_options", "find_pyproject", "from_pyproject", "from_settings"]
 
 #: What ``lookups`` may be.
 _BREADTHS = ("common", "all")
-_KNOWN = ("depth", "facades", "field_types", "lookups", "models", "templates")
-_OF_A_MODEL = ("depth", "lookups")
+_KNOWN = ("depth", "facades", "field_types", "lookups", "models", "strict_relations", "templates")
+_OF_A_MODEL = ("depth", "lookups", "strict_relations")
 #: The options which are mappings: the type of their values, and an example.
 _TABLES: Mapping[str, tuple[type[Any], str]] = {
     "facades": (str, '{"auth": "accounts.auth_types"}'),
@@ -121,3 +121,6 @@ def _check_model_options(values: Mapping[str, Any], where: str) -> None:
     breadth = values.get("lookups", "common")
     if breadth not in _BREADTHS:
         raise CodegenError(f'{where}: lookups must be "common" or "all", not {breadth!r}.')
+    strict = values.get("strict_relations", False)
+    if not isinstance(strict, bool):
+        raise CodegenError(f"{where}: strict_relations must be true or false, not {strict!r}.")

@@ -8,6 +8,7 @@ from turbo_orm.codegen import ir
 from turbo_orm.codegen.expressions import ANY, NONE, builtin, generic, name, optional, union
 from turbo_orm.codegen.imports import Imports
 from turbo_orm.codegen.ir import RelationKind
+from turbo_orm.codegen.loading import LOADED_VARIABLES, is_loadable, view_loading
 from turbo_orm.codegen.naming import PUBLIC_SUFFIXES, ModelNames, name_types
 from turbo_orm.codegen.options import Options
 from turbo_orm.codegen.paths import Path, lookup_keywords, relation_paths, value_paths
@@ -16,10 +17,11 @@ from turbo_orm.codegen.views import AppView, Entry, ManagerView, MethodView, Mod
 __all__ = ["SELECTED", "TYPE_VARIABLES", "facade_names", "view_app"]
 
 _STUB = "turbo_orm.typing"
+_NEVER = name("typing_extensions", "Never")
 #: Of how many columns `select()` knows the types.
 SELECTED = 8
 #: The names of the type variables which a stub defines.
-TYPE_VARIABLES = ("_R", "_M", "_N", "_Ts", *(f"_T{number}" for number in range(1, SELECTED + 1)))
+TYPE_VARIABLES = ("_R", "_M", "_N", "_L", "_L2", "_Ts", *(f"_T{number}" for number in range(1, SELECTED + 1)))
 
 
 def facade_names(app: ir.App) -> set[str]:
@@ -28,6 +30,7 @@ def facade_names(app: ir.App) -> set[str]:
     for model in app.models:
         model_names = ModelNames(model.name, model.prefix)
         names |= {model.name, model_names["_Optional"], model_names["_Annotated"]}
+        names |= {model_names[variable] for variable in LOADED_VARIABLES}
         names |= {model_names[suffix] for suffix in PUBLIC_SUFFIXES}
         names |= {entry for column in model.fields for entry in (column.name, column.attname)}
         names |= {entry for relation in model.relations for entry in (relation.name, relation.query_name)}
@@ -59,6 +62,7 @@ class _ModelViewer:
     ) -> None:
         self._model = model
         self._models = models
+        self._options = options
         self._depth = options.depth_of(model.label)
         self._spell = imports.spell
         self._names = ModelNames(model.name, model.prefix)
@@ -78,8 +82,9 @@ class _ModelViewer:
         return ModelView(
             names=self._names,
             row=model.name,
+            fresh=self._spell(self._fresh()),
             base=base,
-            bases=", ".join([base, *(self._spell(name("@row", parent)) for parent in model.parents)]),
+            bases=", ".join([base, *map(self._spell, self._parents())]),
             doc=model.doc.replace("\\", "\\\\").replace('"""', "'''"),
             key=self._spell(model.key_read),
             key_accept=self._spell(model.key_accept),
@@ -99,6 +104,9 @@ class _ModelViewer:
             flat=tuple(self._flat()),
             fetched=tuple(self._fetched()),
             columns=tuple(self._columns()),
+            loading=view_loading(model, self._models, self._depth, self._names, self._literal)
+            if self._is_strict(model)
+            else None,
             managers=managers,
             related_manager_base=managers[0].manager,
             lookup_self="_self" if "self" in keyword_names else "self",
@@ -115,6 +123,26 @@ class _ModelViewer:
                 if suffix not in ("QuerySet", "Manager", "Q")
             ),
         )
+
+    def _is_strict(self, model: ir.Model) -> bool:
+        return self._options.strict_of(model.label) and any(
+            is_loadable(relation, model) for relation in model.relations
+        )
+
+    def _fresh(self) -> str:
+        row = name("@row", self._model.label)
+        return generic(row, _NEVER) if self._is_strict(self._model) else row
+
+    def _parents(self) -> list[str]:
+        """The generated bases. One of them has the type variable, for what is loaded."""
+        strict = {parent for parent in self._model.parents if self._is_strict(self._models[parent])}
+        parents = [
+            generic(name("@row", parent), "_L") if parent in strict else name("@row", parent)
+            for parent in self._model.parents
+        ]
+        if self._is_strict(self._model) and not strict:
+            parents.append(generic(name(_STUB, "Loaded"), "_L"))
+        return parents
 
     def _required(self) -> set[str]:
         return {field.name for field in self._model.fields if field.required}
@@ -149,9 +177,13 @@ class _ModelViewer:
         if relation.kind.is_one:
             row, base = self._result(relation.target), name("@base", relation.target)
             nullable = optional if relation.null and relation.kind.is_forward_one else union
+            types = [nullable(row), nullable(base)]
+            descriptor = generic(name(_STUB, "Rel"), *types)
+            if self._is_strict(self._model) and is_loadable(relation, self._model):
+                descriptor = generic(name(_STUB, "LoadedRel"), self._literal([relation.name]), *types)
             return Entry(
                 relation.name,
-                self._spell(generic(name(_STUB, "Rel"), nullable(row), nullable(base))),
+                self._spell(descriptor),
                 " = ...",
                 doc,
             )
@@ -223,7 +255,7 @@ class _ModelViewer:
 
     def _literal(self, members: list[str]) -> str:
         if not members:
-            return self._spell(name("typing_extensions", "Never"))
+            return self._spell(_NEVER)
         quoted = ", ".join(f'"{member}"' for member in members)
         return f"{self._spell(name('typing', 'Literal'))}[{quoted}]"
 
@@ -287,10 +319,10 @@ class _ModelViewer:
 
         queries = shared.queries if shared else called("Queries")
         queryset = shared.queryset if shared else called("QuerySet")
-        row = self._model.name
+        row, fresh = self._model.name, self._spell(self._fresh())
         annotated_row = self._names["_Annotated"]
         rows = self._spell(name(_STUB, "Rows"))
-        overlay = self._spell(generic(name(_STUB, "ManagerOverlay"), row))
+        overlay = self._spell(generic(name(_STUB, "ManagerOverlay"), fresh))
         base = (
             self._spell(manager.base)
             if manager.base
@@ -328,7 +360,7 @@ class _ModelViewer:
                     ),
                     *(method for method in manager.methods if _improves(method, manager)),
                 ),
-                f"{queryset}[{row}]",
+                f"{queryset}[{fresh}]",
                 annotated,
             ),
             queryset_methods=self._methods(on_rows, f"{queryset}[_R]", annotated),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from turbo_orm.codegen.naming import ModelNames
 
-__all__ = ["AppView", "Entry", "ManagerView", "MethodView", "ModelView"]
+__all__ = ["AppView", "Entry", "Loading", "ManagerView", "MethodView", "ModelView"]
 
 
 @dataclass(frozen=True)
@@ -53,9 +53,26 @@ class ManagerView:
 
 
 @dataclass(frozen=True)
+class Loading:
+    """What `select_related()` and `prefetch_related()` load, for rows which know what they have."""
+
+    #: A Literal of the relations to one row.
+    one: str
+    #: The type variables for one name, for each of several.
+    variables: tuple[str, ...]
+    #: Literals of a relation, and of the paths which begin with it.
+    related: tuple[Entry, ...]
+    prefetch: tuple[Entry, ...]
+    #: A Literal of the paths which begin with a relation to many rows; empty if there is none.
+    many: str
+
+
+@dataclass(frozen=True)
 class ModelView:
     names: ModelNames
     row: str
+    #: The row as querysets give it: with nothing loaded yet, if relations are strict.
+    fresh: str
     base: str
     bases: str
     doc: str
@@ -77,6 +94,7 @@ class ModelView:
     flat: tuple[Entry, ...]
     fetched: tuple[Entry, ...]
     columns: tuple[Entry, ...]
+    loading: Loading | None
     managers: tuple[ManagerView, ...]
     related_manager_base: str
     lookup_self: str

@@ -5,10 +5,17 @@ To renew them, run `turbo_generate` in this folder with these settings.
 
 SECRET_KEY = "tests"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-INSTALLED_APPS = ["turbo_orm", "minimal", "related", "clashing", "managed", "typed", "inherited"]
+INSTALLED_APPS = ["turbo_orm", "minimal", "related", "clashing", "managed", "typed", "inherited", "strict"]
 DATABASES = {"default": {"ENGINE": "django.db.backends.postgresql", "NAME": "unused"}}
 TURBO_ORM = {
     # Long lists of lookups would hide the rest.
-    "CODEGEN": {"DEPTH": 0, "MODELS": {"related.Pupil": {"depth": 1}}},
+    "CODEGEN": {
+        "DEPTH": 0,
+        "MODELS": {
+            "related.Pupil": {"depth": 1},
+            "strict.Parent": {"strict_relations": True},
+            "strict.Child": {"strict_relations": True, "depth": 1},
+        },
+    },
     "FIELD_TYPES": {"typed.fields.MoneyField": "typed.fields.Money"},
 }
