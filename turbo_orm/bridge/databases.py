@@ -49,10 +49,26 @@ def open_pool_of(loop: asyncio.AbstractEventLoop, alias: str) -> Pool | None:
     return known_pool(loop, pool_key(alias))
 
 
+_keys: dict[str, PoolKey] = {}
+
+
 def pool_key(alias: str) -> PoolKey:
     """Return what identifies *alias*'s database, as it is configured now."""
     given = connections.settings[alias]
-    return PoolKey(alias, tuple(given[part] for part in ("ENGINE", "NAME", "HOST", "PORT", "USER")))
+    known = _keys.get(alias)
+    if known is not None:
+        engine, name, host, port, user = known.identity
+        if (
+            given["NAME"] == name
+            and given["HOST"] == host
+            and given["PORT"] == port
+            and given["USER"] == user
+            and given["ENGINE"] == engine
+        ):
+            return known
+    identity = tuple(given[part] for part in ("ENGINE", "NAME", "HOST", "PORT", "USER"))
+    found = _keys[alias] = PoolKey(alias, identity)
+    return found
 
 
 def _pool_spec(key: PoolKey, wrapper: BaseDatabaseWrapper) -> PoolSpec:

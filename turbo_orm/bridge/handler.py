@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asyncio import _get_running_loop
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from threading import get_ident
@@ -51,6 +52,8 @@ class _BridgeAwareLocal:
     def __setattr__(self, alias: str, value: Any) -> None:
         scope = _scope()
         if scope is None:
+            if _get_running_loop() is not None:
+                _Ambient.exist = True
             setattr(self._original, alias, value)
         else:
             scope.wrappers[alias] = value
@@ -95,11 +98,22 @@ def connections_replaced(others: Mapping[str, Any]) -> Iterator[None]:
             _replaced[thread] = outer
 
 
+class _Ambient:
+    """Whether code on an event loop has ever touched a connection outside of the bridge.
+
+    Seldom, and to ask asgiref each time costs as much as finding a plan.
+    """
+
+    exist = False
+
+
 def ambient_connection(alias: str) -> Any:
     """Return the connection of *alias* that the surrounding async code has touched, or None.
 
     Call it outside of the bridge.
     """
+    if not _Ambient.exist:
+        return None
     handler: Any = connections
     return getattr(handler._connections._original, alias, None)
 

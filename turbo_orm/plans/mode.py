@@ -27,7 +27,7 @@ from turbo_orm.plans.shapes import (
     seen,
 )
 from turbo_orm.plans.updates import update_of
-from turbo_orm.plans.values import CONTAINERS, Bail
+from turbo_orm.plans.values import CONTAINERS, Bail, kind_of
 from turbo_orm.plans.verify import verify
 
 __all__ = ["Planned", "PlannedQuerySet"]
@@ -47,6 +47,8 @@ class Planned(NamedTuple):
     #: Cloned after the last step: Django's `Query.chain()` forgets which joins may be reused.
     chained: bool
 
+
+_new_planned: Callable[[type[Planned], tuple[Any, ...]], Planned] = tuple.__new__
 
 #: Overriding one of these, a subclass may do anything to its query: there is no plan mode.
 _INTERNALS = (
@@ -286,7 +288,7 @@ class PlannedQuerySet(QuerySet[Any, Any]):
             values = prepared
         elif given is not None:
             given = (*given, *values)
-        planned = Planned(child, (*planned.values, *values), given, planned.limits, False)
+        planned = _new_planned(Planned, (child, (*planned.values, *values), given, planned.limits, False))
         if self._may_clone():
             return self._derive(planned)
         self._planned = planned
@@ -528,14 +530,12 @@ def _filter_step(
     sticky: bool, negated: bool, args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> tuple[Any, Callable[[], Step], tuple[Any, ...]]:
     """Return the key, the step and the values of a filter. Raises `Bail` for other arguments than Q."""
-    kinds = [
-        value if value is None or value is True or value is False else type(value)
-        for value in kwargs.values()
-    ]
+    kinds: list[Any] = [*map(type, kwargs.values())]
+    values = tuple(kwargs.values())
+    if bool in kinds or _NoneType in kinds:
+        kinds = [*map(kind_of, values)]
+        values = tuple([value for value, kind in zip(values, kinds, strict=True) if kind is not value])
     names = tuple(kwargs)
-    values = tuple(
-        [value for value in kwargs.values() if value is not None and value is not True and value is not False]
-    )
     shapes: tuple[Any, ...] = ()
     if args:
         in_qs: list[Any] = []
@@ -543,6 +543,9 @@ def _filter_step(
         values = (*in_qs, *values)
     key = (negated, sticky, shapes, *names, *kinds)
     return key, lambda: Filter(negated, sticky, shapes, names, tuple(kinds)), values
+
+
+_NoneType = type(None)
 
 
 def _keep(value: Any, prepared: Any) -> Any:
