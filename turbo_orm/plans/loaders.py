@@ -84,7 +84,7 @@ class Loader:
 
     def takes(self, known: Known) -> bool:
         """Whether `assign_known_related()` can do with *known* what Django does, without queries."""
-        if _SKIPS_DEFERRED or not known:
+        if _SKIPS_DEFERRED or not known or not self.models:
             return True
         return all(name in self.loaded for field in known for name in _attnames(field, self.models[0]))
 
