@@ -94,6 +94,8 @@ class TemplateQuery(Query):
         if param.bad is None:
             param.found.append((type(lookup), lookup.lhs))
             lookup.rhs = Slot(param.index)
+            # Expressions remember what they were made of: the value must not live as long as the template.
+            lookup._constructor_args = ((lookup.lhs, lookup.rhs), {})
         return lookup
 
 
