@@ -12,10 +12,6 @@ import json
 import uuid
 from collections.abc import Callable, Sequence
 from decimal import Decimal
-from json.encoder import (  # type: ignore[attr-defined]  # not in typeshed
-    c_make_encoder,
-    encode_basestring_ascii,
-)
 from typing import Any, NamedTuple
 
 from django.db.models import JSONField, Model, sql
@@ -281,17 +277,18 @@ def _json_encoder() -> Callable[[Any], str]:
     """
     encoder = json.JSONEncoder()
     try:
-        encode = c_make_encoder(
-            {}, encoder.default, encode_basestring_ascii, None, ": ", ", ", False, False, True
+        encode = _in_c.c_make_encoder(
+            {}, encoder.default, _in_c.encode_basestring_ascii, None, ": ", ", ", False, False, True
         )
         if tuple(encode(_SAMPLE, 0)) != tuple(encoder.iterencode(_SAMPLE, _one_shot=True)):
             return encoder.encode
-    except TypeError:  # not in C, or in another way than in any Python we know
+    except (AttributeError, TypeError):  # not in C, or in another way than in any Python we know
         return encoder.encode
     join = "".join
     return lambda value: join(encode(value, 0))
 
 
+_in_c: Any = json.encoder
 _SAMPLE: Any = {"a": [1, None, True, 0.5, "\u00e4"]}
 
 

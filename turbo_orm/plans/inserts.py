@@ -227,8 +227,9 @@ def sample_of(model: type[Model], obj: Any) -> Any:
     """A copy of *obj* to compile with; making it runs no code of the project."""
     sample = object.__new__(model)
     state = ModelState()
-    # Its own dictionary: the end of a state empties it.
-    state.__dict__.update(vars(obj._state), fields_cache=dict(obj._state.fields_cache))
+    # A cache of its own: the end of a state empties it.
+    for name, value in {**vars(obj._state), "fields_cache": dict(obj._state.fields_cache)}.items():
+        setattr(state, name, value)
     sample.__dict__.update(vars(obj), _state=state)
     return sample
 

@@ -41,6 +41,10 @@ _SKIPS_DEFERRED = "rel_attnames" in ModelIterable.__iter__.__code__.co_varnames
 Known = Mapping[Any, Mapping[Any, Any]]
 
 
+_init = Model.__init__
+_from_db = vars(Model)["from_db"].__func__
+
+
 class Loader:
     """Makes of the rows of one query what its iterable class would yield.
 
@@ -75,7 +79,13 @@ class Loader:
         self.calls_user_code = calls_user_code
 
     def usable(self) -> bool:
-        """Whether no receiver of ``pre_init`` or ``post_init`` waits for these models, now."""
+        """Whether making these models' instances is still Django's work alone.
+
+        Receivers of ``pre_init`` and ``post_init`` come and go, and tests replace methods.
+        """
+        for model in self.models:
+            if model.__init__ is not _init or model.from_db.__func__ is not _from_db:  # type: ignore[attr-defined]
+                return False
         if pre_init.receivers or post_init.receivers:
             return not any(
                 pre_init.has_listeners(model) or post_init.has_listeners(model) for model in self.models

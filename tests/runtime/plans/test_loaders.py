@@ -300,6 +300,18 @@ def test_receivers_of_construction_are_noticed_when_they_come(signal: Any) -> No
         signal.disconnect(receiver, sender=Place)
 
 
+@pytest.mark.usefixtures("snapshot")
+def test_methods_that_tests_replace_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    loader, _ = loader_of(Book.objects.select_related("author"))
+    replacements: dict[str, Any] = {"__init__": lambda self: None, "from_db": classmethod(lambda cls: None)}
+    for name, replacement in replacements.items():
+        assert loader.usable()
+        with monkeypatch.context() as patched:
+            patched.setattr(Author, name, replacement, raising=False)
+            assert not loader.usable()
+    assert loader.usable()
+
+
 class FakeRows:
     """Both sides get these rows: for models that have no table."""
 
