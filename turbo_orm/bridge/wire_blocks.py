@@ -102,8 +102,7 @@ class WireBlock:
         try:
             # Also outside of the bridge, where django-async-backend asks for a guest.
             with connections_replaced({self.alias: wrapper}):
-                wrapper.adopt(self._conn, self._pool, scope)
-                self.block.__enter__()
+                wrapper.adopt(self._conn, self._pool, scope, self.block)
         finally:
             _set_running_loop(loop)
         wrapper.needs_rollback = self.needs_rollback

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 import psycopg
-from django.db import connections
+from django.db import connections, transaction
 from django.db.backends.base.base import NO_DB_ALIAS, BaseDatabaseWrapper
 from django.db.utils import load_backend
 
@@ -64,6 +64,8 @@ class BridgedWrapper(_Base):
 
         @property
         def queries_logged(self) -> bool:
+            if self._adopted is not None:
+                return False
             return super().queries_logged or bool(recording(self.alias))
 
         @property
@@ -145,11 +147,18 @@ class BridgedWrapper(_Base):
         finally:
             self.running_hooks = not outermost
 
-    def adopt(self, conn: psycopg.AsyncConnection[Any], pool: Pool, scope: Scope) -> None:
-        """Be connected through *conn*, which Django has set up before and is not in autocommit."""
+    def adopt(
+        self, conn: psycopg.AsyncConnection[Any], pool: Pool, scope: Scope, block: transaction.Atomic
+    ) -> None:
+        """Be connected through *conn*, and in *block*, which has begun.
+
+        Django has set *conn* up before, and it is not in autocommit. Nothing is executed, and
+        nothing logged: nobody watched when the block began.
+        """
         self._adopted = conn, pool, scope
         try:
             self.connect()
+            block.__enter__()
         finally:
             self._adopted = None
 
