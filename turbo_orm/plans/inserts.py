@@ -225,7 +225,7 @@ def _compile(model: type[Model], obj: Any, alias: str, connection: Any) -> Inser
 
 def sample_of(model: type[Model], obj: Any) -> Any:
     """A copy of *obj* to compile with; making it runs no code of the project."""
-    sample = object.__new__(model)
+    sample: Any = object.__new__(model)
     state = ModelState()
     # A cache of its own: the end of a state empties it.
     for name, value in {**vars(obj._state), "fields_cache": dict(obj._state.fields_cache)}.items():
