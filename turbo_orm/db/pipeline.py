@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg._capabilities import capabilities
 from psycopg.pq import ExecStatus, TransactionStatus
-from psycopg.pq.abc import PGresult
+from psycopg.pq.abc import PGconn, PGresult
 from typing_extensions import Self
 
 from turbo_orm.db.connections import close_now
@@ -18,7 +18,7 @@ from turbo_orm.db.statements import Statement
 if TYPE_CHECKING:
     from turbo_orm.db.wire import Bound, Result, Wire
 
-__all__ = ["Queue", "Work", "run_first", "run_many"]
+__all__ = ["Queue", "Work", "close_prepared", "run_first", "run_many"]
 
 _FAILED = {ExecStatus.FATAL_ERROR, ExecStatus.PIPELINE_ABORTED}
 
@@ -164,11 +164,16 @@ class Queue:
         """Queue the closing of prepared statements nobody needs."""
         names, self._wire.prepared.unneeded = self._wire.prepared.unneeded, []
         for name in names:
-            if _CAN_CLOSE_PREPARED:
-                self._pgconn.send_close_prepared(name)
-            else:
-                self.command(b"DEALLOCATE " + name)
+            close_prepared(self._pgconn, name)
             self.sync()
+
+
+def close_prepared(pgconn: PGconn, name: bytes) -> None:
+    """Queue the closing of the prepared statement *name* in pipeline mode."""
+    if _CAN_CLOSE_PREPARED:
+        pgconn.send_close_prepared(name)
+    else:
+        pgconn.send_query_params(b"DEALLOCATE " + name, None)
 
 
 Work = Sequence[tuple[Statement, Sequence[Any]]]

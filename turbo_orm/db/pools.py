@@ -73,6 +73,8 @@ class Pool(AsyncConnectionPool[AsyncConnection[Any]]):
         #: Whether the wires of its connections prepare statements.
         self.prepares = spec.prepares
         self._knows_its_sessions = False
+        #: Shares some of its connections, see `multiplexer_of()`.
+        self.multiplexer: Any = None
         self._live: WeakSet[AsyncConnection[Any]] = WeakSet()
         super().__init__(
             kwargs={**spec.connect, "autocommit": True},
@@ -117,6 +119,8 @@ class Pool(AsyncConnectionPool[AsyncConnection[Any]]):
         self._workers = [worker for worker in self._workers if not worker.done()]
         if self._sched_runner is not None and self._sched_runner.done():
             self._sched_runner = None
+        if self.multiplexer is not None:
+            self.multiplexer.close()
         await super().close(timeout)
         self.abandon()  # a worker cancelled between connecting and storing leaves a connection
 

@@ -1,0 +1,235 @@
+"""Statements of many tasks share a few connections, and do not disturb each other."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import errors
+
+from tests.runtime.conftest import sessions
+from turbo_orm import close_pools
+from turbo_orm.db import prepared
+from turbo_orm.db.leases import give_back, lease
+from turbo_orm.db.multiplex import Multiplexer, MultiplexOptions, multiplexer_of
+from turbo_orm.db.pools import Pool
+from turbo_orm.db.statements import statement
+
+NUMBER = statement("SELECT %s::int", 1)
+SLEEP = statement("SELECT %s::int, pg_sleep(%s)", 2)
+
+
+def made(pool: Pool, **options: Any) -> Multiplexer:
+    found = multiplexer_of(pool, asyncio.get_running_loop(), MultiplexOptions(**options))
+    assert multiplexer_of(pool, asyncio.get_running_loop()) is found
+    return found
+
+
+@pytest.fixture
+async def shared(pool: Pool) -> Multiplexer:
+    return made(pool, slow_after=0.3)
+
+
+async def number(shared: Multiplexer, value: int) -> None:
+    assert (await shared.run(NUMBER, (value,))).rows == [(value,)]
+
+
+async def test_many_tasks_few_connections(shared: Multiplexer, pool: Pool) -> None:
+    for _ in range(3):
+        await asyncio.gather(*[number(shared, value) for value in range(500)])
+    assert 1 < pool._nconns <= pool.max_size
+    assert len(shared._lines) == 4
+
+
+async def test_one_task_one_connection(shared: Multiplexer, pool: Pool) -> None:
+    for value in range(50):
+        await number(shared, value)
+    assert pool._nconns == len(shared._lines) == 1
+
+
+async def test_errors_stay_with_their_statement(shared: Multiplexer) -> None:
+    fraction = statement("SELECT 10 / %s::int", 1)
+    wrong = statement("SELECT nonexistent", 0)
+    for _ in range(2):
+        outcomes = await asyncio.gather(
+            *[
+                work
+                for value in range(20)
+                for work in (
+                    shared.run(NUMBER, (value,)),
+                    shared.run(fraction, (value % 2,)),
+                    shared.run(wrong, ()),
+                    shared.run(NUMBER, (object(),)),
+                )
+            ],
+            return_exceptions=True,
+        )
+        for index, outcome in enumerate(outcomes):
+            value, kind = divmod(index, 4)
+            if kind == 0:
+                assert getattr(outcome, "rows", outcome) == [(value,)]
+            elif kind == 1:
+                expected = [(10,)] if value % 2 else None
+                assert getattr(outcome, "rows", None) == expected
+                assert expected or isinstance(outcome, errors.DivisionByZero)
+            else:
+                assert isinstance(outcome, errors.UndefinedColumn if kind == 2 else psycopg.ProgrammingError)
+    assert all(line.conn.prepares for line in shared._lines)
+
+
+async def test_refusals(shared: Multiplexer) -> None:
+    refused = statement("SELECT left('abc', %s)", 1)
+    outcomes = await asyncio.gather(
+        *[shared.run(refused, (2**40,)) for _ in range(30)], return_exceptions=True
+    )
+    assert {type(each) for each in outcomes} == {errors.UndefinedFunction}
+    assert refused.refused
+    assert all(line.conn.prepares for line in shared._lines)
+    await number(shared, 1)
+
+
+async def test_a_slow_statement_is_avoided(pool: Pool) -> None:
+    shared = made(pool, connections=2, slow_after=0.05)
+    await number(shared, 1)
+    slow = asyncio.ensure_future(shared.run(SLEEP, (1, 1.0)))
+    await asyncio.sleep(0.1)
+    started = time.monotonic()
+    for value in range(20):
+        await number(shared, value)
+    another = asyncio.ensure_future(shared.run(SLEEP, (2, 1.0)))
+    await asyncio.sleep(0.1)
+    for value in range(20):
+        await number(shared, value)
+    assert not slow.done(), "the others did not wait for it"
+    assert time.monotonic() - started < 0.9
+    assert (await slow).rows == [(1, "")]
+    assert (await another).rows == [(2, "")]
+
+
+async def test_cancellation_disturbs_nobody(pool: Pool) -> None:
+    shared = made(pool, slow_after=5)
+    chance = random.Random(3)
+    for _ in range(3):
+        tasks = [
+            asyncio.ensure_future(shared.run(SLEEP, (value, chance.random() / 500))) for value in range(200)
+        ]
+        cancelled = set(chance.sample(range(200), 100))
+        for index in cancelled:
+            asyncio.get_running_loop().call_later(chance.random() / 20, tasks[index].cancel)
+        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+        for index, outcome in enumerate(outcomes):
+            if isinstance(outcome, BaseException):
+                assert isinstance(outcome, asyncio.CancelledError)
+                assert index in cancelled
+            else:
+                assert outcome.rows == [(index, "")]
+    assert sum(isinstance(each, asyncio.CancelledError) for each in outcomes) > 10
+
+
+async def test_a_cancelled_slow_statement_is_stopped(pool: Pool, observer: psycopg.Connection[Any]) -> None:
+    shared = made(pool, slow_after=0.02)
+    task = asyncio.ensure_future(shared.run(SLEEP, (1, 30)))
+    await asyncio.sleep(0.2)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await number(shared, 1)
+    deadline = time.monotonic() + 5
+    while any(state == "active" for _, state, _ in sessions(observer)):
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.02)
+
+
+async def test_a_lost_connection(shared: Multiplexer, pool: Pool, observer: psycopg.Connection[Any]) -> None:
+    await number(shared, 1)
+    (line,) = shared._lines
+    tasks = [asyncio.ensure_future(shared.run(SLEEP, (value, 30))) for value in range(3)]
+    await asyncio.sleep(0.05)
+    observer.execute("SELECT pg_terminate_backend(%s)", [line.conn.info.backend_pid])
+    outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+    assert isinstance(outcomes[0], errors.AdminShutdown)
+    assert all(isinstance(each, psycopg.OperationalError) for each in outcomes)
+    await number(shared, 2)
+    assert line not in shared._lines
+    assert line.conn.closed
+
+
+async def test_an_idle_connection_that_was_lost_is_replaced(
+    shared: Multiplexer, observer: psycopg.Connection[Any]
+) -> None:
+    await number(shared, 1)
+    for _ in range(3):
+        (line,) = shared._lines
+        observer.execute("SELECT pg_terminate_backend(%s)", [line.conn.info.backend_pid])
+        await asyncio.sleep(0.3)
+        await number(shared, 2)
+
+
+async def test_stale_statements(shared: Multiplexer, pool: Pool) -> None:
+    conn = await lease(pool)
+    await conn.execute("CREATE TABLE multiplexed (a int)")
+    try:
+        every = statement("SELECT * FROM multiplexed", 0)
+        await asyncio.gather(*[shared.run(every, ()) for _ in range(20)])
+        await conn.execute("INSERT INTO multiplexed VALUES (1)")
+        await conn.execute("ALTER TABLE multiplexed ADD COLUMN b text DEFAULT 'x'")
+        answers = await asyncio.gather(*[shared.run(every, ()) for _ in range(50)])
+        assert all(each.rows == [(1, "x")] for each in answers)
+        await asyncio.gather(*[shared.run(statement("DEALLOCATE ALL", 0), ()) for _ in range(4)])
+        answers = await asyncio.gather(*[shared.run(every, ()) for _ in range(50)])
+        assert all(each.rows == [(1, "x")] for each in answers)
+    finally:
+        await conn.execute("DROP TABLE multiplexed")
+        await give_back(conn, pool)
+
+
+async def test_big_ones(shared: Multiplexer) -> None:
+    echo = statement("SELECT %s::text", 1)
+    big = "x" * 2_000_000
+    answers = await asyncio.gather(*[shared.run(echo, (big + str(n),)) for n in range(30)])
+    assert [each.rows for each in answers] == [[(big + str(n),)] for n in range(30)]
+
+
+async def test_without_preparing(shared: Multiplexer) -> None:
+    await number(shared, 1)
+    for line in shared._lines:
+        line.conn.prepares = False
+        line.prepared.forget_all()
+    await asyncio.gather(*[number(shared, value) for value in range(20)])
+
+
+async def test_prepared_statements_are_bounded(shared: Multiplexer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prepared, "PREPARED_MAX", 3)
+    for value in range(20):
+        assert (await shared.run(statement(f"SELECT {value}", 0), ())).rows == [(value,)]
+    rows = (await shared.run(statement("SELECT count(*)::int FROM pg_prepared_statements", 0), ())).rows
+    assert rows is not None
+    assert rows[0][0] <= 5
+
+
+async def test_copy_is_an_error(shared: Multiplexer) -> None:
+    with pytest.raises(psycopg.Error, match="COPY"):
+        await shared.run(statement("COPY (SELECT 1) TO STDOUT", 0), ())
+    await number(shared, 1)
+
+
+async def test_connections_past_their_life_are_replaced(shared: Multiplexer) -> None:
+    await number(shared, 1)
+    (line,) = shared._lines
+    line.conn._expire_at = 0
+    await number(shared, 2)
+    assert line not in shared._lines
+
+
+async def test_the_end_of_the_pool(shared: Multiplexer, pool: Pool) -> None:
+    await number(shared, 1)
+    task = asyncio.ensure_future(shared.run(SLEEP, (1, 1)))
+    await asyncio.sleep(0.02)
+    await close_pools()
+    with pytest.raises(psycopg.OperationalError):
+        await task
+    assert pool.closed

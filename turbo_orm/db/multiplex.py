@@ -1,0 +1,314 @@
+"""Statements of many tasks on a few connections: pipelined, each a transaction of its own.
+
+Only for statements that leave nothing behind on their connection: reads in autocommit mode.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any
+
+import psycopg
+from psycopg.errors import error_from_result
+from psycopg.pq import ConnStatus, DiagnosticField, ExecStatus
+from psycopg.pq.abc import PGresult
+
+from turbo_orm.db.connections import TurboConnection, close_now
+from turbo_orm.db.leases import abandon, give_back, lease, put_idle, take_idle
+from turbo_orm.db.pipeline import close_prepared
+from turbo_orm.db.pools import Pool
+from turbo_orm.db.prepared import Key, is_refusal, is_stale
+from turbo_orm.db.statements import Statement
+from turbo_orm.db.wire import Result, Wire, wire_of
+
+__all__ = ["MultiplexOptions", "Multiplexer", "multiplexer_of"]
+
+_FAILED = {ExecStatus.FATAL_ERROR, ExecStatus.PIPELINE_ABORTED}
+_PIPELINE_SYNC = int(ExecStatus.PIPELINE_SYNC)
+_UNKNOWN_STATEMENT = b"26000"
+_COPYING = {ExecStatus.COPY_IN, ExecStatus.COPY_OUT, ExecStatus.COPY_BOTH}
+_OK = int(ConnStatus.OK)
+
+
+@dataclass(frozen=True)
+class MultiplexOptions:
+    """How many connections share the statements, and when one of them is too busy."""
+
+    #: Connections to share; they are taken from the pool one by one, as they are needed.
+    connections: int = 4
+    #: Seconds without an answer after which later statements go elsewhere.
+    slow_after: float = 0.02
+    #: Statements under way on one connection at most.
+    in_flight: int = 32
+    #: Statements under way on each connection before one more is taken.
+    grow_at: int = 4
+
+
+@dataclass(slots=True, eq=False)
+class _Pending:
+    """A statement that was sent."""
+
+    answer: asyncio.Future[list[PGresult]]
+    key: Key
+    #: What it is prepared as, if that was sent before it.
+    name: bytes | None
+    #: It uses what another one under way prepares.
+    relies: bool
+    results: list[PGresult]
+
+
+class _Line(Wire):
+    """A connection in pipeline mode, for as long as it lives."""
+
+    __slots__ = ("_flushing", "fresh", "pending", "progress")
+
+    def __init__(self, conn: TurboConnection, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(conn, loop)
+        self.pending: deque[_Pending] = deque()
+        #: Prepared in pipelines that were not answered yet.
+        self.fresh: dict[Key, bytes] = {}
+        #: When the server last answered, or was asked while it had nothing to do.
+        self.progress = 0.0
+        self._flushing = False
+
+    def send(self, statement: Statement, params: Sequence[Any]) -> _Pending:
+        """Queue a statement; all that is queued in one turn of the event loop leaves together."""
+        if not self.attached:
+            self.attach()
+        key, values, formats = self.bind(statement, params)
+        known = self.prepared.names.get(key)
+        relies = known is None and key in self.fresh
+        known = self.fresh[key] if relies else known
+        name = None
+        pgconn = self.pgconn
+        if known is not None:
+            pgconn.send_query_prepared(known, values, formats)
+        elif self.conn.prepares:
+            name = self.fresh[key] = self.prepared.new_name()
+            pgconn.send_prepare(name, statement.text, key[1])
+            pgconn.send_query_prepared(name, values, formats)
+        else:
+            pgconn.send_query_params(statement.text, values, key[1], formats)
+        pending = self._sent(key, name, relies)
+        while self.prepared.unneeded:
+            close_prepared(pgconn, self.prepared.unneeded.pop())
+            self._sent(key, None, False).answer.cancel()
+        if not self._flushing:
+            self._flushing = True
+            self._loop.call_soon(self._flush)
+        return pending
+
+    def _sent(self, key: Key, name: bytes | None, relies: bool) -> _Pending:
+        self.pgconn.pipeline_sync()
+        if not self.pending:
+            self.progress = self._loop.time()
+        pending = _Pending(self._loop.create_future(), key, name, relies, [])
+        self.pending.append(pending)
+        return pending
+
+    def _flush(self) -> None:
+        try:
+            if self.pgconn.flush():
+                # libpq reads while it waits to write; what it has read must not lie there.
+                self._loop.add_writer(self.socket, self._flush_again)
+                return
+        except psycopg.Error as error:
+            self.lose(error)
+        self._flushing = False
+
+    def _flush_again(self) -> None:
+        self._loop.remove_writer(self.socket)
+        self.readable()
+        if self.socket >= 0:
+            self._flush()
+
+    def readable(self) -> None:
+        """Hand out what has arrived."""
+        if not self.pending:
+            self.detach()
+            if self.pgconn.status != _OK:
+                self.release()
+            return
+        try:
+            self.pgconn.consume_input()
+            self._hand_out()
+        except psycopg.Error as error:
+            self.lose(error)
+
+    def _hand_out(self) -> None:
+        pgconn, pending = self.pgconn, self.pending
+        while pending and not pgconn.is_busy():
+            result = pgconn.get_result()
+            if result is None:
+                if pgconn.status != _OK:
+                    raise psycopg.OperationalError("the connection is lost")
+            elif result.status == _PIPELINE_SYNC:
+                self.progress = self._loop.time()
+                self._finish(pending.popleft())
+            elif result.status in _COPYING:
+                raise psycopg.ProgrammingError("COPY can't be executed here: use copy() of a cursor.")
+            else:
+                pending[0].results.append(result)
+        if (notification := pgconn.notifies()) is not None:
+            self._pass_on(notification)
+
+    def _finish(self, done: _Pending) -> None:
+        key, name = done.key, done.name
+        if name is not None:
+            self.fresh.pop(key, None)
+            if done.results and done.results[0].status not in _FAILED:
+                self.prepared.add(key, name)
+                key[0].note_accepted(key[1])
+        if not done.answer.done():
+            done.answer.set_result(done.results)
+
+    def lose(self, error: psycopg.Error) -> None:
+        """Fail what is under way with *error*, and close the connection."""
+        lost, self.pending = self.pending, deque()
+        close_now(self.conn)
+        for index, each in enumerate(lost):
+            if each.answer.done():
+                continue
+            if index == 0 and each.results and each.results[-1].status in _FAILED:
+                each.answer.set_result(each.results)  # the server said why it hangs up
+            else:
+                # One exception for each: tracebacks grow where they are raised.
+                each.answer.set_exception(type(error)(*error.args))
+
+    def release(self) -> None:
+        """Leave the socket for good."""
+        super().release()
+        if self.pending:
+            self.lose(psycopg.OperationalError("the connection is closed"))
+
+    def answer(self, pending: _Pending) -> Result:
+        """Load what came back for *pending*, or raise it."""
+        results = pending.answer.result()
+        if pending.name is not None and results and results[0].status in _FAILED:
+            error = self.error_of(results[0], pending.key)
+            pending.key[0].refused = pending.key[0].refused or is_refusal(error)
+            raise error
+        last = results[-1]
+        if pending.relies and last.error_field(DiagnosticField.SQLSTATE) == _UNKNOWN_STATEMENT:
+            raise error_from_result(last)  # the server refused the other one
+        return self.result_of(last, pending.key)
+
+
+class Multiplexer:
+    """Shares some connections of *pool* among all tasks; see `multiplexer_of()`."""
+
+    def __init__(self, pool: Pool, loop: asyncio.AbstractEventLoop, options: MultiplexOptions) -> None:
+        self.options = options
+        self._pool = pool
+        self._loop = loop
+        self._lines: list[_Line] = []
+        self._opening = 0
+
+    async def run(self, statement: Statement, params: Sequence[Any]) -> Result:
+        """Execute *statement* in autocommit mode and return everything it returned.
+
+        A cancelled task does not wait for the answer; the server may be executing its statement
+        still. Raises psycopg's errors.
+        """
+        try:
+            return await self._run(statement, params)
+        except psycopg.Error as error:
+            if not is_stale(error):
+                raise
+        # The other connections may be in the same state; a wire gets over it by itself.
+        return await self._run_alone(statement, params)
+
+    async def _run(self, statement: Statement, params: Sequence[Any]) -> Result:
+        line = self._pick()
+        if line is None:
+            if len(self._lines) + self._opening >= self.options.connections:
+                return await self._run_alone(statement, params)
+            line = await self._open()
+        try:
+            pending = line.send(statement, params)
+        except psycopg.Error as error:
+            if line.conn.closed or line.pgconn.status != _OK:
+                line.lose(error)
+                self._forget(line)
+            raise
+        try:
+            await pending.answer
+        except asyncio.CancelledError:
+            if len(line.pending) == 1 and line.pending[0] is pending and self._is_slow(line):
+                self._forget(line)  # nobody waits for it any more, and it may take for ever
+            raise
+        except psycopg.Error:
+            self._forget(line)
+            raise
+        return line.answer(pending)
+
+    def _pick(self) -> _Line | None:
+        """Return the line with the least to do; None if all are busy and there may be more."""
+        best: _Line | None = None
+        least = self.options.in_flight
+        for line in self._lines:
+            waiting = len(line.pending)
+            if waiting < least and not (waiting and self._is_slow(line)):
+                best, least = line, waiting
+        if best is None:
+            return None
+        if not least and (best.conn.closed or not best.attached or best.conn._expire_at <= monotonic()):
+            self._forget(best)
+            return self._pick()
+        if least >= self.options.grow_at and len(self._lines) + self._opening < self.options.connections:
+            return None
+        return best
+
+    def _is_slow(self, line: _Line) -> bool:
+        return self._loop.time() - line.progress > self.options.slow_after
+
+    async def _open(self) -> _Line:
+        self._opening += 1
+        try:
+            conn: Any = take_idle(self._pool) or await lease(self._pool)
+        finally:
+            self._opening -= 1
+        former: Wire | None = conn.wire
+        if former is not None:
+            former.release()
+        line = conn.wire = _Line(conn, self._loop)
+        line.pgconn.enter_pipeline_mode()
+        line.attach()
+        self._lines.append(line)
+        return line
+
+    def _forget(self, line: _Line) -> None:
+        if line in self._lines:
+            self._lines.remove(line)
+            abandon(line.conn, self._pool, self._loop)
+
+    async def _run_alone(self, statement: Statement, params: Sequence[Any]) -> Result:
+        pool = self._pool
+        conn = take_idle(pool) or await lease(pool)
+        try:
+            wire = wire_of(conn)
+            assert wire is not None
+            return await wire.run(statement, params)
+        finally:
+            if not put_idle(conn, pool):
+                await give_back(conn, pool)
+
+    def close(self) -> None:
+        """Close the shared connections; what is under way fails."""
+        lines, self._lines = self._lines, []
+        for line in lines:
+            close_now(line.conn)
+
+
+def multiplexer_of(
+    pool: Pool, loop: asyncio.AbstractEventLoop, options: MultiplexOptions | None = None
+) -> Multiplexer:
+    """Return *pool*'s multiplexer, which is made with *options* when it is first asked for."""
+    found: Multiplexer | None = pool.multiplexer
+    if found is None:
+        found = pool.multiplexer = Multiplexer(pool, loop, options or MultiplexOptions())
+    return found
