@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
-import importlib
-import typing
 import uuid
 from collections.abc import Iterator
 from decimal import Decimal
-from types import UnionType
 from typing import Any
 
 import django
@@ -18,8 +15,8 @@ from django.contrib.postgres.search import SearchVectorField
 from django.db import connection, models
 from django.test.utils import isolate_apps
 
+from devtools.types.values import evaluate, holds
 from turbo_orm.codegen.annotations import AnnotationReader
-from turbo_orm.codegen.expressions import substitute
 from turbo_orm.codegen.fields import FieldReader
 from turbo_orm.codegen.options import Options
 
@@ -99,37 +96,6 @@ def declared(model: type[models.Model]) -> dict[str, tuple[Any, Any]]:
     """The types of each attribute and of its value in `values()`."""
     columns = FieldReader(Options(), AnnotationReader(lambda model: "", {})).columns(model)
     return {column.attname: (evaluate(column.read), evaluate(column.row)) for column in columns}
-
-
-def evaluate(expression: str) -> Any:
-    namespace: dict[str, Any] = {}
-
-    def spell(module: str, qualname: str) -> str:
-        local = f"name{len(namespace)}"
-        namespace[local] = getattr(importlib.import_module(module or "builtins"), qualname)
-        return local
-
-    return eval(substitute(expression, spell), namespace)
-
-
-def holds(value: Any, declaration: Any) -> bool:
-    """Whether ``value`` is of the declared type, its items too."""
-    if declaration is Any:
-        return True
-    origin, arguments = typing.get_origin(declaration), typing.get_args(declaration)
-    if origin in (typing.Union, UnionType):
-        return any(holds(value, member) for member in arguments)
-    if declaration is None or declaration is type(None):
-        return value is None
-    if origin is None:
-        return isinstance(value, declaration) and not (isinstance(value, bool) and declaration is int)
-    if not isinstance(value, origin):
-        return False
-    if origin is list:
-        return all(holds(item, arguments[0]) for item in value)
-    if origin is dict:
-        return all(holds(key, arguments[0]) and holds(item, arguments[1]) for key, item in value.items())
-    return all(holds(bound, arguments[0]) for bound in (value.lower, value.upper) if bound is not None)
 
 
 @pytest.mark.parametrize("name", ["id", *FIELDS])

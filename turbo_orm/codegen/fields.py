@@ -87,7 +87,7 @@ class FieldReader:
         for base in type(field).__mro__:
             path = _path(base)
             if path in self._options.field_types:
-                return inline(_configured(path, self._options.field_types[path]))
+                return _like_its_bases(type(field), _configured(path, self._options.field_types[path]))
             if path in KNOWN_FIELDS:
                 return KNOWN_FIELDS[path]
             if path == "django.contrib.postgres.fields.array.ArrayField":
@@ -108,12 +108,7 @@ class FieldReader:
             read = without_none(self._annotations.read(annotation, getattr(function, "__globals__", {})))
         except UnreadableAnnotation:
             return UNKNOWN
-        known = next(
-            (KNOWN_FIELDS[path] for path in map(_path, field_class.__mro__) if path in KNOWN_FIELDS), None
-        )
-        if known is None:
-            return inline(read)
-        return replace(inline(read, union(read, known.accept), family=known.family), row="")
+        return _like_its_bases(field_class, read)
 
     def _of_model_annotation(self, field: Any) -> ValueType | None:
         """Read ``price: Money = MoneyField()`` in a model's body, where the field's class is custom."""
@@ -133,6 +128,21 @@ class FieldReader:
             except UnreadableAnnotation:
                 return None
         return None
+
+
+def _like_its_bases(field_class: type[Any], read: str) -> ValueType:
+    """Describe values of type ``read`` of a field which extends one that is known.
+
+    It has the lookups of that one, and takes what that one takes.
+    """
+    known = next(
+        (KNOWN_FIELDS[path] for path in map(_path, field_class.__mro__) if path in KNOWN_FIELDS), None
+    )
+    if known is None:
+        return inline(read)
+    if known.read == read and not known.row:
+        return known
+    return replace(inline(read, union(read, known.accept)), family=known.family)
 
 
 def _path(cls: type[Any]) -> str:

@@ -42,7 +42,8 @@ def _forward(model: type[Model], fields: FieldReader) -> Iterator[ir.Relation]:
 def _backward(model: type[Model], fields: FieldReader) -> Iterator[ir.Relation]:
     options: Any = model._meta
     for relation in options.related_objects:
-        if relation.hidden:  # the other side of a symmetrical relation to the model itself
+        # The other side of a symmetrical relation to the model itself, or of a generic one without a name.
+        if relation.hidden or relation.name.endswith("+"):
             continue
         if relation.many_to_many:
             kind = RelationKind.REVERSE_MANY_TO_MANY
@@ -50,7 +51,9 @@ def _backward(model: type[Model], fields: FieldReader) -> Iterator[ir.Relation]:
             kind = RelationKind.REVERSE_ONE_TO_ONE
         else:
             kind = RelationKind.REVERSE_FOREIGN_KEY
-        yield _relation(kind, relation.get_accessor_name() or "", relation.name, relation, True, fields, "")
+        # The other side of a generic relation has a name in lookups, and no attribute.
+        accessor = "" if relation.field.one_to_many else relation.get_accessor_name() or ""
+        yield _relation(kind, accessor, relation.name, relation, True, fields, "")
 
 
 def _relation(

@@ -197,6 +197,7 @@ KNOWN_FIELDS: Mapping[str, ValueType] = {
         accept=union(name("phonenumber_field.phonenumber", "PhoneNumber"), _STR),
         exact_column="",
     ),
+    "wagtail.fields.StreamField": inline(name("wagtail.blocks.stream_block", "StreamValue"), ANY),
     "timezone_field.fields.TimeZoneField": replace(
         _TEXT,
         read=name("zoneinfo", "ZoneInfo"),

@@ -8,14 +8,16 @@ from turbo_orm.codegen import ir
 from turbo_orm.codegen.expressions import ANY, NONE, builtin, generic, name, optional, union
 from turbo_orm.codegen.imports import Imports
 from turbo_orm.codegen.ir import RelationKind
+from turbo_orm.codegen.literals import Literals
 from turbo_orm.codegen.loading import LOADED_VARIABLES, is_loadable, view_loading
-from turbo_orm.codegen.naming import PUBLIC_SUFFIXES, ModelNames, name_types
+from turbo_orm.codegen.naming import PUBLIC_SUFFIXES, ModelNames
 from turbo_orm.codegen.options import Options
-from turbo_orm.codegen.paths import Path, lookup_keywords, relation_paths, value_paths
+from turbo_orm.codegen.paths import lookup_keywords
 from turbo_orm.codegen.views import AppView, Entry, ManagerView, MethodView, ModelView
 
 __all__ = ["SELECTED", "TYPE_VARIABLES", "facade_names", "view_app"]
 
+_PRIVATE = ("_Optional", "_Annotated", "_Descending", "_Paths", "_Orders", "_Prefetches")
 _STUB = "turbo_orm.typing"
 _NEVER = name("typing_extensions", "Never")
 #: Of how many columns `select()` knows the types.
@@ -29,8 +31,7 @@ def facade_names(app: ir.App) -> set[str]:
     names: set[str] = set(TYPE_VARIABLES)
     for model in app.models:
         model_names = ModelNames(model.name, model.prefix)
-        names |= {model.name, model_names["_Optional"], model_names["_Annotated"]}
-        names |= {model_names[variable] for variable in LOADED_VARIABLES}
+        names |= {model.name, *(model_names[suffix] for suffix in (*_PRIVATE, *LOADED_VARIABLES))}
         names |= {model_names[suffix] for suffix in PUBLIC_SUFFIXES}
         names |= {entry for column in model.fields for entry in (column.name, column.attname)}
         names |= {entry for relation in model.relations for entry in (relation.name, relation.query_name)}
@@ -66,7 +67,7 @@ class _ModelViewer:
         self._depth = options.depth_of(model.label)
         self._spell = imports.spell
         self._names = ModelNames(model.name, model.prefix)
-        self._typed_paths = self._by_type(value_paths(model, models, self._depth))
+        self._literals = Literals(model, models, self._depth, self._names, self._spell)
         self._foreign_keys = {
             relation.name: relation for relation in model.relations if relation.kind.is_forward_one
         }
@@ -96,15 +97,15 @@ class _ModelViewer:
             required=tuple(entry for entry in init if entry.name in self._required()),
             update=tuple(self._update()),
             values=tuple(Entry(field.attname, self._spell(field.row)) for field in model.fields),
-            literals=tuple(self._literals()),
+            literals=tuple(self._literals.entries()),
             lookups=tuple(
                 ", ".join(f"{keyword.name}: {self._spell(keyword.value)} = ..." for keyword in group)
                 for group in keywords
             ),
-            flat=tuple(self._flat()),
+            flat=tuple(self._literals.flat()),
             fetched=tuple(self._fetched()),
             columns=tuple(self._columns()),
-            loading=view_loading(model, self._models, self._depth, self._names, self._literal)
+            loading=view_loading(model, self._models, self._depth, self._names, self._literals.literal)
             if self._is_strict(model)
             else None,
             managers=managers,
@@ -180,7 +181,9 @@ class _ModelViewer:
             types = [nullable(row), nullable(base)]
             descriptor = generic(name(_STUB, "Rel"), *types)
             if self._is_strict(self._model) and is_loadable(relation, self._model):
-                descriptor = generic(name(_STUB, "LoadedRel"), self._literal([relation.name]), *types)
+                descriptor = generic(
+                    name(_STUB, "LoadedRel"), self._literals.literal([relation.name]), *types
+                )
             return Entry(
                 relation.name,
                 self._spell(descriptor),
@@ -230,42 +233,6 @@ class _ModelViewer:
             entries.append(Entry(field.attname, self._spell(field.update)))
         return list({entry.name: entry for entry in entries}.values())
 
-    def _literals(self) -> list[Entry]:
-        """Name the Literals: the paths by type of value, each path once, and what is made of them."""
-        model, models, depth = self._model, self._models, self._depth
-        fields = dict.fromkeys(spelling for field in model.fields for spelling in (field.name, field.attname))
-        descending = ["?", *(f"-{path}" for _, paths in self._typed_paths.values() for path in paths)]
-        entries = [Entry(alias, self._literal(paths)) for alias, paths in self._typed_paths.values()]
-        texts = {
-            "Field": self._literal(list(fields)),
-            "Path": " | ".join(alias for alias, _ in self._typed_paths.values()),
-            "Order": f"{self._names['Path']} | {self._literal(descending)}",
-            "Related": self._literal(relation_paths(model, models, depth, only_one=True)),
-            "Prefetch": self._literal(relation_paths(model, models, depth, only_one=False)),
-        }
-        return entries + [Entry(self._names[suffix], text) for suffix, text in texts.items()]
-
-    def _by_type(self, paths: Iterable[Path]) -> dict[str, tuple[str, list[str]]]:
-        """Return, by type expression of the value, the alias for the paths to such values, and the paths."""
-        by_type: dict[str, list[str]] = {}
-        for path in paths:
-            by_type.setdefault(path.value, []).append(path.name)
-        aliases = name_types("_" + self._names["Path"], [self._spell(value) for value in by_type])
-        return {value: (alias, by_type[value]) for value, alias in zip(by_type, aliases, strict=True)}
-
-    def _literal(self, members: list[str]) -> str:
-        if not members:
-            return self._spell(_NEVER)
-        quoted = ", ".join(f'"{member}"' for member in members)
-        return f"{self._spell(name('typing', 'Literal'))}[{quoted}]"
-
-    def _flat(self) -> list[Entry]:
-        return [
-            Entry(alias, self._spell(value))
-            for value, (alias, _) in self._typed_paths.items()
-            if value != ANY
-        ]
-
     def _fetched(self) -> list[Entry]:
         by_type: dict[str, list[str]] = {}
         for relation in self._model.relations:
@@ -277,7 +244,9 @@ class _ModelViewer:
             elif relation.null:
                 result = optional(result)
             by_type.setdefault(result, []).append(relation.name)
-        return [Entry(self._literal(names), self._spell(result)) for result, names in by_type.items()]
+        return [
+            Entry(self._literals.literal(names), self._spell(result)) for result, names in by_type.items()
+        ]
 
     def _columns(self) -> list[Entry]:
         """The columns as attributes. ``_M`` is the model queried, ``_N`` None where a row may be missing."""

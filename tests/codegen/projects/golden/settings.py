@@ -5,7 +5,18 @@ To renew them, run `turbo_generate` in this folder with these settings.
 
 SECRET_KEY = "tests"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-INSTALLED_APPS = ["turbo_orm", "minimal", "related", "clashing", "managed", "typed", "inherited", "strict"]
+INSTALLED_APPS = [
+    "turbo_orm",
+    "django.contrib.contenttypes",
+    "minimal",
+    "related",
+    "clashing",
+    "managed",
+    "typed",
+    "inherited",
+    "strict",
+    "general",
+]
 DATABASES = {"default": {"ENGINE": "django.db.backends.postgresql", "NAME": "unused"}}
 TURBO_ORM = {
     # Long lists of lookups would hide the rest.
