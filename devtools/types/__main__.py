@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import sys
 
-from devtools.types import scale, table
+from devtools.types import applications, scale, table
 
-USAGE = "usage: python3 dev.py types [mypy] [pyright] [pyrefly] [ty] | --scale [MODELS ...]"
+USAGE = """usage: python3 dev.py types [mypy] [pyright] [pyrefly] [ty]
+       python3 dev.py types --scale [MODELS ...]
+       python3 dev.py types --applications [wagtail] [oscar]"""
 
 
 def main(arguments: list[str]) -> int:
     if arguments[:1] == ["--scale"]:
         return scale.main([int(number) for number in arguments[1:]] or (20, 100, 500))
+    if arguments[:1] == ["--applications"]:
+        return applications.main(arguments[1:])
     if any(argument.startswith("-") for argument in arguments):
         print(USAGE)
         return 2

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["CASES", "Case", "read_cases"]
+__all__ = ["CASES", "Case", "read_case", "read_cases"]
 
 CASES = Path(__file__).resolve().parents[2] / "tests" / "typing" / "cases"
 
@@ -33,10 +33,10 @@ class Case:
 
 
 def read_cases(folder: Path = CASES) -> list[Case]:
-    return [_read(path) for path in sorted(folder.glob("*.py"))]
+    return [read_case(path) for path in sorted(folder.glob("*.py"))]
 
 
-def _read(path: Path) -> Case:
+def read_case(path: Path) -> Case:
     lines = path.read_text(encoding="utf-8").splitlines()
     marks = ((number, _MARK.search(line)) for number, line in enumerate(lines, 1))
     return Case(path.name, tuple(lines), {number: mark[1] for number, mark in marks if mark})
