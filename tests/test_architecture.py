@@ -24,7 +24,7 @@ LAYERS: list[set[str]] = [
     {"plans"},
     {"columns", "row_classes", "retry", "loading", "fetch_modes", "prefetching", "transaction", "sql"},
     {"answers", "creation"},
-    {"execution"},
+    {"batching", "execution"},
     {"raw", "queryset", "manager", "instance", "adoption", "related"},
     {"atomic_requests", "hooks"},
     {""},

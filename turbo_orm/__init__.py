@@ -5,6 +5,7 @@ connection in the event loop's own thread, inside `atomic()` on that block's con
 """
 
 from turbo_orm import hooks as _hooks
+from turbo_orm.batching import batch
 from turbo_orm.columns import Column
 from turbo_orm.errors import TurboError
 from turbo_orm.execution import aprefetch_related_objects, close_pools, open_pools, run_sync
@@ -23,6 +24,7 @@ __all__ = [
     "advisory_lock",
     "aprefetch_related_objects",
     "atomic",
+    "batch",
     "close_pools",
     "cursor",
     "listen",

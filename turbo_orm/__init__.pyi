@@ -1,5 +1,6 @@
 """The public names, as type checkers see them."""
 
+from turbo_orm.batching import batch as batch
 from turbo_orm.errors import TurboError as TurboError
 from turbo_orm.execution import aprefetch_related_objects as aprefetch_related_objects
 from turbo_orm.execution import close_pools as close_pools

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import nullcontext
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from contextvars import ContextVar
+from typing import Any, Protocol, TypeAlias
 
 import psycopg
 from django.db import DatabaseError, connections, transaction
@@ -50,6 +52,8 @@ async def run(work: Work) -> Result:
     Raises Django's database errors.
     """
     alias, statement = work.alias, work.statement
+    if (collector := _collector.get()) is not None:
+        return await collector(work)
     if not statement.refused and get_config().wire:
         loop = asyncio.get_running_loop()
         if active_scope(loop) is not None:
@@ -61,6 +65,111 @@ async def run(work: Work) -> Result:
         if result is not None:
             return result
     return await run_sync(_run_with_cursor, work)
+
+
+Collect: TypeAlias = "Callable[[Work], Awaitable[Result]]"
+
+#: What statements of this context are handed to instead of being executed; see `collecting()`.
+_collector: ContextVar[Collect | None] = ContextVar("turbo_orm_collector", default=None)
+
+
+@contextmanager
+def collecting(collect: Collect | None) -> Iterator[None]:
+    """Have what is started in this context hand its statements to *collect*, or to nobody."""
+    token = _collector.set(collect)
+    try:
+        yield
+    finally:
+        _collector.reset(token)
+
+
+async def run_together(alias: str, works: Sequence[Work]) -> list[Result | Exception]:
+    """Execute *works*, all on *alias*, in one round trip where that is possible.
+
+    Django's database errors stand in the place of results.
+    """
+    answers: Sequence[Result | Exception] | None = None
+    if len(works) > 1 and get_config().wire and not any(work.statement.refused for work in works):
+        loop = asyncio.get_running_loop()
+        if active_scope(loop) is not None:
+            answers = await _run_together_in_scope(loop, alias, works)
+        elif not is_watched(alias, ambient_connection(alias)) and not in_their_block(alias):
+            answers = await _run_together_pooled(loop, alias, works)
+    if answers is None:
+        return [await _result_or_error(work) for work in works]
+    return [
+        await _result_or_error(work)
+        if isinstance(answer, psycopg.Error) and work.statement.refused
+        else _as_djangos(answer)
+        for work, answer in zip(works, answers, strict=True)
+    ]
+
+
+async def _result_or_error(work: Work) -> Result | Exception:
+    try:
+        return await run(work)
+    except Exception as exc:
+        return exc
+
+
+def _as_djangos(answer: Result | Exception) -> Result | Exception:
+    if not isinstance(answer, Exception):
+        return answer
+    try:
+        with django_errors:
+            raise answer
+    except Exception as exc:
+        return exc
+
+
+async def _run_together_pooled(
+    loop: asyncio.AbstractEventLoop, alias: str, works: Sequence[Work]
+) -> list[Result | Exception] | None:
+    taken = await take_ready(loop, alias)
+    if taken is None:
+        return None
+    conn, pool = taken
+    try:
+        wire = wire_of(conn)
+        if wire is None:
+            return None
+        with django_errors:
+            return await wire.run_many([(work.statement, work.params) for work in works], isolated=True)
+    except GeneratorExit:
+        abandon(conn, pool, loop)
+        conn = None  # type: ignore[assignment]
+        raise
+    finally:
+        if conn is not None:
+            await give_back(conn, pool)
+
+
+async def _run_together_in_scope(
+    loop: asyncio.AbstractEventLoop, alias: str, works: Sequence[Work]
+) -> list[Result | Exception] | None:
+    scope = await open_scope(loop)
+    try:
+        owner = _owner_in(scope, alias)
+        wire = None if owner is None else owner.wire
+        if owner is None or wire is None:
+            return None
+        try:
+            with django_errors:
+                answers = await wire.run_many(
+                    [(work.statement, work.params) for work in works], isolated=True
+                )
+        except GeneratorExit:
+            scope.abort()
+            raise
+        except BaseException as exc:
+            owner.break_block(exc)
+            raise
+        for work, answer in zip(works, answers, strict=True):
+            if work.writes and isinstance(answer, Exception) and not work.statement.refused:
+                owner.break_block(answer)
+        return answers
+    finally:
+        await scope.close()
 
 
 def run_in_bridge(work: Work) -> Result:

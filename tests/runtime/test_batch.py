@@ -1,0 +1,154 @@
+"""`batch()`: statements of several operations in one round trip."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from django.db import IntegrityError, transaction
+
+from tests.project.library.models import Author, Tag
+from tests.runtime.support import assert_pool_is_clean
+from turbo_orm import atomic, batch
+from turbo_orm.db.wire import Wire
+from turbo_orm.testing import capture_queries
+
+
+@pytest.fixture
+def trips(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many statements each call of `run_many()` sent."""
+    sent: list[int] = []
+    run_many = Wire.run_many
+
+    async def counting(self: Wire, work: Sequence[Any], *, isolated: bool) -> Any:
+        sent.append(len(work))
+        return await run_many(self, work, isolated=isolated)
+
+    monkeypatch.setattr(Wire, "run_many", counting)
+    return sent
+
+
+async def seen_twice() -> None:
+    for _ in range(3):
+        await Author.objects.filter(name="a").alist()
+        await Author.objects.filter(name="a").acount()
+        await Tag.objects.filter(label="t").aexists()
+        await Author.objects.filter(name="a").aupdate(age=1)
+        await Author.objects.filter(name="a").afirst()
+
+
+async def test_results_in_order_and_one_trip(trips: list[int]):
+    author = await Author.objects.acreate(name="a")
+    await seen_twice()
+    rows, count, exists, first = await batch(
+        Author.objects.filter(name="a").alist(),
+        Author.objects.filter(name="a").acount(),
+        Tag.objects.filter(label="t").aexists(),
+        Author.objects.filter(name="a").afirst(),
+    )
+    assert (rows, count, exists, first) == ([author], 1, False, author)
+    assert trips == [4]
+    await assert_pool_is_clean()
+
+
+async def test_nothing_and_one():
+    assert await batch() == ()
+    assert await batch(Author.objects.acount()) == (0,)
+
+
+async def test_operations_without_a_plan_take_part(trips: list[int]):
+    await seen_twice()
+
+    async def several() -> list[int]:
+        return [await Author.objects.filter(name="a").acount() for _ in range(2)]
+
+    made, counts, raw = await batch(
+        Author.objects.aget_or_create(name="b"),
+        several(),
+        Author.objects.araw("SELECT * FROM library_author"),
+    )
+    assert made[1] is True
+    assert counts == [0, 0]
+    assert len(raw) in (0, 1)
+    await assert_pool_is_clean()
+
+
+@pytest.mark.parametrize("in_block", [False, True])
+async def test_an_error_does_not_lose_the_others(in_block: bool, trips: list[int]):
+    await Author.objects.acreate(name="a")
+    await Author.objects.acreate(name="taken")
+    await seen_twice()
+
+    async def work() -> Any:
+        return await batch(
+            Author.objects.filter(name="a").acount(),
+            Author.objects.filter(name="a").aupdate(name="taken"),
+            Tag.objects.filter(label="t").aexists(),
+            return_exceptions=True,
+        )
+
+    if not in_block:
+        count, error, exists = await work()
+        assert (count, exists) == (1, False)
+        assert isinstance(error, IntegrityError)
+    else:
+        async with atomic():
+            count, error, _ = await work()
+            assert count == 1
+            assert isinstance(error, IntegrityError)
+            with pytest.raises(transaction.TransactionManagementError):
+                await Author.objects.acount()
+    await assert_pool_is_clean()
+
+
+async def test_the_first_error_is_raised_when_all_have_ended():
+    await Author.objects.acreate(name="a")
+    done: list[str] = []
+
+    async def slow() -> None:
+        await asyncio.sleep(0.05)
+        done.append("slow")
+
+    with pytest.raises(IntegrityError):
+        await batch(Author.objects.acreate(name="a"), slow())
+    assert done == ["slow"]
+    await assert_pool_is_clean()
+
+
+async def test_in_a_block(trips: list[int]):
+    await seen_twice()
+    with pytest.raises(LookupError):
+        async with atomic():
+            await Author.objects.acreate(name="a")
+            count, updated = await batch(
+                Author.objects.filter(name="a").acount(), Author.objects.filter(name="a").aupdate(age=5)
+            )
+            assert (count, updated) == (1, 1)
+            raise LookupError
+    assert trips == [2]
+    assert await Author.objects.acount() == 0
+    await assert_pool_is_clean()
+
+
+async def test_a_watched_batch_shows_every_statement():
+    await seen_twice()
+    with capture_queries() as queries:
+        await batch(Author.objects.filter(name="a").acount(), Tag.objects.filter(label="t").aexists())
+    assert len(queries) == 2
+    await assert_pool_is_clean()
+
+
+async def test_cancelled():
+    await seen_twice()
+
+    async def work() -> None:
+        await batch(Author.objects.filter(name="a").acount(), asyncio.sleep(30))
+
+    task = asyncio.create_task(work())
+    await asyncio.sleep(0.05)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await assert_pool_is_clean()

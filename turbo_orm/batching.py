@@ -1,0 +1,201 @@
+"""`batch()`: the statements of several operations in one round trip."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Any, Literal, TypeVar, overload
+
+from turbo_orm.db.wire import Result
+from turbo_orm.plans import running
+from turbo_orm.plans.running import Work
+
+__all__ = ["batch"]
+
+T = TypeVar("T")
+T1 = TypeVar("T1")
+T2 = TypeVar("T2")
+T3 = TypeVar("T3")
+T4 = TypeVar("T4")
+T5 = TypeVar("T5")
+T6 = TypeVar("T6")
+
+
+@overload
+async def batch(op1: Awaitable[T1], /, *, return_exceptions: Literal[False] = False) -> tuple[T1]: ...
+@overload
+async def batch(op1: Awaitable[T1], /, *, return_exceptions: bool) -> tuple[T1 | BaseException]: ...
+@overload
+async def batch(
+    op1: Awaitable[T1], op2: Awaitable[T2], /, *, return_exceptions: Literal[False] = False
+) -> tuple[T1, T2]: ...
+@overload
+async def batch(
+    op1: Awaitable[T1], op2: Awaitable[T2], /, *, return_exceptions: bool
+) -> tuple[T1 | BaseException, T2 | BaseException]: ...
+@overload
+async def batch(
+    op1: Awaitable[T1],
+    op2: Awaitable[T2],
+    op3: Awaitable[T3],
+    /,
+    *,
+    return_exceptions: Literal[False] = False,
+) -> tuple[T1, T2, T3]: ...
+@overload
+async def batch(
+    op1: Awaitable[T1], op2: Awaitable[T2], op3: Awaitable[T3], /, *, return_exceptions: bool
+) -> tuple[T1 | BaseException, T2 | BaseException, T3 | BaseException]: ...
+@overload
+async def batch(
+    op1: Awaitable[T1],
+    op2: Awaitable[T2],
+    op3: Awaitable[T3],
+    op4: Awaitable[T4],
+    /,
+    *,
+    return_exceptions: Literal[False] = False,
+) -> tuple[T1, T2, T3, T4]: ...
+@overload
+async def batch(
+    op1: Awaitable[T1],
+    op2: Awaitable[T2],
+    op3: Awaitable[T3],
+    op4: Awaitable[T4],
+    /,
+    *,
+    return_exceptions: bool,
+) -> tuple[T1 | BaseException, T2 | BaseException, T3 | BaseException, T4 | BaseException]: ...
+@overload
+async def batch(
+    op1: Awaitable[T1],
+    op2: Awaitable[T2],
+    op3: Awaitable[T3],
+    op4: Awaitable[T4],
+    op5: Awaitable[T5],
+    /,
+    *,
+    return_exceptions: Literal[False] = False,
+) -> tuple[T1, T2, T3, T4, T5]: ...
+@overload
+async def batch(
+    op1: Awaitable[T1],
+    op2: Awaitable[T2],
+    op3: Awaitable[T3],
+    op4: Awaitable[T4],
+    op5: Awaitable[T5],
+    /,
+    *,
+    return_exceptions: bool,
+) -> tuple[
+    T1 | BaseException, T2 | BaseException, T3 | BaseException, T4 | BaseException, T5 | BaseException
+]: ...
+@overload
+async def batch(
+    op1: Awaitable[T1],
+    op2: Awaitable[T2],
+    op3: Awaitable[T3],
+    op4: Awaitable[T4],
+    op5: Awaitable[T5],
+    op6: Awaitable[T6],
+    /,
+    *,
+    return_exceptions: Literal[False] = False,
+) -> tuple[T1, T2, T3, T4, T5, T6]: ...
+@overload
+async def batch(
+    op1: Awaitable[T1],
+    op2: Awaitable[T2],
+    op3: Awaitable[T3],
+    op4: Awaitable[T4],
+    op5: Awaitable[T5],
+    op6: Awaitable[T6],
+    /,
+    *,
+    return_exceptions: bool,
+) -> tuple[
+    T1 | BaseException,
+    T2 | BaseException,
+    T3 | BaseException,
+    T4 | BaseException,
+    T5 | BaseException,
+    T6 | BaseException,
+]: ...
+@overload
+async def batch(*operations: Awaitable[T], return_exceptions: Literal[False] = False) -> tuple[T, ...]: ...
+@overload
+async def batch(*operations: Awaitable[T], return_exceptions: bool) -> tuple[T | BaseException, ...]: ...
+async def batch(*operations: Awaitable[Any], return_exceptions: bool = False) -> Any:
+    """Await several operations, sending what they need in as few round trips as can be.
+
+    ``books, count = await batch(Book.objects.filter(author=a).alist(), Book.objects.acount())``
+    sends both queries together, and returns the results in order, as a tuple. Takes the
+    coroutines of a-methods. What an operation does besides its planned statements (prefetches,
+    queries without a plan) it does by itself, at the same time as the others. Inside `atomic()`
+    everything happens in the block's transaction.
+
+    Each operation runs to its end, whatever becomes of the others. With *return_exceptions*
+    errors stand in the places of results; otherwise the first one is raised then.
+    """
+    collected = _Collected(asyncio.get_running_loop())
+    with running.collecting(collected.add):
+        tasks = [asyncio.ensure_future(operation) for operation in operations]
+    everything: asyncio.Future[Any] = asyncio.gather(*tasks, return_exceptions=True)
+    try:
+        with running.collecting(None):
+            while not everything.done():
+                either: set[asyncio.Future[Any]] = {everything, collected.due}
+                await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+                await collected.run()
+        results = everything.result()
+    except BaseException:
+        everything.cancel()
+        await asyncio.wait(tasks)
+        raise
+    if not return_exceptions:
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+    return tuple(results)
+
+
+class _Collected:
+    """The statements that wait to be sent together."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._waiting: list[tuple[Work, asyncio.Future[Result]]] = []
+        #: Done when there is something to send.
+        self.due: asyncio.Future[None] = loop.create_future()
+
+    async def add(self, work: Work) -> Result:
+        answer: asyncio.Future[Result] = self._loop.create_future()
+        self._waiting.append((work, answer))
+        if len(self._waiting) == 1:
+            # Not before every task that is ready has come as far as its own statement.
+            self._loop.call_soon(self._set_due)
+        return await answer
+
+    def _set_due(self) -> None:
+        if not self.due.done():
+            self.due.set_result(None)
+
+    async def run(self) -> None:
+        """Send what waits, and hand the answers out."""
+        if not self.due.done():
+            return
+        waiting, self._waiting = self._waiting, []
+        self.due = self._loop.create_future()
+        by_alias: dict[str, list[tuple[Work, asyncio.Future[Result]]]] = {}
+        for work, answer in waiting:
+            if not answer.done():  # its operation was cancelled
+                by_alias.setdefault(work.alias, []).append((work, answer))
+        for alias, group in by_alias.items():
+            results = await running.run_together(alias, [work for work, _ in group])
+            for (_, answer), result in zip(group, results, strict=True):
+                if answer.done():
+                    continue
+                if isinstance(result, Exception):
+                    answer.set_exception(result)
+                else:
+                    answer.set_result(result)
