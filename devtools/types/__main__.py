@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 
-from devtools.types import applications, scale, table
+from devtools.types import applications, completion, scale, table
 
 USAGE = """usage: python3 dev.py types [mypy] [pyright] [pyrefly] [ty]
        python3 dev.py types --scale [MODELS ...]
-       python3 dev.py types --applications [wagtail] [oscar]"""
+       python3 dev.py types --applications [wagtail] [oscar]
+       python3 dev.py types --completion"""
 
 
 def main(arguments: list[str]) -> int:
@@ -16,6 +17,8 @@ def main(arguments: list[str]) -> int:
         return scale.main([int(number) for number in arguments[1:]] or (20, 100, 500))
     if arguments[:1] == ["--applications"]:
         return applications.main(arguments[1:])
+    if arguments == ["--completion"]:
+        return completion.main()
     if any(argument.startswith("-") for argument in arguments):
         print(USAGE)
         return 2
