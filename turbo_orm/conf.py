@@ -32,6 +32,10 @@ class Config:
     verify_plans: bool = False
     #: Execute planned statements without psycopg's cursor.
     wire: bool = True
+    #: Let the autocommit reads of all tasks share a few connections: the options for that
+    #: (``connections``, ``slow_after`` seconds, ``in_flight``, ``grow_at``), or None. ``True``
+    #: stands for the default options.
+    multiplex: tuple[tuple[str, float], ...] | None = None
 
 
 #: Sizes a project gets without configuring any: psycopg_pool's own default is a fixed 4.
@@ -67,8 +71,28 @@ def get_config() -> Config:
         raise ImproperlyConfigured(
             f'TURBO_ORM["MAX_SHAPES"] must be a positive number, not {values["max_shapes"]!r}.'
         )
+    values["multiplex"] = _multiplex(given.get("MULTIPLEX"))
     values["pool"] = {**_POOL_DEFAULTS, **given.get("POOL", {})}
     return Config(**values)
+
+
+_MULTIPLEX_KEYS = frozenset({"connections", "slow_after", "in_flight", "grow_at"})
+
+
+def _multiplex(given: Any) -> tuple[tuple[str, float], ...] | None:
+    if given is None or given is False:
+        return None
+    options = {} if given is True else given
+    if (
+        not isinstance(options, Mapping)
+        or not _MULTIPLEX_KEYS.issuperset(options)
+        or not all(isinstance(value, int | float) and value > 0 for value in options.values())
+    ):
+        raise ImproperlyConfigured(
+            'TURBO_ORM["MULTIPLEX"] must be True, False, or a dictionary of positive numbers with '
+            f"the keys {', '.join(sorted(_MULTIPLEX_KEYS))}; it is {given!r}."
+        )
+    return tuple(sorted(options.items()))
 
 
 #: Keys which belong to the generator; it reads and checks them itself.

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
 import psycopg
+from psycopg import AsyncConnection
 from psycopg.errors import error_from_result
 from psycopg.pq import ConnStatus, DiagnosticField, ExecStatus
 from psycopg.pq.abc import PGresult
@@ -25,13 +26,17 @@ from turbo_orm.db.prepared import Key, is_refusal, is_stale
 from turbo_orm.db.statements import Statement
 from turbo_orm.db.wire import Result, Wire, wire_of
 
-__all__ = ["MultiplexOptions", "Multiplexer", "multiplexer_of"]
+__all__ = ["MultiplexOptions", "Multiplexer", "Take", "multiplexer_of"]
 
 _FAILED = {ExecStatus.FATAL_ERROR, ExecStatus.PIPELINE_ABORTED}
 _PIPELINE_SYNC = int(ExecStatus.PIPELINE_SYNC)
 _UNKNOWN_STATEMENT = b"26000"
 _COPYING = {ExecStatus.COPY_IN, ExecStatus.COPY_OUT, ExecStatus.COPY_BOTH}
 _OK = int(ConnStatus.OK)
+
+
+#: Leases a connection that is ready for statements.
+Take = Callable[[], Awaitable[AsyncConnection[Any]]]
 
 
 @dataclass(frozen=True)
@@ -201,8 +206,15 @@ class _Line(Wire):
 class Multiplexer:
     """Shares some connections of *pool* among all tasks; see `multiplexer_of()`."""
 
-    def __init__(self, pool: Pool, loop: asyncio.AbstractEventLoop, options: MultiplexOptions) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        loop: asyncio.AbstractEventLoop,
+        options: MultiplexOptions,
+        take: Take | None = None,
+    ) -> None:
         self.options = options
+        self._take = take or self._lease
         self._pool = pool
         self._loop = loop
         self._lines: list[_Line] = []
@@ -266,10 +278,13 @@ class Multiplexer:
     def _is_slow(self, line: _Line) -> bool:
         return self._loop.time() - line.progress > self.options.slow_after
 
+    async def _lease(self) -> AsyncConnection[Any]:
+        return take_idle(self._pool) or await lease(self._pool)
+
     async def _open(self) -> _Line:
         self._opening += 1
         try:
-            conn: Any = take_idle(self._pool) or await lease(self._pool)
+            conn: Any = await self._take()
         finally:
             self._opening -= 1
         former: Wire | None = conn.wire
@@ -288,7 +303,7 @@ class Multiplexer:
 
     async def _run_alone(self, statement: Statement, params: Sequence[Any]) -> Result:
         pool = self._pool
-        conn = take_idle(pool) or await lease(pool)
+        conn = await self._take()
         try:
             wire = wire_of(conn)
             assert wire is not None
@@ -305,10 +320,16 @@ class Multiplexer:
 
 
 def multiplexer_of(
-    pool: Pool, loop: asyncio.AbstractEventLoop, options: MultiplexOptions | None = None
+    pool: Pool,
+    loop: asyncio.AbstractEventLoop,
+    options: MultiplexOptions | None = None,
+    take: Take | None = None,
 ) -> Multiplexer:
-    """Return *pool*'s multiplexer, which is made with *options* when it is first asked for."""
+    """Return *pool*'s multiplexer, which is made with *options* when it is first asked for.
+
+    *take* leases its connections; by default they are *pool*'s as they come.
+    """
     found: Multiplexer | None = pool.multiplexer
     if found is None:
-        found = pool.multiplexer = Multiplexer(pool, loop, options or MultiplexOptions())
+        found = pool.multiplexer = Multiplexer(pool, loop, options or MultiplexOptions(), take)
     return found

@@ -6,12 +6,15 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
+from functools import lru_cache
 from typing import Any, Protocol, TypeAlias
 
 import psycopg
 from django.db import DatabaseError, connections, transaction
+from psycopg import AsyncConnection
 
 from turbo_orm.bridge.async_backend.join import JoinedWrapper, in_their_block
+from turbo_orm.bridge.databases import open_pool_of
 from turbo_orm.bridge.greenlets import await_only, current_bridge, loop_visible
 from turbo_orm.bridge.handler import ambient_connection
 from turbo_orm.bridge.run import run_sync
@@ -21,6 +24,7 @@ from turbo_orm.bridge.wire_blocks import WireBlock
 from turbo_orm.bridge.wrapper import BridgedWrapper
 from turbo_orm.conf import get_config
 from turbo_orm.db.leases import abandon, give_back, put_idle
+from turbo_orm.db.multiplex import MultiplexOptions, multiplexer_of
 from turbo_orm.db.statements import Statement
 from turbo_orm.db.wire import Result, Wire, wire_of
 
@@ -61,7 +65,11 @@ async def run(work: Work) -> Result:
         elif is_watched(alias, ambient_connection(alias)) or in_their_block(alias):
             result = None
         else:
-            result = await _run_pooled(loop, work)
+            options = get_config().multiplex
+            if options is not None and statement.proven and not work.writes:
+                result = await _run_multiplexed(loop, work, options)
+            else:
+                result = await _run_pooled(loop, work)
         if result is not None:
             return result
     return await run_sync(_run_with_cursor, work)
@@ -216,6 +224,38 @@ def _run_with_cursor(work: Work) -> Result:
         if cursor.description is None:
             return Result(None, cursor.rowcount)
         return Result(cursor.fetchall(), cursor.rowcount)
+
+
+async def _run_multiplexed(
+    loop: asyncio.AbstractEventLoop, work: Work, options: tuple[tuple[str, float], ...]
+) -> Result | None:
+    """Run a read on a connection that other tasks use at the same time."""
+    alias = work.alias
+    pool = open_pool_of(loop, alias)
+    if pool is None:
+        return None
+
+    async def take() -> AsyncConnection[Any]:
+        taken = await take_ready(loop, alias)
+        if taken is None:
+            raise _NotReady
+        return taken[0]
+
+    multiplexer = multiplexer_of(pool, loop, _multiplex_options(options), take)
+    try:
+        with django_errors:
+            return await multiplexer.run(work.statement, work.params)
+    except _NotReady:
+        return None
+
+
+@lru_cache(maxsize=8)
+def _multiplex_options(options: tuple[tuple[str, Any], ...]) -> MultiplexOptions:
+    return MultiplexOptions(**dict(options))
+
+
+class _NotReady(Exception):
+    """Somebody wants to be told of each connection that is taken: Django must take it."""
 
 
 async def _run_pooled(loop: asyncio.AbstractEventLoop, work: Work) -> Result | None:

@@ -1,0 +1,54 @@
+"""``TURBO_ORM = {"MULTIPLEX": True}``: reads of all tasks on a few connections."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+from django.test.utils import override_settings
+
+from tests.project.library.models import Author
+from tests.runtime.support import pool
+from turbo_orm import atomic, close_pools
+from turbo_orm.conf import get_config
+
+
+async def names() -> list[str]:
+    return [author.name for author in await Author.objects.order_by("name").alist()]
+
+
+@override_settings(TURBO_ORM={"MULTIPLEX": {"connections": 2, "in_flight": 200}})
+async def test_reads_of_many_tasks_share_two_connections():
+    for number in range(10):
+        await Author.objects.acreate(name=f"a{number}")
+    for _ in range(3):
+        await Author.objects.filter(name="a3").aget()
+    found = await asyncio.gather(*(Author.objects.filter(name=f"a{n % 10}").aget() for n in range(200)))
+    assert [author.name for author in found] == [f"a{n % 10}" for n in range(200)]
+    assert pool()._nconns <= 3
+    assert pool().multiplexer is not None
+    await close_pools()
+
+
+@override_settings(TURBO_ORM={"MULTIPLEX": True})
+async def test_blocks_and_writes_have_connections_of_their_own():
+    for _ in range(3):
+        await names()
+    async with atomic():
+        await Author.objects.acreate(name="inside")
+        assert await names() == ["inside"]
+        outside = contextvars.Context().run(asyncio.ensure_future, names())
+        assert await outside == []
+    assert await names() == ["inside"]
+    await close_pools()
+
+
+@pytest.mark.parametrize("given", [3, {"conections": 4}, {"connections": 0}, {"connections": "4"}])
+def test_bad_options_are_refused(given: object):
+    with (
+        override_settings(TURBO_ORM={"MULTIPLEX": given}),
+        pytest.raises(ImproperlyConfigured, match="MULTIPLEX"),
+    ):
+        get_config()
