@@ -41,3 +41,32 @@ def frozen_now(monkeypatch: pytest.MonkeyPatch) -> None:
     from tests.runtime.parity.data import NOW
 
     monkeypatch.setattr(timezone, "now", lambda: NOW)
+
+
+@pytest.fixture
+def shapes(django_databases: None) -> Iterator[Any]:
+    """The module, with no shape in it, on a server whose version is known; before and after."""
+    import asyncio
+
+    from tests.project.library.models import Tag
+    from turbo_orm import close_pools
+    from turbo_orm.bridge.readiness import server_version
+    from turbo_orm.plans import shapes
+
+    async def connect() -> None:
+        await Tag.objects.acount()
+        await close_pools()
+
+    if server_version("default") is None:
+        asyncio.run(connect())
+    before = shapes.builds_at_once()
+    shapes.clear()
+    yield shapes
+    shapes.build_at_once(before)
+    shapes.clear()
+
+
+@pytest.fixture
+def at_once(shapes: Any) -> None:
+    """Plans for shapes that are seen for the first time."""
+    shapes.build_at_once()
