@@ -30,6 +30,7 @@ __all__ = [
     "aprefetch_related_objects",
     "call",
     "close_pools",
+    "delete",
     "fetch",
     "open_pools",
     "run_sync",
@@ -75,6 +76,16 @@ async def update(queryset: PlannedQuerySet, kwargs: Mapping[str, Any]) -> Any:
     result = await running.run(bound)
     queryset._result_cache = None
     return result.count
+
+
+async def delete(queryset: PlannedQuerySet) -> tuple[int, dict[str, int]]:
+    """Run ``delete()`` of *queryset*; return how many rows went, in all and by model."""
+    bound = queryset._bound_delete()
+    if bound is None:
+        return await run_sync(queryset.delete)
+    count = (await running.run(bound)).count
+    queryset._result_cache = None
+    return count, {queryset.model._meta.label: count} if count else {}
 
 
 async def fetch(queryset: QuerySet[Any, Any] | RawQuerySet[Any]) -> list[Any]:

@@ -68,7 +68,6 @@ class AsyncQuerySet(InsertsByColumn, PlannedQuerySet):
     aget = terminal_verb("get", QuerySet.aget)
     alast = terminal_verb("last", QuerySet.alast)
     acontains = async_verb("contains", QuerySet.acontains)
-    adelete = async_verb("delete", QuerySet.adelete)
     aearliest = async_verb("earliest", QuerySet.aearliest)
     aexplain = async_verb("explain", QuerySet.aexplain)
     aget_or_create = async_verb("get_or_create", QuerySet.aget_or_create)
@@ -82,6 +81,18 @@ class AsyncQuerySet(InsertsByColumn, PlannedQuerySet):
         https://docs.djangoproject.com/en/stable/ref/models/querysets/#create
         """
         return await creation.create(self, kwargs)
+
+    acreate.alters_data = True  # type: ignore[attr-defined]
+
+    async def adelete(self) -> Any:
+        """Delete the rows and what depends on them; return how many, in all and by model.
+
+        https://docs.djangoproject.com/en/stable/ref/models/querysets/#delete
+        """
+        return await execution.delete(self)
+
+    adelete.alters_data = True  # type: ignore[attr-defined]
+    adelete.queryset_only = True  # type: ignore[attr-defined]
 
     async def aupdate(self, **kwargs: Any) -> Any:
         """Update the rows, setting fields to the values given; return how many rows matched.

@@ -6,12 +6,14 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
 from django.db.models import Model, Prefetch, QuerySet
+from django.db.models.deletion import Collector
 from django.db.models.sql import Query
 from typing_extensions import Self
 
 from turbo_orm.conf import get_config
 from turbo_orm.plans.plan import Bound, Plan, plan_for
 from turbo_orm.plans.shapes import (
+    Annotate,
     Call,
     Extra,
     Filter,
@@ -26,7 +28,7 @@ from turbo_orm.plans.shapes import (
     root_of,
     seen,
 )
-from turbo_orm.plans.updates import update_of
+from turbo_orm.plans.updates import identity, update_of
 from turbo_orm.plans.values import CONTAINERS, Bail, kind_of
 from turbo_orm.plans.verify import verify
 
@@ -73,6 +75,7 @@ _COMPOSED_OF = {
     "count": ("count",),
     "exists": ("exists",),
     "update": ("update",),
+    "delete": ("delete", "_raw_delete"),
     "create": ("create",),
 }
 
@@ -418,6 +421,31 @@ class PlannedQuerySet(QuerySet[Any, Any]):
             return super().values_list(flat=flat, named=named)
         return self._take("values_list", fields, QuerySet.values_list, flat=flat, named=named)
 
+    def annotate(self, *args: Any, **kwargs: Any) -> Any:
+        if self._planned is None and self._trace is None:
+            return super().annotate(*args, **kwargs)
+        try:
+            if args or self._sticky_filter:
+                raise Bail
+            key = ("annotate", *[(name, identity(value)) for name, value in kwargs.items()])
+        except Bail:
+            return super().annotate(*args, **kwargs)
+        items = tuple(kwargs.items())
+        return self._take_step(key, lambda: Annotate(items), lambda rows: QuerySet.annotate(rows, **kwargs))
+
+    def _take_step(self, key: Any, make_step: Callable[[], Step], django: Callable[[Any], Any]) -> Any:
+        """Take a step without values, in plan mode or as *django* does."""
+        planned, trace = self._planned, self._trace
+        if planned is not None:
+            try:
+                found = self._step_to(key, make_step, ())
+            except Exception:  # Django raises it again
+                found = None
+            if found is not None:
+                return found
+            trace = planned.node
+        return self._note(django(self._ordinary()), trace, key, make_step)
+
     def extra(self, *args: Any, **kwargs: Any) -> Any:
         select = kwargs.get("select")
         if (
@@ -430,8 +458,9 @@ class PlannedQuerySet(QuerySet[Any, Any]):
         ):
             return super().extra(*args, **kwargs)
         items = tuple(select.items())
-        found = self._step_to(("extra", items), lambda: Extra(items), ())
-        return QuerySet.extra(self._ordinary(), select=select) if found is None else found
+        return self._take_step(
+            ("extra", items), lambda: Extra(items), lambda queryset: QuerySet.extra(queryset, select=select)
+        )
 
     def _prefetched_for(self, name: str, instances: Any) -> Self | None:
         """Return the rows which *name* relates to *instances*, in plan mode; None where it can't."""
@@ -509,6 +538,21 @@ class PlannedQuerySet(QuerySet[Any, Any]):
         values = (*planned.values, *values)
         plan = plan_for(planned.node, update, self.db, values, expressions)
         return None if plan is None else self._bind(plan, planned, values, kwargs)
+
+    def _bound_delete(self) -> Bound | None:
+        """Return the planned statement of ``delete()`` if it is a single one; None without a plan."""
+        planned = self._planned
+        if planned is None or "delete" not in self._plannable_terminals:
+            return None
+        node = planned.node
+        if self._fields is not None or node.sliced or node.template.query.distinct:
+            return None
+        self._for_write = True
+        alias = self.db
+        if not Collector(using=alias).can_fast_delete(self):
+            return None
+        plan = plan_for(node, "delete", alias, planned.values)
+        return None if plan is None else self._bind(plan, planned, planned.values)
 
     def _bind(
         self,

@@ -85,7 +85,7 @@ class Plan:
     def __init__(self, terminal: Terminal, alias: str, node: Node) -> None:
         self.terminal = terminal
         self.alias = alias
-        self.writes = isinstance(terminal, Update)
+        self.writes = isinstance(terminal, Update) or terminal == "delete"
         self.epoch = epoch()
         #: Tests, and applications, replace ``Meta.ordering``: of the models in the query, as it was.
         self.orderings: tuple[tuple[Any, Any], ...] = ()
@@ -324,8 +324,6 @@ def _check_query(query: Any, terminal: str) -> None:
         raise Unsupported("it updates several tables")
     if query.combinator or query.select_for_update:
         raise Unsupported("it has a combinator or select_for_update()")
-    if query.annotations and terminal in _LOADING:
-        raise Unsupported("it has annotations")
     for join in query.alias_map.values():
         field = getattr(join, "join_field", None)
         for each in (field, getattr(field, "field", None)):

@@ -25,6 +25,7 @@ from turbo_orm.plans.values import CONTAINERS, Bail, check_container, is_plannab
 
 __all__ = [
     "LOCK",
+    "Annotate",
     "Call",
     "Extra",
     "Filter",
@@ -110,6 +111,18 @@ class Extra(NamedTuple):
         return iter(())
 
 
+class Annotate(NamedTuple):
+    """``annotate()`` with expressions which are all part of the shape."""
+
+    expressions: tuple[tuple[str, Any], ...]
+
+    def apply(self, queryset: Any, values: Iterator[Any]) -> Any:
+        return QuerySet.annotate(queryset, **dict(self.expressions))
+
+    def value_kinds(self) -> Iterator[type]:
+        return iter(())
+
+
 #: Django's own, which filters the rows to prefetch for some instances.
 _filter_prefetch_queryset: Any = related_descriptors._filter_prefetch_queryset  # type: ignore[attr-defined]
 
@@ -129,7 +142,7 @@ class Prefetched(NamedTuple):
         return iter((list,))
 
 
-Step = Filter | Call | Slice | Extra | Prefetched
+Step = Filter | Call | Slice | Extra | Annotate | Prefetched
 
 
 def _flagged(queryset: Any) -> Any:
