@@ -117,6 +117,19 @@ async def test_every_way_to_the_rows(books):
     assert await related.books.values_as(Card).alist() == [Card("A", Decimal(3))]
 
 
+async def test_the_same_columns_give_each_kind_of_row(books):
+    plain = Book.objects.values_list("title", "price")
+    for _ in range(4):  # a query's shape is remembered
+        assert await plain.all().alist() == [("A", Decimal(3)), ("B", Decimal(12))]
+        assert await Book.objects.values_as(Card).alist() == [Card("A", Decimal(3)), Card("B", Decimal(12))]
+        assert await Book.objects.values_as(ByName).filter(price=3).aget() == ByName("A", price=Decimal(3))
+        assert await Book.objects.values_as(Card).filter(price=3).aget() == Card("A", Decimal(3))
+        assert await Book.objects.filter(price=3).values_as(Card).afirst() == Card("A", Decimal(3))
+        assert await Book.objects.filter(price=3).afirst() == books[0]
+        assert await Book.objects.filter(price=3).select(b.title, b.price).afirst() == ("A", Decimal(3))
+        assert await Book.objects.filter(b.price.eq(3)).select(b.title, flat=True).aget() == "A"
+
+
 async def test_unions_and_other_forms(books):
     cards = Book.objects.values_as(Card)
     assert (

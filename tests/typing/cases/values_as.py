@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from django.db.models import Count, F
-from shop.turbo import Book, BookQuerySet
+from shop.turbo import Book, BookQuerySet, Review
 from typing_extensions import TypedDict, assert_type
 
 
@@ -38,6 +38,11 @@ async def right() -> None:
     assert_type(await Book.objects.select(b.id, b.editor.username).values_as(Pair).aget(pk=1), Pair)
     assert_type(await Book.objects.select(b.id, b.title).values_as(Pair).filter(title="x").alist(), list[Pair])
     assert_type(await Book.objects.published().values_as(Card).order_by(b.title).alist(), list[Card])
+    counted = Book.objects.annotate(tags_=Count("tags"))
+    assert_type(await counted.values_as(Card).alist(), list[Card])
+    assert_type(await counted.values_as(Brief).alist(), list[Brief])
+    assert_type(await counted.select(b.id, b.title).values_as(Pair).alist(), list[Pair])
+    assert_type(await Review.objects.annotate(n=Count("book")).values_as(Pair, editor=F("text")).afirst(), Pair | None)
     async for card in Book.objects.values_as(Card):
         assert_type(card.price, Decimal)
 
