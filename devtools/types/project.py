@@ -18,11 +18,14 @@ BOOKSHOP = ROOT / "tests" / "codegen" / "projects" / "bookshop"
 ADDITIONS = ROOT / "tests" / "typing" / "project"
 
 
-def prepare(folder: Path) -> Path:
-    """Put the project, its additions, its facades and the cases into ``folder`` and return it."""
+def prepare(folder: Path, python: Path | None = None) -> Path:
+    """Put the project, its additions, its facades and the cases into ``folder`` and return it.
+
+    ``python`` makes the facades, or that which runs this: they depend on its Django.
+    """
     for source in (BOOKSHOP, ADDITIONS):
         shutil.copytree(source, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
-    generate(folder)
+    generate(folder, python=python)
     shutil.copytree(CASES, folder / "cases")
     return folder
 
@@ -36,13 +39,13 @@ def environment(project: Path) -> dict[str, str]:
     }
 
 
-def generate(project: Path, *arguments: str) -> None:
-    """Run `turbo_generate` in ``project``.
+def generate(project: Path, *arguments: str, python: Path | None = None) -> None:
+    """Run `turbo_generate` in ``project``, by ``python`` or by that which runs this.
 
     Raises `RuntimeError` with what it printed, if it fails.
     """
     finished = subprocess.run(
-        [sys.executable, "-m", "django", "turbo_generate", *arguments],
+        [str(python or sys.executable), "-m", "django", "turbo_generate", *arguments],
         cwd=project,
         env=environment(project),
         capture_output=True,

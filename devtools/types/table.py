@@ -9,7 +9,7 @@ from pathlib import Path
 
 from devtools.types.cases import Case, read_cases
 from devtools.types.checkers import CHECKERS, Report, check
-from devtools.types.environments import ENVIRONMENTS, Environment
+from devtools.types.environments import ENVIRONMENTS, VERSIONS, Environment
 from devtools.types.known import reason
 from devtools.types.project import prepare
 
@@ -37,15 +37,20 @@ def measure(checkers: Sequence[str], environments: Sequence[Environment]) -> Ite
     """Yield a row for each checker and environment."""
     cases = read_cases()
     with tempfile.TemporaryDirectory(prefix="turbo-types-") as folder:
-        project = prepare(Path(folder).resolve() / "project")
-        for environment in environments:
+        for number, environment in enumerate(environments):
             python = environment.python()
+            project = prepare(Path(folder).resolve() / str(number), python)
             for checker in checkers:
                 if environment.plugin and checker != "mypy":
                     continue
                 options = {"plugin": environment.plugin, "untyped": environment.untyped}
                 report = check(checker, project, "cases", python=python, **options)
-                yield _row(checker, environment.name, cases, report)
+                yield _row(checker, _called(environment), cases, report)
+
+
+def _called(environment: Environment) -> str:
+    other = environment in VERSIONS
+    return f"Python {environment.version}, {environment.name}" if other else environment.name
 
 
 def _row(checker: str, environment: str, cases: Sequence[Case], report: Report) -> Row:
@@ -89,15 +94,16 @@ def print_table(rows: Sequence[Row]) -> None:
                 print(f"{row.checker}, {row.environment}: {kind}: {line}")
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(arguments: Sequence[str], environments: Sequence[Environment] = ENVIRONMENTS) -> int:
     """Print the table for the checkers named in ``arguments``, or for all."""
     unknown = sorted(set(arguments) - set(CHECKERS))
     if unknown:
         print(f"There is no checker {unknown[0]!r}. Known are: {', '.join(CHECKERS)}.")
         return 2
-    rows = list(measure(list(arguments) or list(CHECKERS), ENVIRONMENTS))
+    rows = list(measure(list(arguments) or list(CHECKERS), environments))
     print_table(rows)
-    with_stubs = [row for row in rows if row.environment == "django-stubs"]
+    perfect = {"django-stubs", *map(_called, VERSIONS)}
+    with_stubs = [row for row in rows if row.environment in perfect]
     unexplained = [
         line for row in with_stubs for line in (*row.missed, *row.false_positives) if "  (" not in line
     ]
