@@ -251,6 +251,7 @@ async def test_every_query_goes_through_execution(verb: str, monkeypatch: pytest
         called.append(name)
 
     monkeypatch.setattr(execution, "call", call)
+
     async def update(owner: Any, kwargs: Any) -> None:
         called.append("update")
 
