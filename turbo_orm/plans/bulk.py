@@ -20,7 +20,7 @@ from turbo_orm.db.arrays import ENCODERS, Array
 from turbo_orm.db.statements import Statement, statement
 from turbo_orm.plans.columns import Columns
 from turbo_orm.plans.inserts import is_left_to_database, sample_of
-from turbo_orm.plans.saving import pre_save_of, preparer, unchanged_kind
+from turbo_orm.plans.saving import may_set_at_save, preparer, unchanged_kind
 from turbo_orm.plans.unsupported import Unsupported
 from turbo_orm.plans.values import Bail
 
@@ -116,6 +116,7 @@ def _plan_for(
     plans: dict[Any, _Plan | None] = model._meta.__dict__.setdefault(_ATTRIBUTE, {})
     key = (
         type(objs[0]),
+        model._meta.db_table,
         connection.alias,
         connection.ops.__class__,
         fields,
@@ -180,12 +181,18 @@ def _column(model: type[Model], field: Any, connection: Any) -> Column:
     db_type = (field.db_type(connection) or "").partition("(")[0]
     if db_type not in ENCODERS:
         raise Unsupported(f"no array of {db_type or 'its type'} can be made for {field}")
-    pre_save = pre_save_of(model, field)
     name: str = field.attname
     encode = _jsonb(field, connection) if db_type == "jsonb" else _checked(field, db_type, connection)
-    if pre_save is None:
+    if not may_set_at_save(model, field):
         return lambda objs, rows: encode([row[name] for row in rows])
-    return lambda objs, rows: encode([pre_save(obj, True) for obj in objs])
+
+    def column(objs: Sequence[Any], rows: Sequence[dict[str, Any]]) -> Array:
+        # Tests switch that off and on.
+        if field.auto_now or field.auto_now_add:
+            return encode([field.pre_save(obj, True) for obj in objs])
+        return encode([row[name] for row in rows])
+
+    return column
 
 
 _NONE = type(None)

@@ -26,7 +26,8 @@ _CONSTANTS = (int, str, bool, float, Decimal, type(None))
 #: Sets of keywords per model that are worth a function each.
 _MAX_FUNCTIONS = 100
 
-#: Where a model's functions are kept: with its options, so that they go where it goes.
+#: Where a model's fields, and functions for them, are kept: with its options, so that they go
+#: where it goes.
 _ATTRIBUTE = "_turbo_constructors"
 
 
@@ -40,7 +41,11 @@ def new_object(model: type[Model], kwargs: Mapping[str, Any]) -> Any | None:
         pre_init.has_listeners(model) or post_init.has_listeners(model)
     ):
         return None
-    functions: dict[tuple[str, ...], Construct | None] = model._meta.__dict__.setdefault(_ATTRIBUTE, {})
+    meta: Any = model._meta
+    fields, functions = meta.__dict__.get(_ATTRIBUTE, _NOTHING)
+    if fields is not meta.fields:
+        functions = {}
+        meta.__dict__[_ATTRIBUTE] = meta.fields, functions
     names = tuple(kwargs)
     try:
         construct = functions[names]
@@ -58,6 +63,7 @@ def new_object(model: type[Model], kwargs: Mapping[str, Any]) -> Any | None:
 
 
 _init = Model.__init__
+_NOTHING: tuple[Any, dict[tuple[str, ...], Construct | None]] = None, {}
 
 
 def _constructor(model: type[Model], names: tuple[str, ...]) -> Construct | None:
@@ -109,14 +115,11 @@ def _generated(model: type[Model], names: tuple[str, ...]) -> Construct:
 
 
 def _default(number: int, field: Any, namespace: dict[str, Any]) -> str:
-    has_db_default = getattr(field, "has_db_default", None)
-    if callable(field.default) or (
-        has_db_default is not None and has_db_default() and not field.has_default()
-    ):
-        namespace[f"default{number}"] = field.get_default
-        return f"default{number}()"
-    value = field.get_default()
-    if type(value) in _CONSTANTS:
+    is_constant = not field.has_default() or not callable(field.default)
+    if is_constant and type(value := field.get_default()) in _CONSTANTS:
+        if field.has_default():
+            namespace[f"field{number}"] = field
+            return f"field{number}.default"  # Django looks at it each time, too
         namespace[f"default{number}"] = value
         return f"default{number}"
     namespace[f"default{number}"] = field.get_default

@@ -129,7 +129,7 @@ def insert_plan(obj: Any, alias: str, connection: Any, *, force_insert: bool = F
     if state.__dict__.get("fields_cache"):
         obj._prepare_related_fields_for_save(operation_name="save")
     inserts = meta.__dict__.get(_ATTRIBUTE)
-    if inserts is None:
+    if inserts is None or inserts.fields is not meta.local_concrete_fields:
         inserts = meta.__dict__[_ATTRIBUTE] = _Inserts(model)
     return inserts.plan(obj, alias, connection, force_insert)  # type: ignore[no-any-return]
 
@@ -139,7 +139,10 @@ class _Inserts:
 
     def __init__(self, model: type[Model]) -> None:
         meta: Any = model._meta
+        #: They are other ones when the model gets a field.
+        self.fields = meta.local_concrete_fields
         self._model = model
+        self._meta = meta
         self._plans: dict[Any, InsertPlan | None] = {}
         self._key = meta.pk
         self._has_one_key = len(getattr(meta, "pk_fields", [meta.pk])) == 1
@@ -158,7 +161,7 @@ class _Inserts:
                 attributes[self._key.attname] = key
         if key is _MISSING or (key is not None and not force_insert and not self._key_may_be_set):
             return None
-        shape: Any = (alias, connection, key is None)
+        shape: Any = (alias, connection, self._meta.db_table, key is None)
         if self._db_defaults:
             shape = (*shape, *(is_left_to_database(attributes.get(name)) for name in self._db_defaults))
         try:
@@ -169,7 +172,7 @@ class _Inserts:
             plan = _compile(self._model, obj, alias, connection)
         except Unsupported:
             plan = None
-        except Bail:  # the next object may do
+        except Exception:  # of this object; the next one may do
             return None
         if len(self._plans) >= _MAX_PLANS:
             self._plans.clear()

@@ -19,7 +19,7 @@ from turbo_orm.plans.instances import stores_directly
 from turbo_orm.plans.unsupported import Unsupported
 from turbo_orm.plans.values import Bail
 
-__all__ = ["FieldValues", "pre_save_of", "preparer", "unchanged_kind"]
+__all__ = ["FieldValues", "may_set_at_save", "preparer", "unchanged_kind"]
 
 #: The methods that decide what becomes of a value on its way to the database.
 _METHODS = (
@@ -87,12 +87,13 @@ class FieldValues:
             self._add(model, number, field, connection)
 
     def _add(self, model: type[Model], number: int, field: Any, connection: Any) -> None:
-        setting = pre_save_of(model, field)
-        if setting is None:
-            self.reading.append(f"v{number} = d[{field.attname!r}]")
-        else:
-            self.namespace[f"pre_save{number}"] = setting
-            self.reading.append(f"v{number} = pre_save{number}(o, True)")
+        reading = f"d[{field.attname!r}]"
+        if may_set_at_save(model, field):
+            # Tests switch that off and on.
+            self.namespace[f"field{number}"] = field
+            automatic = f"field{number}.auto_now or field{number}.auto_now_add"
+            reading = f"field{number}.pre_save(o, True) if {automatic} else {reading}"
+        self.reading.append(f"v{number} = {reading}")
         self.namespace[f"prepare{number}"] = preparer(field, connection)
         self.prepared.append(self._expression(number, field, connection))
 
@@ -115,8 +116,8 @@ class FieldValues:
         return f"{value}.__class__ is {kind.__name__}"
 
 
-def pre_save_of(model: type[Model], field: Any) -> Any | None:
-    """Return `pre_save()` of *field* where it does more than to read an instance's ``__dict__``.
+def may_set_at_save(model: type[Model], field: Any) -> bool:
+    """Whether `pre_save()` of *field* may set the time, besides reading an instance's ``__dict__``.
 
     Raises `Unsupported` if it is the project's, or the column has placeholders by value.
     """
@@ -125,11 +126,11 @@ def pre_save_of(model: type[Model], field: Any) -> Any | None:
     if not stores_directly(model, field.attname):
         raise Unsupported(f"{field} is set by a descriptor")
     pre_save = type(field).pre_save
-    if pre_save is fields.Field.pre_save:
-        return None
-    if pre_save not in _SETTING:
+    if pre_save in _SETTING:
+        return True
+    if pre_save is not fields.Field.pre_save:
         raise Unsupported(f"{field} has its own pre_save()")
-    return field.pre_save if field.auto_now or field.auto_now_add else None
+    return False
 
 
 def unchanged_kind(field: Any, connection: Any) -> type | None:

@@ -435,3 +435,17 @@ async def test_a_queryset_that_inserts_by_itself(snapshot: Snapshot, watched: Wa
 
     await Counting(Place).abulk_create([Place(name=f"{n}") for n in range(6)])
     assert sizes == ["all", 6]
+
+
+@by_unnest
+async def test_times_that_are_not_automatic_for_a_while(
+    snapshot: Snapshot, paper: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    when = dt.datetime(2001, 1, 1, tzinfo=UTC)
+    changed = paper._meta.get_field("changed")
+    for automatic in (True, False, True):
+        monkeypatch.setattr(changed, "auto_now", automatic)
+        made = await AsyncQuerySet(paper).abulk_create([paper(changed=when, left=1) for _ in range(6)])
+        assert {each.changed == when for each in made} == {not automatic}
+        stored = await AsyncQuerySet(paper).filter(pk__in=[each.pk for each in made]).alist()
+        assert [each.changed for each in stored] == [each.changed for each in made]

@@ -290,6 +290,10 @@ def test_mistakes_are_left_to_django(kwargs: dict[str, Any]) -> None:
 @pytest.mark.usefixtures("snapshot")
 def test_fields_errors_come_before_the_statement() -> None:
     author = Author(name="x", age="old")
+    # As a sample to make a plan with, it is of no use.
+    Author._meta.__dict__.pop("_turbo_inserts", None)
+    assert insert_plan(author, "default", connections["default"]) is None
+    assert insert_plan(Author(name="x"), "default", connections["default"]) is not None
     plan = insert_plan(author, "default", connections["default"])
     assert plan is not None
     with pytest.raises(ValueError, match="expected a number but got 'old'"):
@@ -409,3 +413,41 @@ def _without_key(found: Any) -> Any:
 def test_fields_that_save_in_ways_of_their_own(shelf: dict[str, Any]) -> None:
     assert insert_plan(shelf["Counting"](), "default", connections["default"]) is None
     assert insert_plan(shelf["Upload"](), "default", connections["default"]) is None
+
+
+@pytest.mark.usefixtures("snapshot")
+def test_what_tests_change_about_fields(monkeypatch: pytest.MonkeyPatch) -> None:
+    def saved(model: type[models.Model], **kwargs: Any) -> Any:
+        obj = new_object(model, kwargs)
+        plan = insert_plan(obj, "default", connections["default"], force_insert=True)
+        assert obj is not None
+        assert plan is not None
+        return plan.statement.sql, plan.params(obj), obj
+
+    created: Any = Author._meta.get_field("created")
+    when = dt.datetime(2001, 1, 1, tzinfo=dt.timezone.utc)
+    for automatic in (True, False, True):
+        monkeypatch.setattr(created, "auto_now_add", automatic)
+        _, params, obj = saved(Author, name="x", created=when)
+        assert (params[0] == when) is not automatic
+        assert obj.created == params[0]
+    alive: Any = Person._meta.get_field("alive")
+    for default in (True, False):
+        monkeypatch.setattr(alive, "default", default)
+        assert saved(Person, name="x")[2].alive is Person(name="x").alive is default
+    for table in ("library_tag", "elsewhere", "library_tag"):
+        monkeypatch.setattr(Tag._meta, "db_table", table)
+        assert f'INSERT INTO "{table}" ' in saved(Tag, label="x")[0]
+
+
+def test_fields_that_are_added_later(shelf: dict[str, Any]) -> None:
+    model = shelf["Lonely"]
+    assert new_object(model, {"late": 5}) is None
+    assert insert_plan(new_object(model, {}), "default", connections["default"]) is not None
+    models.IntegerField(default=3).contribute_to_class(model, "late")
+    obj = new_object(model, {"late": 5})
+    assert obj is not None
+    assert obj.late == 5
+    plan = insert_plan(obj, "default", connections["default"])
+    assert plan is not None
+    assert '("late") VALUES (%s)' in plan.statement.sql
