@@ -66,12 +66,14 @@ _INTERNALS = (
     "query",
 )
 
+_LOADED_BY = ("_fetch_all", "_prefetch_related_objects")
+
 #: Django's terminals, and the methods they are composed of. A plan stands for all of them.
 _COMPOSED_OF = {
-    "list": ("__iter__", "_fetch_all"),
-    "get": ("get", "filter", "order_by", "__len__", "__iter__", "_fetch_all"),
-    "first": ("first", "ordered", "order_by", "__getitem__", "__iter__", "_fetch_all"),
-    "last": ("last", "ordered", "order_by", "reverse", "__getitem__", "__iter__", "_fetch_all"),
+    "list": ("__iter__", *_LOADED_BY),
+    "get": ("get", "filter", "order_by", "__len__", "__iter__", *_LOADED_BY),
+    "first": ("first", "ordered", "order_by", "__getitem__", "__iter__", *_LOADED_BY),
+    "last": ("last", "ordered", "order_by", "reverse", "__getitem__", "__iter__", *_LOADED_BY),
     "count": ("count",),
     "exists": ("exists",),
     "update": ("update",),
@@ -141,7 +143,7 @@ class PlannedQuerySet(QuerySet[Any, Any]):
             super().__init__(model=model, query=query, using=using, hints=hints)
             return
         root = root_of(model)
-        attributes = self.__dict__
+        attributes: Any = self.__dict__
         attributes.update(root.template.__dict__)
         del attributes["_query"]
         attributes["_db"] = using
@@ -210,7 +212,7 @@ class PlannedQuerySet(QuerySet[Any, Any]):
 
     def _derive(self, planned: Planned) -> Self:
         attributes = self.__dict__
-        clone = object.__new__(type(self))
+        clone: Any = object.__new__(type(self))
         clone.__dict__ = {
             "model": attributes["model"],
             "_db": attributes["_db"],
@@ -231,7 +233,8 @@ class PlannedQuerySet(QuerySet[Any, Any]):
             clone._fetch_mode = attributes["_fetch_mode"]
         if "_cloning_enabled" in attributes:
             clone._cloning_enabled = True
-        return clone
+        derived: Self = clone
+        return derived
 
     def _clone(self) -> Self:
         planned = self._planned
@@ -280,13 +283,13 @@ class PlannedQuerySet(QuerySet[Any, Any]):
             if not child.built and not builds_at_once():
                 return None
         note_use(child)
-        if not child.built and not child.build(values):
+        prepared = child.prepared(values)
+        if prepared is None:
             return None
         given = planned.given
-        if child.prepare is not None:
+        if prepared is not values:
             if given is None:
                 given = planned.values
-            prepared = child.prepare(values)
             given = (*given, *map(_keep, values, prepared))
             values = prepared
         elif given is not None:

@@ -265,24 +265,26 @@ class Node:
             node = node.parent
         return nodes[::-1]
 
-    def build(self, values: Sequence[Any]) -> bool:
-        """Make the template by running Django's method with *values*; return whether it exists.
+    def prepared(self, values: tuple[Any, ...]) -> tuple[Any, ...] | None:
+        """Return what Django stores of *values*; None if there is no template, and none can be made.
 
-        Raises `Bail` if these values can't be parameters, and what Django raises for them.
+        Makes it if it is the first time, by running Django's method with *values*: nothing is
+        prepared, and warned of, twice. Raises `Bail` if these values can't be parameters, and
+        what Django raises for them.
         """
-        if not self.built and not self.hopeless:
+        if not self.built:
             with LOCK:
-                if not self.built and not self.hopeless:
-                    self._build(values)
-        return self.built
+                if not self.built:
+                    return None if self.hopeless else self._build(values)
+        return values if self.prepare is None else self.prepare(values)
 
-    def _build(self, values: Sequence[Any]) -> None:
+    def _build(self, values: tuple[Any, ...]) -> tuple[Any, ...] | None:
         assert self.parent is not None
         assert self.step is not None
         foreign = [kind for kind in self.step.value_kinds() if not is_plannable(kind)]
         if foreign:
             self._give_up(f"a {foreign[0].__name__} is not plain data")
-            return
+            return None
         for value in values:
             if type(value) in CONTAINERS:
                 check_container(value)
@@ -292,16 +294,19 @@ class Node:
         for param in params:
             if param.bad or len(param.found) != 1:
                 self._give_up(param.bad or f"a value is used {len(param.found)} times")
-                return
+                return None
+            if type(param.prepared) is list and None in param.prepared:
+                raise Bail
         try:
             prepares = [at_filter(*param.found[0], param.value) for param in params]
         except Unsupported as exc:
             self._give_up(str(exc))
-            return
+            return None
         if any(prepares):
             self.prepare = _each(prepares)
         self.slots = before + len(params)
         self._adopt(template)
+        return values if self.prepare is None else tuple([param.prepared for param in params])
 
     def _adopt(self, template: Any) -> None:
         self.template = template

@@ -42,11 +42,13 @@ __all__ = [
 class Param:
     """A value on its way through `QuerySet.filter()` into a template."""
 
-    __slots__ = ("bad", "found", "index", "value")
+    __slots__ = ("bad", "found", "index", "prepared", "value")
 
     def __init__(self, index: int, value: Any) -> None:
         self.index = index
         self.value = value
+        #: What the lookup made of it.
+        self.prepared: Any = None
         #: The lookups (class, left-hand side) Django built with it.
         self.found: list[tuple[type, Any]] = []
         #: Why no parameter can stand for it.
@@ -85,16 +87,17 @@ class TemplateQuery(Query):
         finally:
             self._param = None  # templates live long, the values they were made with must not
 
-    def build_lookup(self, names: Sequence[str], lhs: Any, rhs: Any) -> Any:
+    def build_lookup(self, lookups: Sequence[str], lhs: Any, rhs: Any) -> Any:
         param, self._param = self._param, None
-        lookup = super().build_lookup(names, lhs, rhs)
+        lookup: Any = super().build_lookup(lookups, lhs, rhs)
         if param is None or lookup is None:
             return lookup
         param.bad = param.bad or _why_not(lookup)
         if param.bad is None:
             param.found.append((type(lookup), lookup.lhs))
+            param.prepared = lookup.rhs
             lookup.rhs = Slot(param.index)
-            # Expressions remember what they were made of: the value must not live as long as the template.
+            # Expressions remember what they were made of; values must not live as long as templates.
             lookup._constructor_args = ((lookup.lhs, lookup.rhs), {})
         return lookup
 

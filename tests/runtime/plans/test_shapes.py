@@ -55,9 +55,9 @@ def builds(monkeypatch: pytest.MonkeyPatch) -> list[Node]:
     built: list[Node] = []
     build = Node._build
 
-    def note(self: Node, values: Any) -> None:
+    def note(self: Node, values: Any) -> Any:
         built.append(self)
-        build(self, values)
+        return build(self, values)
 
     monkeypatch.setattr(Node, "_build", note)
     return built

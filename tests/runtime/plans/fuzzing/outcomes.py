@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -11,7 +12,6 @@ from django.core.exceptions import EmptyResultSet
 from django.db import DatabaseError
 from django.db.models import Model, Prefetch, QuerySet
 from django.utils.functional import LazyObject
-from psycopg.types.json import Json, Jsonb
 
 from tests.runtime.plans.fuzzing.chains import Chain
 from turbo_orm import AsyncQuerySet
@@ -20,6 +20,8 @@ from turbo_orm.plans.capture import capture
 from turbo_orm.plans.connections import compiling_connection
 from turbo_orm.plans.unsupported import Unsupported
 from turbo_orm.plans.verify import _capturing, _same
+
+_ADDRESS = re.compile(" at 0x[0-9a-f]+")
 
 __all__ = ["TERMINALS", "Tally", "differences", "differences_in_rows"]
 
@@ -98,8 +100,10 @@ def _named(params: Any) -> Any:
         return vars(params).keys(), params.prefetch_to
     if isinstance(params, Model) or type(params) is object:
         return f"{type(params)} {getattr(params, 'pk', None)}"
-    if type(params) in (Json, Jsonb):
+    if hasattr(params, "obj"):  # psycopg's wrappers
         return type(params), _named(params.obj)
+    if isinstance(params, str):
+        return type(params), _ADDRESS.sub("", params)
     return f"lazy {params}" if isinstance(params, LazyObject) else params
 
 
