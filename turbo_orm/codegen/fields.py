@@ -48,7 +48,8 @@ class FieldReader:
         if field.is_relation:
             return self.value_type(field.target_field)
         if type(field).__name__ == "CompositePrimaryKey":
-            return inline(generic(builtin("tuple"), *(self.value_type(part).read for part in field.fields)))
+            parts = (self.value_type(part).read for part in field.fields)
+            return inline(generic(builtin("tuple"), *parts), family=Family.KEY)
         return self._of_model_annotation(field) or self._of_class(field)
 
     def _column(self, model: type[Model], field: Field[Any, Any], breadth: Breadth) -> ir.Field:

@@ -105,7 +105,7 @@ class Introspection:
             is_importable=is_importable(model),
             key_read=key.read,
             key_accept=key.accept,
-            key_lookups=key_lookups(key, null=False),
+            key_lookups=key_lookups(model._meta.pk, key, null=False),
             key_column=column_of(key),
             parents=self._parents(model),
             fields=fields.columns(model),

@@ -53,12 +53,15 @@ _COMPARED_TRANSFORMS = frozenset(("year", "date"))
 _STR_VALUE = name("turbo_orm.typing", "StrValue")
 
 
-def key_lookups(kind: ValueType, *, null: bool) -> tuple[Lookup, ...]:
-    """Return the lookups of a primary key under its alias ``pk``."""
+def key_lookups(field: Any, kind: ValueType, *, null: bool) -> tuple[Lookup, ...]:
+    """Return the lookups of the primary key ``field`` under its alias ``pk``."""
+    # A composite key is compared column by column, but has no range.
+    unknown = () if field.concrete else ("range",)
     return tuple(
         Lookup(lookup, _builtin_argument(lookup, kind, null=null), _reach(lookup, Family.KEY, null=null))
         for lookup in ("", "in", "isnull", *_COMPARISONS, "range")
-        if kind.family not in (Family.FLAG, Family.OTHER) or lookup in ("", "in", "isnull")
+        if (kind.family not in (Family.FLAG, Family.OTHER) or lookup in ("", "in", "isnull"))
+        and lookup not in unknown
     )
 
 

@@ -29,7 +29,7 @@ async def right() -> None:
     assert_type(page.cover_id, int | None)
     assert_type(page.page_ptr_id, int)
     assert_type(Page.objects.live(), PageQuerySet[Page])
-    assert_type(Page.objects.filter(live=True).public().in_menu(), PageQuerySet[Page])
+    assert_type(Page.objects.filter(live=True).in_menu(), PageQuerySet[Page])
     assert_type(
         BlogPage.objects.filter(intro__icontains="x").order_by("-published_on"), BlogPageQuerySet[BlogPage]
     )
