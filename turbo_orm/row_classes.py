@@ -134,7 +134,7 @@ def _members(row_class: Any) -> list[_Member]:
         found = [(field.name, _has_default(field)) for field in dataclasses.fields(row_class) if field.init]
     elif issubclass(row_class, tuple) and hasattr(row_class, "_fields"):
         defaults: Mapping[str, Any] = getattr(row_class, "_field_defaults", {})
-        found = [(name, name in defaults) for name in row_class._fields]
+        found = [(name, name in defaults) for name in typing.cast(Any, row_class)._fields]
     elif _is_typed_dict(row_class):
         required = typing.cast(Any, row_class).__required_keys__
         found = [(name, name not in required) for name in row_class.__annotations__]
@@ -279,7 +279,8 @@ def _maker(row_class: Any, names: tuple[str, ...]) -> Callable[[tuple[Any, ...]]
             field.name for field in fields[: len(names)]
         ):
             return partial(_make_by_position, typing.cast(Any, row_class))
-    return lambda row: row_class(**dict(zip(names, row, strict=True)))
+    make: typing.Any = row_class
+    return lambda row: make(**dict(zip(names, row, strict=True)))
 
 
 def _make_by_position(row_class: Callable[..., Any], row: tuple[Any, ...]) -> Any:
