@@ -279,8 +279,8 @@ def _maker(row_class: Any, names: tuple[str, ...]) -> Callable[[tuple[Any, ...]]
             field.name for field in fields[: len(names)]
         ):
             return partial(_make_by_position, typing.cast(Any, row_class))
-    make: typing.Any = row_class
-    return lambda row: make(**dict(zip(names, row, strict=True)))
+    row_maker: typing.Any = row_class
+    return lambda row: row_maker(**dict(zip(names, row, strict=True)))
 
 
 def _make_by_position(row_class: Callable[..., Any], row: tuple[Any, ...]) -> Any:
