@@ -428,7 +428,8 @@ class PlannedQuerySet(QuerySet[Any, Any]):
         if self._planned is None and self._trace is None:
             return super().annotate(*args, **kwargs)
         try:
-            if args or self._sticky_filter:
+            # Django warns of odd names, and must not do so again when steps are repeated.
+            if args or self._sticky_filter or not all(map(str.isidentifier, kwargs)):
                 raise Bail
             key = ("annotate", *[(name, identity(value)) for name, value in kwargs.items()])
         except Bail:
