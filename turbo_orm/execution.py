@@ -25,6 +25,7 @@ from turbo_orm.db.pools import Pool, close_pools
 from turbo_orm.plans import running
 from turbo_orm.plans.mode import PlannedQuerySet
 from turbo_orm.prefetching import aprefetch_related_objects, fetch_with_prefetches
+from turbo_orm.rows import objects
 
 __all__ = [
     "aprefetch_related_objects",
@@ -94,7 +95,7 @@ async def fetch(queryset: QuerySet[Any, Any] | RawQuerySet[Any]) -> list[Any]:
     if internals._result_cache is None and isinstance(queryset, PlannedQuerySet):
         bound = queryset._bound("list")
         if bound is not None:
-            internals._result_cache = await answers.objects(queryset, bound, await running.run(bound))
+            internals._result_cache = await objects(queryset, bound, await running.run(bound))
     prefetches_due = internals._prefetch_related_lookups and not internals._prefetch_done
     if internals._result_cache is None or prefetches_due:
         await fetch_with_prefetches(internals)

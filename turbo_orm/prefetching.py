@@ -13,6 +13,7 @@ from turbo_orm.bridge.async_backend.join import in_their_block
 from turbo_orm.bridge.run import run_sync
 from turbo_orm.bridge.scopes import active_scope
 from turbo_orm.db.pools import free_places
+from turbo_orm.many_to_many import prefetch_many_to_many
 
 __all__ = ["aprefetch_related_objects", "fetch_with_prefetches", "independent_groups"]
 
@@ -31,33 +32,42 @@ async def aprefetch_related_objects(instances: Iterable[Any], *lookups: Lookup) 
     groups = independent_groups(lookups)
     places = _places(alias)
     if len(groups) < 2 or places < 2:
-        await run_sync(prefetch_related_objects, rows, *lookups)
+        await _prefetch(rows, lookups)
         return
     # Dealt out to as many tasks as there are connections; in each, one after another.
     hands = [
         [lookup for group in groups[start::places] for lookup in group]
         for start in range(min(places, len(groups)))
     ]
-    outcomes = await asyncio.gather(
-        *(run_sync(prefetch_related_objects, rows, *hand) for hand in hands), return_exceptions=True
-    )
+    outcomes = await asyncio.gather(*(_prefetch(rows, hand) for hand in hands), return_exceptions=True)
     for outcome in outcomes:
         if isinstance(outcome, BaseException):
             raise outcome
+
+
+async def _prefetch(rows: list[Any], lookups: Sequence[Lookup]) -> None:
+    left = []
+    for lookup in lookups:
+        simple = isinstance(lookup, str) and LOOKUP_SEP not in lookup
+        if not simple or not await prefetch_many_to_many(rows, str(lookup)):
+            left.append(lookup)
+    if left:
+        await run_sync(prefetch_related_objects, rows, *left)
 
 
 async def fetch_with_prefetches(queryset: QuerySet[Any, Any]) -> None:
     """Fill *queryset*'s result cache, its independent prefetches at the same time."""
     internals: Any = queryset
     lookups: Sequence[Lookup] = internals._prefetch_related_lookups
-    if internals._prefetch_done or len(independent_groups(lookups)) < 2 or _places(queryset.db) < 2:
-        await run_sync(internals._fetch_all)
-        return
-    internals._prefetch_related_lookups = ()
-    try:
-        await run_sync(internals._fetch_all)
-    finally:
-        internals._prefetch_related_lookups = lookups
+    if internals._result_cache is None:
+        if internals._prefetch_done or len(independent_groups(lookups)) < 2 or _places(queryset.db) < 2:
+            await run_sync(internals._fetch_all)
+            return
+        internals._prefetch_related_lookups = ()
+        try:
+            await run_sync(internals._fetch_all)
+        finally:
+            internals._prefetch_related_lookups = lookups
     await aprefetch_related_objects(internals._result_cache, *lookups)
     internals._prefetch_done = True
 

@@ -11,7 +11,6 @@ from django.db.models import QuerySet
 from django.db.models.query import ModelIterable
 
 from turbo_orm import creation, execution
-from turbo_orm.answers import fetch_in_bridge
 from turbo_orm.bridge.greenlets import current_bridge
 from turbo_orm.columns import Columns, paths_of
 from turbo_orm.errors import NotLoadedError
@@ -21,6 +20,7 @@ from turbo_orm.plans.inserting import InsertsByColumn
 from turbo_orm.plans.mode import PlannedQuerySet
 from turbo_orm.raw import AsyncRawQuerySet
 from turbo_orm.row_classes import values_as
+from turbo_orm.rows import fetch_in_bridge
 
 __all__ = ["AsyncQuerySet", "async_verb", "terminal_verb"]
 

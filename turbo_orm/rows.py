@@ -1,0 +1,48 @@
+"""From the rows of a planned query to what its queryset yields."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models.query import ModelIterable
+
+from turbo_orm.bridge.run import run_sync
+from turbo_orm.db.wire import Result
+from turbo_orm.loading import Peers
+from turbo_orm.plans import running
+from turbo_orm.plans.loaders import assign_known_related
+from turbo_orm.plans.mode import PlannedQuerySet
+from turbo_orm.plans.plan import Bound
+
+__all__ = ["fetch_in_bridge", "objects"]
+
+
+async def objects(queryset: PlannedQuerySet, bound: Bound, result: Result) -> list[Any]:
+    """Return what *queryset* yields for the rows of *result*."""
+    loader, rows = bound.plan.loader, result.rows
+    assert loader is not None
+    assert rows is not None
+    if loader.calls_user_code:
+        return await run_sync(_load, queryset, bound, rows)
+    return _load(queryset, bound, rows)
+
+
+def fetch_in_bridge(queryset: PlannedQuerySet) -> list[Any] | None:
+    """Return what *queryset* yields to sync code in the bridge; None without a plan."""
+    bound = queryset._bound("list")
+    if bound is None:
+        return None
+    result = running.run_in_bridge(bound)
+    assert result.rows is not None
+    return _load(queryset, bound, result.rows)
+
+
+def _load(queryset: PlannedQuerySet, bound: Bound, rows: list[tuple[Any, ...]]) -> list[Any]:
+    internals: Any = queryset
+    loader = bound.plan.loader
+    assert loader is not None
+    peers = Peers() if len(rows) > 1 and internals._iterable_class is ModelIterable else None
+    found = loader(rows, bound.plan.alias, internals.__dict__.get("_fetch_mode"), peers)
+    if internals._known_related_objects and issubclass(internals._iterable_class, ModelIterable):
+        assign_known_related(found, internals._known_related_objects)
+    return found
