@@ -10,19 +10,19 @@ from turbo_orm.codegen.naming import ModelNames, name_types
 from turbo_orm.codegen.paths import relation_paths, value_paths
 from turbo_orm.codegen.views import Entry
 
-__all__ = ["Literals", "split_literal"]
+__all__ = ["MOST_MEMBERS", "Literals", "split_literal"]
 
 _STUB = "turbo_orm.typing"
 _NEVER = name("typing_extensions", "Never")
 #: pyrefly takes a Literal of more than 256 members for a str.
-_MOST = 250
+MOST_MEMBERS = 250
 
 
 def split_literal(alias: str, members: list[str], literal: Callable[[list[str]], str]) -> list[Entry]:
     """Return what defines ``alias`` as the Literal of ``members``, in several parts if they are many."""
-    if len(members) <= _MOST:
+    if len(members) <= MOST_MEMBERS:
         return [Entry(alias, literal(members))]
-    parts = [members[start : start + _MOST] for start in range(0, len(members), _MOST)]
+    parts = [members[start : start + MOST_MEMBERS] for start in range(0, len(members), MOST_MEMBERS)]
     numbered = [Entry(f"_{alias.lstrip('_')}{n}", literal(part)) for n, part in enumerate(parts, 1)]
     return [*numbered, Entry(alias, " | ".join(part.name for part in numbered))]
 

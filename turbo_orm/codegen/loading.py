@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from turbo_orm.codegen import ir
+from turbo_orm.codegen.literals import MOST_MEMBERS
 from turbo_orm.codegen.naming import ModelNames
 from turbo_orm.codegen.paths import relation_paths
 from turbo_orm.codegen.views import Entry, Loading
@@ -29,14 +30,21 @@ def view_loading(
     names: ModelNames,
     literal: Callable[[list[str]], str],
 ) -> Loading:
-    """Group the paths from ``model`` by the relation they begin with; ``literal`` spells a Literal."""
+    """Group the paths from ``model`` by the relation they begin with; ``literal`` spells a Literal.
+
+    Groups too big for one are left out: such paths load something that is not known.
+    """
     one = [relation.name for relation in model.relations if is_loadable(relation, model)]
     related = relation_paths(model, models, depth, only_one=True)
     prefetch = relation_paths(model, models, depth, only_one=False)
 
     def nested(paths: list[str]) -> tuple[Entry, ...]:
         by_first = ((first, [path for path in paths if path.startswith(f"{first}__")]) for first in one)
-        return tuple(Entry(literal([first]), literal(found)) for first, found in by_first if found)
+        return tuple(
+            Entry(literal([first]), literal(found))
+            for first, found in by_first
+            if 0 < len(found) <= MOST_MEMBERS
+        )
 
     many = [path for path in prefetch if path.partition("__")[0] not in one]
     return Loading(
@@ -44,5 +52,5 @@ def view_loading(
         variables=tuple(names[variable] for variable in LOADED_VARIABLES),
         related=nested(related),
         prefetch=nested(prefetch),
-        many=literal(many) if many else "",
+        many=literal(many) if 0 < len(many) <= MOST_MEMBERS else "",
     )
