@@ -20,10 +20,11 @@ ROOT = Path(__file__).resolve().parents[2]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Return 0 unless turbo_orm was missing or gave a wrong answer."""
     options = parse(arguments, results=ROOT / ".dev" / "bench" / "results.json")
-    if options.read is not None:
-        results = Results.load(options.read)
+    results = Results()
+    if options.read:
+        for path in options.read:
+            results.add(Results.load(path))
     else:
-        results = Results()
         try:
             run(options, results, _say)
         finally:  # after Ctrl-C too: what there is

@@ -33,7 +33,7 @@ class Options:
     loop: str
     results: Path
     #: Results to print instead of measuring.
-    read: Path | None
+    read: tuple[Path, ...]
     write_docs: bool
 
 
@@ -66,7 +66,15 @@ def parse(arguments: Sequence[str] | None, results: Path) -> Options:
     parser.add_argument("--connections", type=int, default=20, help="size of the pools (default: 20)")
     parser.add_argument("--loop", choices=("asyncio", "uvloop"), default="asyncio")
     parser.add_argument("--results", type=Path, default=results, help="the file results are saved in")
-    parser.add_argument("--from", dest="read", type=Path, metavar="FILE", help="print saved results instead")
+    parser.add_argument(
+        "--from",
+        dest="read",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="print saved results instead; those of several files as one",
+    )
     parser.add_argument(
         "--write-docs",
         action="store_true",
@@ -86,7 +94,7 @@ def parse(arguments: Sequence[str] | None, results: Path) -> Options:
         connections=given.connections,
         loop=given.loop,
         results=given.results,
-        read=given.read,
+        read=tuple(given.read),
         write_docs=given.write_docs,
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from statistics import median, quantiles
 
@@ -105,6 +105,22 @@ class Results:
     def save(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(asdict(self), indent=1))
+
+    def add(self, other: Results) -> None:
+        """Take in another run of the same benchmark: its rounds count as further rounds."""
+        after = 1 + max((sample.round for sample in self.samples), default=-1)
+        self.samples += [replace(sample, round=sample.round + after) for sample in other.samples]
+        self.about = other.about | self.about
+        self.versions = other.versions | self.versions
+        self.missing = {name: why for name, why in other.missing.items() if name not in self.versions} | {
+            name: why for name, why in self.missing.items() if name not in other.versions
+        }
+        for name in ("unsupported", "wrong", "remarks"):
+            mine = getattr(self, name)
+            for contestant, noted in getattr(other, name).items():
+                mine.setdefault(contestant, {}).update(noted)
+        for contestant, kib in other.memory.items():
+            self.memory.setdefault(contestant, []).extend(kib)
 
     @classmethod
     def load(cls, path: Path) -> Results:

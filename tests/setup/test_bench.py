@@ -115,6 +115,20 @@ def test_results_survive_being_saved(results: Results, tmp_path: Path) -> None:
     assert Results.load(tmp_path / "new" / "file.json") == results
 
 
+def test_runs_can_be_added_up(results: Results, tmp_path: Path) -> None:
+    results.save(tmp_path / "one.json")
+    both = Results()
+    for _ in range(2):
+        both.add(Results.load(tmp_path / "one.json"))
+    assert [each.round for each in both.of("turbo_orm", "get", 16)] == [0, 1, 2, 3, 4, 5]
+    ratio = both.ratio("turbo_orm", "psycopg", "get")
+    assert ratio is not None
+    assert ratio.value == pytest.approx(0.3)
+    assert (both.about, both.missing) == (results.about, results.missing)
+    both.add(Results(versions={"piccolo": "1.0"}))
+    assert both.missing == {}
+
+
 def test_targets_say_what_was_met_and_what_was_not(results: Results) -> None:
     found = {each.what: (each.target, each.met) for each in reached(results)}
     assert found["get one row by pk: x raw psycopg"] == ("<= 0.4", True)
