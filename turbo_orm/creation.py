@@ -17,6 +17,7 @@ from turbo_orm.plans.connections import compiling_connection
 from turbo_orm.plans.construction import new_object
 from turbo_orm.plans.inserts import insert_plan
 from turbo_orm.plans.mode import PlannedQuerySet
+from turbo_orm.plans.verify_inserts import verify_insert
 
 __all__ = ["create", "save"]
 
@@ -59,7 +60,8 @@ async def save(instance: Model, args: tuple[Any, ...], kwargs: Mapping[str, Any]
 
 async def _insert(instance: Any, alias: str, *, force_insert: bool) -> bool:
     """Insert *instance*; False, without having done anything, if `save()` must do it."""
-    connection = compiling_connection(alias) if get_config().plans else None
+    config = get_config()
+    connection = compiling_connection(alias) if config.plans else None
     if connection is None:
         return False
     plan = insert_plan(instance, alias, connection, force_insert=force_insert)
@@ -69,6 +71,8 @@ async def _insert(instance: Any, alias: str, *, force_insert: bool) -> bool:
         params = plan.params(instance)
     except Exception:  # save() raises it again, or does what plans can't
         return False
+    if config.verify_plans:
+        verify_insert(instance, plan, params, alias, force_insert=force_insert)
     result = await running.run(_Insert(alias, plan.statement, params))
     plan.finish(instance, result.rows[0] if plan.returns and result.rows else None, alias)
     return True

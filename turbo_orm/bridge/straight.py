@@ -14,16 +14,33 @@ from django.db.utils import DatabaseErrorWrapper
 from psycopg import AsyncConnection
 
 from turbo_orm.bridge.databases import open_pool_of
-from turbo_orm.bridge.querylog import recording
+from turbo_orm.bridge.querylog import recorders, recording
 from turbo_orm.bridge.readiness import is_ready
 from turbo_orm.bridge.run import run_sync
-from turbo_orm.db.leases import give_back, lease, take_idle
+from turbo_orm.db.leases import abandon, give_back, lease, take_idle
 from turbo_orm.db.pools import Pool
 
-__all__ = ["django_errors", "is_watched", "take_ready"]
+__all__ = ["django_errors", "is_watched", "take_now", "take_ready"]
 
 #: Turns psycopg's exceptions into Django's.
 django_errors = DatabaseErrorWrapper(SimpleNamespace(Database=psycopg, errors_occurred=False))
+
+
+def take_now(loop: asyncio.AbstractEventLoop, alias: str) -> tuple[AsyncConnection[Any], Pool] | None:
+    """Lease a connection as `take_ready()` does if that is possible without waiting, else None."""
+    pool = open_pool_of(loop, alias)
+    if pool is None or (connection_created.receivers and not _plain_receivers()):
+        return None
+    idle = pool._pool
+    if not idle or not is_ready(idle[-1]):
+        return None
+    conn = take_idle(pool)
+    if conn is None:
+        return None
+    if not is_ready(conn):  # the one on top was lost, and this is another
+        abandon(conn, pool, loop)
+        return None
+    return conn, pool
 
 
 async def take_ready(loop: asyncio.AbstractEventLoop, alias: str) -> tuple[AsyncConnection[Any], Pool] | None:
@@ -73,8 +90,9 @@ def is_watched(alias: str, wrapper: Any) -> bool:
 
     *wrapper* is the connection whose settings count, if there is one.
     """
-    if recording(alias):
+    if recorders.get() and recording(alias):
         return True
     if wrapper is None:
-        return bool(settings.DEBUG)
+        # What settings.DEBUG says, without the detours of a lazy object.
+        return bool(object.__getattribute__(settings, "_wrapped").DEBUG)
     return bool(wrapper.execute_wrappers or wrapper.queries_logged)

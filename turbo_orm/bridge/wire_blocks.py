@@ -18,12 +18,11 @@ from psycopg.pq import TransactionStatus
 
 from turbo_orm.bridge.async_backend.join import in_their_block
 from turbo_orm.bridge.handler import ambient_connection, connections_replaced
-from turbo_orm.bridge.straight import django_errors, is_watched, take_ready
+from turbo_orm.bridge.straight import django_errors, is_watched, take_now, take_ready
 from turbo_orm.bridge.wrapper import BridgedWrapper, new_wrapper
 from turbo_orm.conf import get_config
 from turbo_orm.db.leases import abandon, give_back, put_idle
 from turbo_orm.db.pools import Pool
-from turbo_orm.db.statements import statement
 from turbo_orm.db.wire import Wire, wire_of
 
 if TYPE_CHECKING:
@@ -31,8 +30,6 @@ if TYPE_CHECKING:
 
 __all__ = ["WireBlock"]
 
-_COMMIT = statement("COMMIT", 0, proven=True)
-_ROLLBACK = statement("ROLLBACK", 0, proven=True)
 _IDLE = TransactionStatus.IDLE
 
 
@@ -69,7 +66,7 @@ class WireBlock:
             return None
         if is_watched(alias, ambient_connection(alias)) or in_their_block(alias):
             return None
-        taken = await take_ready(scope.loop, alias)
+        taken = take_now(scope.loop, alias) or await take_ready(scope.loop, alias)
         if taken is None:
             return None
         conn, pool = taken
@@ -126,7 +123,7 @@ class WireBlock:
             return
         with django_errors:
             try:
-                await wire.run(_COMMIT, ())
+                await wire.command(b"COMMIT")
             except psycopg.Error:
                 if not self._conn.closed and wire.pgconn.transaction_status != _IDLE:
                     await self._roll_back(wire)
@@ -136,7 +133,7 @@ class WireBlock:
         if self._conn.closed:
             return
         try:
-            await wire.run(_ROLLBACK, ())
+            await wire.command(b"ROLLBACK")
         except psycopg.Error:
             # As Django's: a connection that can't even roll back is of no use.
             await self._conn.close()

@@ -78,7 +78,10 @@ class Channel:
         if self.socket < 0:
             # libpq closes its socket whenever the connection breaks. Event loops take that ill
             # of one they watch, and of the next one that gets its number: they get our own.
-            self.socket = _duplicate(self.pgconn.socket)
+            try:
+                self.socket = _duplicate(self.pgconn.socket)
+            except OSError as exc:  # no more of them allowed
+                raise psycopg.OperationalError(f"The socket can't be duplicated: {exc}.") from exc
         self._failure = None
         self._loop.add_reader(self.socket, self.readable)
         self.attached = True
@@ -273,7 +276,8 @@ class Channel:
         deadline = self._loop.time() + _ABORT_TIMEOUT
         try:
             while self.pgconn.transaction_status == _ACTIVE:
-                await conn.cancel_safe(timeout=_ABORT_TIMEOUT)
+                if self.pgconn.is_busy():
+                    await conn.cancel_safe(timeout=_ABORT_TIMEOUT)
                 try:
                     await self._drain(self._loop.time() + _ABORT_INTERVAL)
                 except TimeoutError:

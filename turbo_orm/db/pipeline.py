@@ -18,7 +18,7 @@ from turbo_orm.db.statements import Statement
 if TYPE_CHECKING:
     from turbo_orm.db.wire import Bound, Result, Wire
 
-__all__ = ["Queue", "Work", "close_prepared", "run_first", "run_many"]
+__all__ = ["Queue", "Work", "close_prepared", "execute", "run_first", "run_many"]
 
 _FAILED = {ExecStatus.FATAL_ERROR, ExecStatus.PIPELINE_ABORTED}
 
@@ -45,7 +45,7 @@ async def run_first(
     except psycopg.Error as error:
         if begin is None or not is_stale(error):
             raise
-    await _execute(wire, b"ROLLBACK")
+    await execute(wire, b"ROLLBACK")
     return await _run_first(wire, statement, params, begin)
 
 
@@ -101,12 +101,13 @@ async def _note_refusal(
     if is_refusal(error):
         statement.refused = True
         if guarded:
-            await _execute(wire, b"ROLLBACK TO SAVEPOINT turbo_parse; " + _END_OF_GUARD)
+            await execute(wire, b"ROLLBACK TO SAVEPOINT turbo_parse; " + _END_OF_GUARD)
         elif begin is not None:
-            await _execute(wire, b"ROLLBACK")
+            await execute(wire, b"ROLLBACK")
 
 
-async def _execute(wire: Wire, command: bytes) -> None:
+async def execute(wire: Wire, command: bytes) -> None:
+    """Execute SQL without parameters or rows, without preparing it."""
     wire.pgconn.send_query(command)
     result = await wire.fetch()
     if result.status in _FAILED:
@@ -190,7 +191,7 @@ async def run_many(wire: Wire, work: Work, *, isolated: bool) -> list[Result | E
             return await _run_each(wire, work)
     answers = await _run_many(wire, work, begin, isolated)
     if begin is not None and any(map(_is_stale, answers)):
-        await _execute(wire, b"ROLLBACK")
+        await execute(wire, b"ROLLBACK")
         return await _run_many(wire, work, begin, isolated)
     if wire.pgconn.transaction_status != TransactionStatus.IDLE:
         return answers

@@ -88,6 +88,8 @@ class Pool(AsyncConnectionPool[AsyncConnection[Any]]):
         """Open the pool on the running loop, and have it closed when the loop ends."""
         await super().open(wait, timeout)
         self._sched._event.__class__ = _CancellableEvent
+        for worker in self._workers:
+            worker.add_done_callback(self._note_desertion)
         await _pools_of(asyncio.get_running_loop()).watch_shutdown()
 
     async def warm(self) -> None:
@@ -107,10 +109,11 @@ class Pool(AsyncConnectionPool[AsyncConnection[Any]]):
         with suppress(_WorkerCancelled):
             await super().worker(q)
 
-    @property
-    def deserted(self) -> bool:
-        """Whether somebody cancelled the pool's workers: it could not open connections any more."""
-        return any(worker.done() for worker in self._workers)
+    #: Whether somebody cancelled the pool's workers: it could not open connections any more.
+    deserted = False
+
+    def _note_desertion(self, worker: object) -> None:
+        self.deserted = True
 
     async def close(self, timeout: float = 5.0) -> None:
         """Close the pool and its idle connections; those in use are closed when returned."""

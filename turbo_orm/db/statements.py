@@ -17,7 +17,7 @@ class Statement:
     Made by `statement()`. Only the notes change: what servers said to it.
     """
 
-    __slots__ = ("_accepted", "count", "proven", "refused", "sql", "text")
+    __slots__ = ("_accepted", "_trusted", "count", "proven", "refused", "sql", "text")
 
     def __init__(self, text: bytes, sql: str, count: int, *, proven: bool = False) -> None:
         #: As it is sent, with ``$1``...
@@ -31,6 +31,7 @@ class Statement:
         #: A server refused it: it does not know what types the parameters have when they are
         #: not part of the text. A cursor that binds on the client can still execute it.
         self.refused = False
+        self._trusted = proven
         self._accepted: set[ParameterTypes | None] = set()
 
     def __repr__(self) -> str:
@@ -38,8 +39,8 @@ class Statement:
         return f"<Statement {state} {self.sql!r}>"
 
     def accepted(self, types: ParameterTypes | None) -> bool:
-        """Whether a server has accepted it with parameters of *types*."""
-        return types in self._accepted
+        """Whether a server has accepted it with parameters of *types*, or is known to do so."""
+        return self._trusted or types in self._accepted
 
     def note_accepted(self, types: ParameterTypes | None) -> None:
         """Note that a server has accepted it with parameters of *types*."""

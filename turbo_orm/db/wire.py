@@ -101,6 +101,13 @@ class Wire(Channel):
         finally:
             lock.release()
 
+    async def command(self, text: bytes) -> None:
+        """Execute SQL without parameters or rows, as ``COMMIT``, without preparing it."""
+        async with self.conn.lock:
+            if not self.attached:
+                self.attach()
+            await pipeline.execute(self, text)
+
     async def begin_and_run(self, begin: bytes, statement: Statement, params: Sequence[Any]) -> Result:
         """Execute *begin*, which starts a transaction, and *statement* in one round trip."""
         async with self.conn.lock:

@@ -38,7 +38,9 @@ class BulkInsert(NamedTuple):
     """One INSERT of many objects."""
 
     statement: Statement
+    #: One for each of the fields.
     params: tuple[Array, ...]
+    fields: tuple[Any, ...]
     #: Makes of the statement's rows what `SQLInsertCompiler.execute_sql()` returns; None if it
     #: returns none.
     load: Callable[[Sequence[tuple[Any, ...]]], list[Any]] | None
@@ -78,7 +80,7 @@ def bulk_insert(
     except Exception:
         # Django's own path raises it, or knows better.
         return None
-    return BulkInsert(plan.statement, params, plan.load)
+    return BulkInsert(plan.statement, params, given, plan.load)
 
 
 #: All fields, and those of them that objects have values for.

@@ -20,6 +20,7 @@ from turbo_orm.db.wire import Result, wire_of
 from turbo_orm.plans.bulk import BulkInsert, Conflict, bulk_insert
 from turbo_orm.plans.connections import compiling_connection
 from turbo_orm.plans.instances import is_free
+from turbo_orm.plans.verify_inserts import verify_bulk_insert
 
 if TYPE_CHECKING:
     _Base = QuerySet[Any, Any]
@@ -222,6 +223,8 @@ def _by_column(
     found = bulk_insert(model, objs, fields, returning_fields, conflict, compiling)
     if found is None:
         return None
+    if config.verify_plans:
+        verify_bulk_insert(found, model, objs, fields, returning_fields, conflict, compiling)
     with wrapper.wrap_database_errors:
         try:
             result = await_only(_run(conn._aconn, found))

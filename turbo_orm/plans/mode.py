@@ -365,8 +365,8 @@ class PlannedQuerySet(QuerySet[Any, Any]):
         planned, trace = self._planned, self._trace
         if (
             (planned is None and trace is None)
-            or not all(type(arg) is str for arg in args)
-            or not all(type(option) is bool for option in kwargs.values())
+            or not _STRINGS.issuperset(map(type, args))
+            or not _BOOLEANS.issuperset(map(type, kwargs.values()))
         ):
             return django(self, *args, **kwargs)
         options = tuple(kwargs.items())
@@ -594,6 +594,8 @@ def _filter_step(
 
 
 _NoneType = type(None)
+_STRINGS = frozenset({str})
+_BOOLEANS = frozenset({bool})
 
 
 def _keep(value: Any, prepared: Any) -> Any:

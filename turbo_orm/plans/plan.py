@@ -57,6 +57,8 @@ class Bound(NamedTuple):
         return sql + self.plan.limit_sql(self.limits), params
 
 
+_new_bound: Callable[[type[Bound], tuple[Any, ...]], Bound] = tuple.__new__
+
 Terminal: TypeAlias = "str | Update"
 
 _NONE: Mapping[str, Any] = MappingProxyType({})
@@ -118,7 +120,7 @@ class Plan:
                 self._statements.clear()
             statement = self.text.statement(lengths, self.limit_sql(limits))
             self._statements[key] = statement
-        return Bound(self, statement, params, values, limits, self.alias, self.writes)
+        return _new_bound(Bound, (self, statement, params, values, limits, self.alias, self.writes))
 
     def limit_sql(self, limits: tuple[int, int | None] | None) -> str:
         if limits is None:
@@ -137,7 +139,12 @@ class Plan:
 
     def is_current(self) -> bool:
         """Whether Django would compile the same SQL now."""
-        return self.epoch == epoch() and all(meta.ordering is ordering for meta, ordering in self.orderings)
+        if self.epoch != epoch():
+            return False
+        for meta, ordering in self.orderings:  # noqa: SIM110 - a generator would cost more than it
+            if meta.ordering is not ordering:
+                return False
+        return True
 
 
 def plan_for(

@@ -19,12 +19,13 @@ from turbo_orm.bridge.greenlets import await_only, current_bridge, loop_visible
 from turbo_orm.bridge.handler import ambient_connection
 from turbo_orm.bridge.run import run_sync
 from turbo_orm.bridge.scopes import Scope, active_scope, open_scope
-from turbo_orm.bridge.straight import django_errors, is_watched, take_ready
+from turbo_orm.bridge.straight import django_errors, is_watched, take_now, take_ready
 from turbo_orm.bridge.wire_blocks import WireBlock
 from turbo_orm.bridge.wrapper import BridgedWrapper
 from turbo_orm.conf import get_config
 from turbo_orm.db.leases import abandon, give_back, put_idle
 from turbo_orm.db.multiplex import MultiplexOptions, multiplexer_of
+from turbo_orm.db.pools import Pool
 from turbo_orm.db.statements import Statement
 from turbo_orm.db.wire import Result, Wire, wire_of
 
@@ -58,18 +59,20 @@ async def run(work: Work) -> Result:
     alias, statement = work.alias, work.statement
     if (collector := _collector.get()) is not None:
         return await collector(work)
-    if not statement.refused and get_config().wire:
+    config = get_config()
+    if not statement.refused and config.wire:
+        result: Result | None = None
         loop = asyncio.get_running_loop()
         if active_scope(loop) is not None:
             result = await _run_in_scope(loop, work)
-        elif is_watched(alias, ambient_connection(alias)) or in_their_block(alias):
-            result = None
-        else:
-            options = get_config().multiplex
+        elif not is_watched(alias, ambient_connection(alias)) and not in_their_block(alias):
+            options = config.multiplex
             if options is not None and statement.proven and not work.writes:
                 result = await _run_multiplexed(loop, work, options)
             else:
-                result = await _run_pooled(loop, work)
+                taken = take_now(loop, alias) or await take_ready(loop, alias)
+                if taken is not None:
+                    result = await _run_on(*taken, loop, work)
         if result is not None:
             return result
     return await run_sync(_run_with_cursor, work)
@@ -258,11 +261,10 @@ class _NotReady(Exception):
     """Somebody wants to be told of each connection that is taken: Django must take it."""
 
 
-async def _run_pooled(loop: asyncio.AbstractEventLoop, work: Work) -> Result | None:
-    taken = await take_ready(loop, work.alias)
-    if taken is None:
-        return None
-    conn, pool = taken
+async def _run_on(
+    conn: AsyncConnection[Any], pool: Pool, loop: asyncio.AbstractEventLoop, work: Work
+) -> Result | None:
+    """Run on a connection of *pool*, and give it back; None where it has no wire."""
     wire = wire_of(conn)
     if wire is None:
         await give_back(conn, pool)

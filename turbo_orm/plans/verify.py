@@ -15,7 +15,7 @@ from turbo_orm.plans.capture import capture
 from turbo_orm.plans.connections import Captured, compiling_connection
 from turbo_orm.plans.plan import Bound
 
-__all__ = ["Verified", "verify"]
+__all__ = ["Verified", "same_params", "verify"]
 
 
 class Verified:
@@ -47,7 +47,7 @@ def verify(
         except EmptyResultSet:
             sql, params = "(no query at all)", ()
     planned_sql, planned_params = bound.as_sql()
-    if planned_sql != sql or not _same(planned_params, tuple(params)):
+    if planned_sql != sql or not same_params(planned_params, tuple(params)):
         Verified.different += 1
         raise PlanMismatchError(
             f"A plan for {plan.name}() of {django.model.__name__} differs from Django's own query. "
@@ -65,7 +65,8 @@ def _capturing(compiler_class: Any) -> Any:
     return type(compiler_class.__name__, (compiler_class,), {"execute_sql": execute_sql})
 
 
-def _same(params: tuple[Any, ...], others: tuple[Any, ...]) -> bool:
+def same_params(params: tuple[Any, ...], others: tuple[Any, ...]) -> bool:
+    """Whether a cursor would send the same for both: values and their types."""
     return len(params) == len(others) and all(map(_same_param, params, others))
 
 
@@ -73,7 +74,7 @@ def _same_param(param: Any, other: Any) -> bool:
     if type(param) is not type(other):
         return False
     if isinstance(param, list | tuple):
-        return _same(tuple(param), tuple(other))
+        return same_params(tuple(param), tuple(other))
     if param == other or (param != param and other != other):
         return True
     # psycopg's wrappers of JSON have no __eq__.
