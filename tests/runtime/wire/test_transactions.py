@@ -120,3 +120,17 @@ async def test_errors_are_psycopgs(wire: Wire) -> None:
             ):
                 assert getattr(got.value.diag, part) == getattr(expected.value.diag, part)
         assert_clean(wire.conn)
+
+
+async def test_commands(wire: Wire) -> None:
+    """What ends a transaction must not depend on a prepared statement that may have vanished."""
+    for end, expected in ((b"ROLLBACK", 0), (b"COMMIT", 1)):
+        await wire.command(b"CREATE TEMP TABLE IF NOT EXISTS ended (n int)")
+        await wire.begin_and_run(b"BEGIN", statement("INSERT INTO ended VALUES (1)", 0), ())
+        await wire.conn.execute("DEALLOCATE ALL")
+        await wire.command(end)
+        assert_clean(wire.conn)
+        assert (await wire.run(statement("SELECT count(*)::int FROM ended", 0), ())).rows == [(expected,)]
+    with pytest.raises(errors.SyntaxError):
+        await wire.command(b"COMIT")
+    assert_clean(wire.conn)
