@@ -83,7 +83,9 @@ class Rounds:
 
     def _calibrate(self, process: Process, cell: Cell) -> int:
         """How many calls fill a slice."""
-        tasks = cell[2]
+        operation, size, tasks = cell
+        if operation == "models" and size is not None:  # the first uses of a model are another question
+            self._ask(process, cell, size * 4, 0)
         calls = tasks
         while True:
             sample = self._ask(process, cell, calls, 0)
