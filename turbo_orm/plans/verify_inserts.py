@@ -1,0 +1,122 @@
+"""Always-compare for INSERTs: each planned one against what Django itself would execute."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+from django.db.models import sql
+
+from turbo_orm.bridge.handler import connections_replaced
+from turbo_orm.db.arrays import ENCODERS, Array
+from turbo_orm.errors import PlanMismatchError
+from turbo_orm.plans.bulk import BulkInsert, Conflict
+from turbo_orm.plans.connections import Captured, compiling_connection
+from turbo_orm.plans.inserts import InsertPlan, sample_of
+from turbo_orm.plans.verify import Verified, same_params
+
+__all__ = ["verify_bulk_insert", "verify_insert"]
+
+
+def verify_insert(
+    obj: Any, plan: InsertPlan, params: tuple[Any, ...], alias: str, *, force_insert: bool
+) -> None:
+    """Raise `PlanMismatchError` unless *plan* sends what ``obj.save(using=alias)`` would.
+
+    Call it before the statement is sent. Times that are set at that moment may differ.
+    """
+    sample = sample_of(type(obj), obj)
+    with connections_replaced({alias: compiling_connection(alias, _capturing)}):
+        try:
+            sample.save(force_insert=force_insert, using=alias)
+        except Captured as captured:
+            compiler: Any = captured.compiler
+            statements = compiler.as_sql()
+        else:
+            statements = []
+    text, djangos = statements[0] if len(statements) == 1 else ("(something else)", ())
+    if plan.statement.sql != text or not same_params(*_without_times(obj, params, tuple(djangos))):
+        _refuse(type(obj), f"{text!r} {tuple(djangos)!r}", f"{plan.statement.sql!r} {params!r}")
+    Verified.same += 1
+
+
+def verify_bulk_insert(
+    found: BulkInsert,
+    model: Any,
+    objs: Sequence[Any],
+    fields: Sequence[Any],
+    returning_fields: Sequence[Any] | None,
+    conflict: Conflict,
+    connection: Any,
+) -> None:
+    """Raise `PlanMismatchError` unless *found* is what Django's compiler makes of the same."""
+    query = sql.InsertQuery(
+        model,
+        on_conflict=conflict.on_conflict,
+        update_fields=conflict.update_fields,
+        unique_fields=conflict.unique_fields,
+    )
+    query.insert_values(list(fields), [sample_of(type(obj), obj) for obj in objs], raw=False)
+    compiler: Any = query.get_compiler(connection=connection)
+    compiler.returning_fields = returning_fields
+    ((text, columns),) = compiler.as_sql()
+    if found.statement.sql != text or len(columns) != len(found.params):
+        _refuse(model, repr(text), repr(found.statement.sql))
+    for field, array, column in zip(found.fields, found.params, columns, strict=True):
+        # A time that is set now was another one a moment ago.
+        if not _is_automatic(field) and _encoded(field, column, connection) != array:
+            _refuse(model, f"{text!r} {column!r}", f"{array.data!r} for {field.name}")
+    Verified.same += 1
+
+
+def _refuse(model: Any, django: str, plan: str) -> None:
+    Verified.different += 1
+    raise PlanMismatchError(
+        f"A plan to insert {model.__name__} differs from Django's own statement. "
+        f"Please report it; until then set TURBO_ORM = {{'PLANS': False}}.\n"
+        f"  Django: {django}\n  plan:   {plan}"
+    )
+
+
+def _without_times(
+    obj: Any, params: tuple[Any, ...], djangos: tuple[Any, ...]
+) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """Leave out pairs of parameters which are times that `pre_save()` set, one after the other."""
+    automatic = [vars(obj).get(field.attname) for field in obj._meta.concrete_fields if _is_automatic(field)]
+    if not automatic or len(params) != len(djangos):
+        return params, djangos
+    pairs = [
+        (param, other)
+        for param, other in zip(params, djangos, strict=True)
+        if not (type(param) is type(other) and any(param is each for each in automatic))
+    ]
+    return tuple(param for param, _ in pairs), tuple(other for _, other in pairs)
+
+
+def _is_automatic(field: Any) -> bool:
+    return getattr(field, "auto_now", False) or getattr(field, "auto_now_add", False)
+
+
+def _encoded(field: Any, column: Sequence[Any], connection: Any) -> Array:
+    """The array of a column as Django prepared it."""
+    values = [_plain(value) for value in column]
+    return ENCODERS[field.db_type(connection).partition("(")[0]](values, None in values)
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "dumps"):  # psycopg's Jsonb
+        return value.dumps(value.obj)
+    for kind in (bool, int, float, str):
+        if isinstance(value, kind):
+            return str.__str__(value) if kind is str else kind(value)
+    return value
+
+
+@cache
+def _capturing(compiler_class: Any) -> Any:
+    def execute_sql(self: Any, returning_fields: Any = None) -> Any:
+        self.returning_fields = returning_fields
+        raise Captured(self)
+
+    return type(compiler_class.__name__, (compiler_class,), {"execute_sql": execute_sql})
