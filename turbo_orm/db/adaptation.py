@@ -8,13 +8,14 @@ from typing import Any
 from psycopg import AsyncConnection
 from psycopg.abc import Dumper, Loader
 from psycopg.adapt import AdaptersMap, PyFormat
-from psycopg.postgres import types
+from psycopg.adapt import Dumper as BaseDumper
+from psycopg.postgres import adapters, types
 from psycopg.pq import Format
 from psycopg.pq.abc import PGconn
 
 from turbo_orm.db.arrays import array_dumper
 
-__all__ = ["WireContext", "session_settings"]
+__all__ = ["IntegerDumper", "WireContext", "session_settings"]
 
 _TIMESTAMPTZ = types["timestamptz"].oid
 
@@ -25,11 +26,50 @@ def session_settings(pgconn: PGconn) -> tuple[bytes | None, ...]:
     return status(b"TimeZone"), status(b"DateStyle"), status(b"IntervalStyle"), status(b"client_encoding")
 
 
-class WireContext:
-    """What a `Transformer` adapts by: a connection and its adapters, but for one loader.
+class IntegerDumper(BaseDumper):
+    """Integers in the types that PostgreSQL gives to literals, which Django's cursors send.
 
-    Django's loader of ``timestamptz`` calls psycopg's and replaces the time zone of what it
-    returns, in Python. Where it would replace UTC by UTC, psycopg's own does the same in C.
+    psycopg makes a smallint of a small one: another arithmetic where the column is one too,
+    and one more prepared statement for the same SQL.
+    """
+
+    def __init__(self, cls: type, context: Any = None) -> None:
+        super().__init__(cls, context)
+        psycopgs: Any = adapters.get_dumper(int, PyFormat.from_pq(self.format))
+        self._psycopgs = psycopgs(cls, context)
+
+    def dump(self, obj: Any) -> bytes:
+        """Nothing: each value has the dumper of its size, see `upgrade()`."""
+        raise NotImplementedError
+
+    def get_key(self, obj: int, format: PyFormat) -> Any:  # noqa: A002  psycopg's name
+        """Return what the dumper of *obj* is kept by, see psycopg."""
+        return self._psycopgs.get_key(_NO_SMALLINT if -32768 <= obj <= 32767 else obj, format)
+
+    def upgrade(self, obj: int, format: PyFormat) -> Any:  # noqa: A002
+        """Return the dumper of *obj*, see psycopg."""
+        return self._psycopgs.upgrade(_NO_SMALLINT if -32768 <= obj <= 32767 else obj, format)
+
+
+class _BinaryIntegerDumper(IntegerDumper):
+    format = Format.BINARY
+
+
+_NO_SMALLINT = 65536
+
+#: By psycopg's.
+_INTEGER_DUMPERS: dict[Any, type[Dumper]] = {
+    adapters.get_dumper(int, PyFormat.TEXT): IntegerDumper,
+    adapters.get_dumper(int, PyFormat.BINARY): _BinaryIntegerDumper,
+}
+
+
+class WireContext:
+    """What a `Transformer` adapts by: a connection and its adapters, but for a few of them.
+
+    Integers are dumped by `IntegerDumper`. Django's loader of ``timestamptz`` calls psycopg's
+    and replaces the time zone of what it returns, in Python. Where it would replace UTC by UTC,
+    psycopg's own does the same in C.
     """
 
     __slots__ = ("connection",)
@@ -47,12 +87,13 @@ class WireContext:
 
     def get_dumper(self, cls: type, format: PyFormat) -> type[Dumper]:  # noqa: A002  psycopg's name
         """Return the class of dumper for a Python class, see psycopg; arrays are encoded already."""
-        return array_dumper(cls) or self.connection.adapters.get_dumper(cls, format)
+        found = array_dumper(cls) or self.connection.adapters.get_dumper(cls, format)
+        return _INTEGER_DUMPERS.get(found, found)
 
     def get_loader(self, oid: int, format: Format) -> type[Loader] | None:  # noqa: A002  psycopg's name
         """Return the class of loader for a PostgreSQL type, see psycopg."""
-        adapters: AdaptersMap = self.connection.adapters
-        found: Any = adapters.get_loader(oid, format)
+        known: AdaptersMap = self.connection.adapters
+        found: Any = known.get_loader(oid, format)
         if (
             oid == _TIMESTAMPTZ
             and getattr(found, "timezone", None) is timezone.utc

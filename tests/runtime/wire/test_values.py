@@ -180,7 +180,23 @@ async def test_numbers_of_all_sizes_in_one_statement(wire: Wire) -> None:
     made = statement("SELECT %s + 0, %s", 2)
     for number in (1, 40_000, 2**40, 2**70, None):
         assert (await wire.run(made, (number, number))).rows == [(number, number)]
-    assert len(wire.prepared.names) == 5
+    assert len(wire.prepared.names) == 4
+
+
+async def test_small_integers_are_what_literals_are(wire: Wire) -> None:
+    """Not of type smallint: the arithmetic would overflow where Django's does not."""
+    sql = "SELECT small * %s, pg_typeof(%s)::text FROM (VALUES (300::smallint)) AS t (small)"
+    for number in (1000, -1000, 32767, -32768, 40_000):
+        expected = await run_sync(query, sql, (number, number))
+        assert (
+            (await wire.run(statement(sql, 2), (number, number))).rows
+            == expected
+            == [(number * 300, "integer")]
+        )
+    both = statement("SELECT %s::int, %s::int[]", 2)
+    assert (await wire.run(both, (7, [1, 2]))).rows == [(7, [1, 2])]
+    assert (await wire.run(both, (70_000, [1, 70_000, None]))).rows == [(70_000, [1, 70_000, None])]
+    assert len({types for made, types in wire.prepared.names if made is both}) == 1
 
 
 async def test_many_parameters_and_columns(wire: Wire) -> None:
