@@ -107,9 +107,11 @@ def _encoded(field: Any, column: Sequence[Any], connection: Any) -> Array:
 def _plain(value: Any) -> Any:
     if hasattr(value, "dumps"):  # psycopg's Jsonb
         return value.dumps(value.obj)
-    for kind in (bool, int, float, str):
+    if isinstance(value, str):
+        return str.__str__(value)
+    for kind in (bool, int, float):
         if isinstance(value, kind):
-            return str.__str__(value) if kind is str else kind(value)
+            return kind(value)
     return value
 
 
