@@ -282,8 +282,44 @@ class PlannedQuerySet(QuerySet[Any, Any]):
             child = seen(node, key, make_step())
             if not child.built and not builds_at_once():
                 return None
+        return self._advance(child, values, planned, planned.limits)
+
+    def _known_step(
+        self, key: Any, values: tuple[Any, ...], limits: tuple[int, int | None] | None = None
+    ) -> Self | None:
+        """Do what `_step_to()` does for a shape that has its template; None for others.
+
+        The short way, which a query that was seen before takes for each of its steps.
+        """
+        planned = self._planned
+        if planned is None:
+            return None
+        node = planned.node
+        child = node.children.get(key)
+        if child is None or not child.built or node.epoch != epoch():
+            return None
+        try:
+            return self._advance(child, values, planned, limits or planned.limits)
+        except Exception:  # the long way finds out how it is meant
+            return None
+
+    def _known_filter(self, kwargs: Mapping[str, Any]) -> Self | None:
+        """Return ``filter(**kwargs)`` of a shape that has its template; None for others."""
+        values = tuple(kwargs.values())
+        kinds = [*map(type, values)]
+        if bool in kinds or _NoneType in kinds:
+            return None
+        return self._known_step((False, self._sticky_filter, (), *kwargs, *kinds), values)
+
+    def _advance(
+        self,
+        child: Node,
+        values: tuple[Any, ...],
+        planned: Planned,
+        limits: tuple[int, int | None] | None,
+    ) -> Self | None:
         note_use(child)
-        prepared = child.prepared(values)
+        prepared = child.prepared(values) if values or not child.built else values
         if prepared is None:
             return None
         given = planned.given
@@ -294,10 +330,10 @@ class PlannedQuerySet(QuerySet[Any, Any]):
             values = prepared
         elif given is not None:
             given = (*given, *values)
-        planned = _new_planned(Planned, (child, (*planned.values, *values), given, planned.limits, False))
-        if self._may_clone():
-            return self._derive(planned)
-        self._planned = planned
+        further = _new_planned(Planned, (child, (*planned.values, *values), given, limits, False))
+        if self.__dict__.get("_cloning_enabled", True):
+            return self._derive(further)
+        self._planned = further
         self._sticky_filter = False
         return self
 
@@ -329,6 +365,8 @@ class PlannedQuerySet(QuerySet[Any, Any]):
         planned = self._planned
         if planned is None or "get" not in self._plannable_terminals:
             return None
+        if not args and (known := self._known_filter(kwargs)) is not None:
+            return known
         return self._filter(False, args, kwargs, note=False)
 
     def _take_filter(
@@ -371,6 +409,10 @@ class PlannedQuerySet(QuerySet[Any, Any]):
             return django(self, *args, **kwargs)
         options = tuple(kwargs.items())
         key = (name, options, args)
+        if name not in _CHANGES_ROWS and not self._sticky_filter:
+            known = self._known_step(key, ())
+            if known is not None:
+                return known
 
         def make_step() -> Step:
             return Call(name, args, options)
@@ -381,7 +423,7 @@ class PlannedQuerySet(QuerySet[Any, Any]):
             except Exception:  # Django raises it again
                 found = None
             if found is not None:
-                if name in {"values", "values_list"}:
+                if name in _CHANGES_ROWS:
                     node = found._planned.node  # type: ignore[union-attr]
                     found._fields, found._iterable_class = node.fields, node.iterable
                 return found
@@ -389,6 +431,11 @@ class PlannedQuerySet(QuerySet[Any, Any]):
         return self._note(django(self._ordinary(), *args, **kwargs), trace, key, make_step)
 
     def filter(self, *args: Any, **kwargs: Any) -> Any:
+        if not args and self._planned is not None:
+            found = self._known_filter(kwargs)
+            if found is not None:
+                self._defer_next_filter = False
+                return found
         return self._take_filter(False, QuerySet.filter, args, kwargs)
 
     def exclude(self, *args: Any, **kwargs: Any) -> Any:
@@ -498,6 +545,9 @@ class PlannedQuerySet(QuerySet[Any, Any]):
             and not self._sticky_filter
             and (limits := _limits(key)) is not None
         ):
+            found = self._known_step("slice", (), limits)
+            if found is not None:
+                return found
             found = self._step_to("slice", Slice, ())
             if found is not None:
                 assert found._planned is not None
@@ -593,6 +643,8 @@ def _filter_step(
     return key, lambda: Filter(negated, sticky, shapes, names, tuple(kinds)), values
 
 
+#: The methods after which rows are not instances.
+_CHANGES_ROWS = frozenset({"values", "values_list"})
 _NoneType = type(None)
 _STRINGS = frozenset({str})
 _BOOLEANS = frozenset({bool})
