@@ -19,7 +19,7 @@ async def names() -> list[str]:
     return [author.name for author in await Author.objects.order_by("name").alist()]
 
 
-@override_settings(TURBO_ORM={"MULTIPLEX": {"connections": 2, "in_flight": 200}})
+@override_settings(TURBO_ORM={"MULTIPLEX": {"connections": 2, "in_flight": 200, "slow_after": 30}})
 async def test_reads_of_many_tasks_share_two_connections():
     for number in range(10):
         await Author.objects.acreate(name=f"a{number}")

@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
+from django.conf import settings
 from django.db import connections
+from django.test import override_settings
 from django.utils import timezone
 
 from tests.runtime.conftest import _emptying
@@ -38,6 +40,18 @@ def empty_tables() -> Callable[[], None]:
 def _empty_afterwards(janitors: list[psycopg.Connection[Any]]) -> Iterator[None]:
     yield
     janitors[0].execute(_emptying())
+
+
+@pytest.fixture
+def verified_plans() -> Iterator[None]:
+    """Plans for shapes that are seen for the first time, each compared with Django's statement."""
+    from turbo_orm.plans import shapes
+
+    with override_settings(TURBO_ORM={**settings.TURBO_ORM, "VERIFY_PLANS": True}):
+        before = shapes.builds_at_once()
+        shapes.build_at_once()
+        yield
+        shapes.build_at_once(before)
 
 
 @pytest.fixture

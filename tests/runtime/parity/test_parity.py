@@ -27,12 +27,22 @@ def selection() -> Iterator[Any]:
 
 @pytest.mark.parametrize(("case", "in_block"), list(selection()))
 def test_same_as_sync(case: Case, in_block: bool, snapshot: Snapshot, frozen_now: None) -> None:
+    check(case, snapshot, in_block=in_block)
+
+
+@pytest.mark.usefixtures("verified_plans")
+@pytest.mark.parametrize(("case", "in_block"), list(selection()))
+def test_same_as_sync_by_plan(case: Case, in_block: bool, snapshot: Snapshot, frozen_now: None) -> None:
+    check(case, snapshot, in_block=in_block, watched=False)
+
+
+def check(case: Case, snapshot: Snapshot, **how: bool) -> None:
     snapshot.restore()
-    expected = run_twin(case, in_block=in_block)
+    expected = run_twin(case, **how)
     expected.rows = snapshot.rows()
 
     snapshot.restore()
-    outcome = asyncio.run(run_async(case, in_block=in_block))
+    outcome = asyncio.run(run_async(case, **how))
     outcome.rows = snapshot.rows()
 
     assert outcome.error == expected.error

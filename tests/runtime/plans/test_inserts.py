@@ -187,6 +187,30 @@ def test_related_objects_saved_since(snapshot: Snapshot) -> None:
         compare(snapshot, djangos, lambda: planned(book()))
 
 
+@pytest.mark.usefixtures("frozen_now")
+def test_related_objects_that_changed_since(snapshot: Snapshot) -> None:
+    def books() -> list[Any]:
+        ada, bob = Author.objects.get(name="Ada"), Author.objects.get(name="Bob")
+        moved = Book(title="moved", author=ada)
+        moved.author_id = bob.pk
+        cleared = Book(title="cleared", author=ada, editor=bob)
+        cleared.__dict__["author_id"] = None
+        renumbered = Book(title="renumbered", author=ada)
+        found = Author.objects.get(name="Cyd")
+        other = Book(title="other", author=found)
+        found.pk = bob.pk
+        return [moved, cleared, renumbered, other, Book(title="nobody", author=bob, editor=None)]
+
+    for number in range(5):
+
+        def djangos(number: int = number) -> Any:
+            book = books()[number]
+            book.save()
+            return book
+
+        compare(snapshot, djangos, lambda number=number: planned(books()[number]))
+
+
 @pytest.mark.usefixtures("snapshot")
 @pytest.mark.parametrize("signal", [pre_save, post_save])
 def test_receivers_of_saving_are_left_to_django(signal: Any) -> None:
