@@ -36,12 +36,15 @@ class Literals:
         models: Mapping[str, ir.Model],
         depth: int,
         names: ModelNames,
+        row: str,
         spell: Callable[[str], str],
     ) -> None:
+        """``row`` is the type expression of what columns belong to."""
         self._model = model
         self._models = models
         self._depth = depth
         self._names = names
+        self._row = row
         self._spell = spell
         by_type: dict[str, list[str]] = {}
         for path in value_paths(model, models, depth):
@@ -77,7 +80,7 @@ class Literals:
 
     def _arguments(self) -> list[Entry]:
         """What methods take. Aliases too: elsewhere pyrefly loses many members of a Literal in a ``|``."""
-        sort = generic(name(_STUB, "Sort"), name("@row", self._model.label))
+        sort = generic(name(_STUB, "Sort"), self._row)
         arguments = {
             "_Paths": ("Path", name(_STUB, "Expr")),
             "_Orders": ("Order", name(_STUB, "SortExpr"), sort),

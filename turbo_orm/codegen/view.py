@@ -67,7 +67,7 @@ class _ModelViewer:
         self._depth = options.depth_of(model.label)
         self._spell = imports.spell
         self._names = ModelNames(model.name, model.prefix)
-        self._literals = Literals(model, models, self._depth, self._names, self._spell)
+        self._literals = Literals(model, models, self._depth, self._names, self._fresh(), self._spell)
         self._foreign_keys = {
             relation.name: relation for relation in model.relations if relation.kind.is_forward_one
         }

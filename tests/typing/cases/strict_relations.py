@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import date
 from typing import Literal
 
 from accounts.turbo import User
@@ -10,6 +12,12 @@ from lending import models
 from lending.turbo import Loan, LoanQuerySet, LongLoan, Receipt, Reminder
 from shop.turbo import Book
 from typing_extensions import Never, assert_type
+
+
+@dataclass
+class Note:
+    id: int
+    title: str
 
 
 def title(loan: Loan[Literal["book"]]) -> str:
@@ -74,6 +82,13 @@ async def right(given: Loan) -> None:
     title(three)
     title(made)
 
+    c = Loan.objects.columns
+    rows = Loan.objects.select_related("book").filter(c.reader.username.eq("x")).select(c.id, c.book.title)
+    assert_type(await rows.order_by(c.guarantor.score.desc()).alist(), list[tuple[int, str]])
+    assert_type(await Loan.objects.values_as(Note, title=c.book.title).alist(), list[Note])
+    assert_type(await Loan.objects.select(c.id, c.receipt.pk).afirst(), tuple[int, int | None] | None)
+    assert_type(await LongLoan.objects.select(c.id, LongLoan.objects.columns.until).alist(), list[tuple[int, date]])
+
     long = await LongLoan.objects.select_related("book", "receipt").aget(pk=1)
     assert_type(long.book, Book)
     title(long)
@@ -103,3 +118,4 @@ async def wrong() -> None:
     print(long.reader)  # E: arg-type
     print((await Receipt.objects.aget(pk=1)).loan)  # E: arg-type
     Loan().boook  # E: attr-defined
+    Loan.objects.select(LongLoan.objects.columns.until)  # E: arg-type
