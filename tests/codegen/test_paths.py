@@ -31,6 +31,7 @@ def model(label: str, columns: list[ir.Field], relations: list[ir.Relation]) -> 
         fields=tuple(columns),
         relations=tuple(relations),
         managers=(),
+        overridden=(),
     )
 
 

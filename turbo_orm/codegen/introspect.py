@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 
 from django.apps import apps
 from django.db.models import Model
@@ -22,6 +23,9 @@ from turbo_orm.codegen.relations import model_relations
 from turbo_orm.errors import CodegenError
 
 __all__ = ["Introspection"]
+
+#: The methods of rows to which the stub gives exact parameters.
+_OVERLAID = ("save", "asave", "refresh_from_db", "arefresh_from_db")
 
 
 class Introspection:
@@ -111,6 +115,7 @@ class Introspection:
             fields=fields.columns(model),
             relations=model_relations(model, fields),
             managers=model_managers(model, self._annotations, attach=model._meta.label in self._module_of),
+            overridden=tuple(filter(partial(_takes_more, model), _OVERLAID)),
         )
         self._unknown[described.label] = tuple(fields.unknown[known:])
         return described
@@ -130,6 +135,15 @@ class Introspection:
         if model._meta.label in self._module_of:
             return name("@row", model._meta.label)
         return name("@base", model._meta.label)
+
+
+def _takes_more(model: type[Model], method: str) -> bool:
+    """Whether the model's own ``method`` has parameters which Django's does not have."""
+    own, djangos = getattr(model, method), getattr(Model, method, None)
+    if own is djangos or djangos is None:
+        return False
+    more = set(inspect.signature(own).parameters) - set(inspect.signature(djangos).parameters)
+    return bool(more - {"args", "kwargs"})
 
 
 def _model_names() -> dict[str, type[Model]]:

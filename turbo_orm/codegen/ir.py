@@ -199,6 +199,8 @@ class Model:
     fields: tuple[Field, ...]
     relations: tuple[Relation, ...]
     managers: tuple[Manager, ...]
+    #: Methods such as `save` which its code overrides with parameters of its own.
+    overridden: tuple[str, ...]
 
     @cached_property
     def digest(self) -> str:

@@ -118,6 +118,7 @@ class _ModelViewer:
                 if {"defaults", "create_defaults"} & init_names
                 else f"{self._spell(name('typing_extensions', 'Unpack'))}[{self._names['Init']}]"
             ),
+            overridden=model.overridden,
             typing_only=tuple(
                 self._names[suffix]
                 for suffix in PUBLIC_SUFFIXES

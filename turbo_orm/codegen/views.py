@@ -102,6 +102,8 @@ class ModelView:
     #: Text after ``self`` in methods whose keywords are field names.
     after_self: str
     get_or_create_keywords: str
+    #: Methods which the hand-written class has with parameters of its own.
+    overridden: tuple[str, ...]
     typing_only: tuple[str, ...]
 
 

@@ -77,3 +77,7 @@ class Step(models.Model):
 
     plain = models.Manager()
     fast = AsyncManager()
+
+    def save(self, *args, notify: bool = True, **kwargs) -> None:
+        """Keeps its own parameters."""
+        super().save(*args, **kwargs)
