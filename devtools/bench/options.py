@@ -27,7 +27,7 @@ class Options:
     rounds: int
     #: Numbers of tasks besides 16.
     tasks: tuple[int, ...]
-    #: Length of a slice.
+    #: CPU time that a slice should take.
     seconds: float
     connections: int
     loop: str
@@ -62,7 +62,7 @@ def parse(arguments: Sequence[str] | None, results: Path) -> Options:
     parser.add_argument(
         "--tasks", type=_numbers, help="numbers of tasks besides 16 (default: 1,100); or none"
     )
-    parser.add_argument("--seconds", type=float, help="length of a slice (default: 0.25)")
+    parser.add_argument("--seconds", type=float, help="CPU time of a slice (default: 0.25)")
     parser.add_argument("--connections", type=int, default=20, help="size of the pools (default: 20)")
     parser.add_argument("--loop", choices=("asyncio", "uvloop"), default="asyncio")
     parser.add_argument("--results", type=Path, default=results, help="the file results are saved in")

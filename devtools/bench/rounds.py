@@ -89,7 +89,7 @@ class Rounds:
         calls = tasks
         while True:
             sample = self._ask(process, cell, calls, 0)
-            seconds = calls / sample.rate
+            seconds = calls * sample.cpu / 1e6  # on a busy machine, a clock would allow for few calls
             if seconds > self._seconds / 3 or calls >= _MOST_CALLS:
                 break
             calls *= 2
@@ -97,8 +97,8 @@ class Rounds:
         return max(tasks, min(_MOST_CALLS, int(calls * self._seconds / seconds)))
 
     def _run(self, process: Process, cell: Cell, calls: int, number: int) -> None:
-        if calls > cell[2]:  # a tenth of it first: the process has just waited for the others
-            self._ask(process, cell, max(cell[2], calls // 10), number)
+        if calls > cell[2]:  # some first: the process has just waited for the others, its caches are cold
+            self._ask(process, cell, max(cell[2], calls // 5), number)
         self._results.samples.append(self._ask(process, cell, calls, number))
         self._tidy(cell[0])
 
