@@ -19,17 +19,19 @@ queryset's. An error of the statement inside of a transaction marks it for rollb
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Any
 
 from django.db.models import Model, QuerySet, sql
 from django.db.models import manager as managers
 from django.db.models.base import ModelState
+from django.db.models.fields.related import ForeignKey
 from django.db.models.signals import post_save, pre_save
 
 from turbo_orm.db.statements import Statement, statement
 from turbo_orm.plans.columns import Columns
 from turbo_orm.plans.functions import make_function
-from turbo_orm.plans.instances import is_djangos, is_free
+from turbo_orm.plans.instances import cache_key, is_djangos, is_free
 from turbo_orm.plans.saving import FieldValues
 from turbo_orm.plans.unsupported import Unsupported
 from turbo_orm.plans.values import Bail
@@ -62,7 +64,8 @@ _HOOKS = tuple(
     )
     if hasattr(Model, name)
 )
-_DJANGOS = tuple((name, getattr(Model, name)) for name in _HOOKS)
+_hooks_of = attrgetter(*_HOOKS)
+_DJANGOS_HOOKS = _hooks_of(Model)
 
 #: Where what is known of a model is kept: with its options, so that it goes where they go.
 _ATTRIBUTE = "_turbo_inserts"
@@ -114,9 +117,8 @@ def insert_plan(obj: Any, alias: str, connection: Any, *, force_insert: bool = F
     `save()` raises for related objects that are not saved.
     """
     model = type(obj)
-    for name, djangos in _DJANGOS:
-        if getattr(model, name) is not djangos:
-            return None
+    if _hooks_of(model) != _DJANGOS_HOOKS:
+        return None
     meta: Any = model._meta
     if (pre_save.receivers or post_save.receivers) and (
         not meta.auto_created and (pre_save.has_listeners(model) or post_save.has_listeners(model))
@@ -126,11 +128,12 @@ def insert_plan(obj: Any, alias: str, connection: Any, *, force_insert: bool = F
     state = obj._state
     if "save" in attributes or not (state.adding or force_insert):
         return None
-    if state.__dict__.get("fields_cache"):
-        obj._prepare_related_fields_for_save(operation_name="save")
     inserts = meta.__dict__.get(_ATTRIBUTE)
     if inserts is None or inserts.fields is not meta.local_concrete_fields:
         inserts = meta.__dict__[_ATTRIBUTE] = _Inserts(model)
+    cache = state.__dict__.get("fields_cache")
+    if cache and not inserts.are_saved(cache, attributes):
+        obj._prepare_related_fields_for_save(operation_name="save")
     return inserts.plan(obj, alias, connection, force_insert)  # type: ignore[no-any-return]
 
 
@@ -148,7 +151,29 @@ class _Inserts:
         self._has_one_key = len(getattr(meta, "pk_fields", [meta.pk])) == 1
         # The rule of save(): with a default, a key that is set does not mean that its row exists.
         self._key_may_be_set = _has_db_default(meta.pk) or (meta.pk.has_default() and bool(meta.pk.default))
+        #: By key of the cache: the attributes that are to be the same here and there.
+        self._relations = {
+            cache_key(field): (field.attname, field.target_field.attname)
+            for field in meta.concrete_fields
+            if isinstance(field, ForeignKey) and field.target_field.primary_key
+        }
         self._db_defaults = [field.attname for field in meta.local_concrete_fields if _has_db_default(field)]
+
+    def are_saved(self, cache: dict[str, Any], attributes: dict[str, Any]) -> bool:
+        """Whether the related objects in *cache* have the keys that *attributes* say.
+
+        Then `_prepare_related_fields_for_save()` has nothing to do.
+        """
+        for key, related in cache.items():
+            if related is None:
+                continue
+            names = self._relations.get(key)
+            if names is None:
+                return False
+            value = attributes.get(names[0])
+            if value is None or value == "" or related.__dict__.get(names[1]) != value:
+                return False
+        return True
 
     def plan(self, obj: Any, alias: str, connection: Any, force_insert: bool) -> InsertPlan | None:
         if not self._has_one_key:
@@ -158,7 +183,7 @@ class _Inserts:
         if key is None:
             key = self._key.get_pk_value_on_save(obj)
             if key is not None:
-                attributes[self._key.attname] = key
+                setattr(obj, self._key.attname, key)
         if key is _MISSING or (key is not None and not force_insert and not self._key_may_be_set):
             return None
         shape: Any = (alias, connection, self._meta.db_table, key is None)
@@ -196,7 +221,8 @@ def _compile(model: type[Model], obj: Any, alias: str, connection: Any) -> Inser
         raise Unsupported(f"{model.__qualname__} has several tables")
     if concrete._meta.order_with_respect_to:
         raise Unsupported(f"{model.__qualname__} queries for its order")
-    if not all(is_djangos(function) for name, function in _DJANGOS if not name.startswith("__")):
+    hooks = zip(_HOOKS, _DJANGOS_HOOKS, strict=True)
+    if not all(is_djangos(function) for name, function in hooks if not name.startswith("__")):
         raise Unsupported("a method of Model was replaced")
     local = [
         field for field in concrete._meta.local_concrete_fields if not getattr(field, "generated", False)

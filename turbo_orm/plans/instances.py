@@ -18,7 +18,15 @@ from turbo_orm.plans.columns import Columns
 from turbo_orm.plans.functions import make_function
 from turbo_orm.plans.unsupported import Unsupported
 
-__all__ = ["Instances", "Peers", "check_construction", "is_djangos", "is_free", "stores_directly"]
+__all__ = [
+    "Instances",
+    "Peers",
+    "cache_key",
+    "check_construction",
+    "is_djangos",
+    "is_free",
+    "stores_directly",
+]
 
 #: Data descriptors that only put the value into the ``__dict__`` of an instance which has none yet.
 _DIRECT = (ForeignKeyDeferredAttribute, FileDescriptor, ImageFileDescriptor)
@@ -290,7 +298,11 @@ def _key_attname(model: type[Model]) -> str:
 def _cache_key(setter: Any) -> str | None:
     if getattr(setter, "__func__", None) is not FieldCacheMixin.set_cached_value:
         return None
-    field = setter.__self__
+    return cache_key(setter.__self__)
+
+
+def cache_key(field: Any) -> str:
+    """Return the key of *field*, or of a relation, in a ``fields_cache``."""
     key: str = field.cache_name if hasattr(field, "cache_name") else field.get_cache_name()
     return key
 
