@@ -45,10 +45,10 @@ class MultiplexOptions:
 
     #: Connections to share; they are taken from the pool one by one, as they are needed.
     connections: int = 4
-    #: Seconds without an answer after which later statements go elsewhere.
+    #: Seconds without an answer after which, or after twice as many, later statements go elsewhere.
     slow_after: float = 0.02
     #: Statements under way on one connection at most.
-    in_flight: int = 32
+    in_flight: int = 250
     #: Statements under way on each connection before one more is taken.
     grow_at: int = 4
 
@@ -69,15 +69,18 @@ class _Pending:
 class _Line(Wire):
     """A connection in pipeline mode, for as long as it lives."""
 
-    __slots__ = ("_flushing", "fresh", "pending", "progress")
+    __slots__ = ("_answered", "_flushing", "_slow_after", "_watching", "fresh", "pending", "slow")
 
-    def __init__(self, conn: TurboConnection, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, conn: TurboConnection, loop: asyncio.AbstractEventLoop, slow_after: float) -> None:
         super().__init__(conn, loop)
         self.pending: deque[_Pending] = deque()
         #: Prepared in pipelines that were not answered yet.
         self.fresh: dict[Key, bytes] = {}
-        #: When the server last answered, or was asked while it had nothing to do.
-        self.progress = 0.0
+        #: The server has been silent for long.
+        self.slow = False
+        self._slow_after = slow_after
+        self._answered = 0
+        self._watching = False
         self._flushing = False
 
     def send(self, statement: Statement, params: Sequence[Any]) -> _Pending:
@@ -109,11 +112,25 @@ class _Line(Wire):
 
     def _sent(self, key: Key, name: bytes | None, relies: bool) -> _Pending:
         self.pgconn.pipeline_sync()
-        if not self.pending:
-            self.progress = self._loop.time()
+        if not self._watching:
+            self._watching = True
+            self._loop.call_later(self._slow_after, self._watch, self._answered)
         pending = _Pending(self._loop.create_future(), key, name, relies, [])
         self.pending.append(pending)
         return pending
+
+    def _watch(self, answered: int) -> None:
+        if not self.pending:
+            self._watching = False
+            return
+        if answered == self._answered:
+            # Maybe it is the event loop that was busy: what has arrived is read before this.
+            self._loop.call_soon(self._note_slow, answered)
+        self._loop.call_later(self._slow_after, self._watch, self._answered)
+
+    def _note_slow(self, answered: int) -> None:
+        if self.pending and answered == self._answered:
+            self.slow = True
 
     def _flush(self) -> None:
         try:
@@ -152,7 +169,8 @@ class _Line(Wire):
                 if pgconn.status != _OK:
                     raise psycopg.OperationalError("the connection is lost")
             elif result.status == _PIPELINE_SYNC:
-                self.progress = self._loop.time()
+                self._answered += 1
+                self.slow = False
                 self._finish(pending.popleft())
             elif result.status in _COPYING:
                 raise psycopg.ProgrammingError("COPY can't be executed here: use copy() of a cursor.")
@@ -218,7 +236,7 @@ class Multiplexer:
         self._pool = pool
         self._loop = loop
         self._lines: list[_Line] = []
-        self._opening = 0
+        self._opening: set[asyncio.Future[None]] = set()
 
     async def run(self, statement: Statement, params: Sequence[Any]) -> Result:
         """Execute *statement* in autocommit mode and return everything it returned.
@@ -236,10 +254,14 @@ class Multiplexer:
 
     async def _run(self, statement: Statement, params: Sequence[Any]) -> Result:
         line = self._pick()
-        if line is None:
-            if len(self._lines) + self._opening >= self.options.connections:
+        while line is None:
+            if len(self._lines) + len(self._opening) < self.options.connections:
+                line = await self._open()
+            elif self._opening:
+                await asyncio.wait(self._opening, return_when=asyncio.FIRST_COMPLETED)
+                line = self._pick()
+            else:
                 return await self._run_alone(statement, params)
-            line = await self._open()
         try:
             pending = line.send(statement, params)
         except psycopg.Error as error:
@@ -250,7 +272,7 @@ class Multiplexer:
         try:
             await pending.answer
         except asyncio.CancelledError:
-            if len(line.pending) == 1 and line.pending[0] is pending and self._is_slow(line):
+            if line.slow and len(line.pending) == 1 and line.pending[0] is pending:
                 self._forget(line)  # nobody waits for it any more, and it may take for ever
             raise
         except psycopg.Error:
@@ -264,33 +286,32 @@ class Multiplexer:
         least = self.options.in_flight
         for line in self._lines:
             waiting = len(line.pending)
-            if waiting < least and not (waiting and self._is_slow(line)):
+            if waiting < least and not line.slow:
                 best, least = line, waiting
         if best is None:
             return None
         if not least and (best.conn.closed or not best.attached or best.conn._expire_at <= monotonic()):
             self._forget(best)
             return self._pick()
-        if least >= self.options.grow_at and len(self._lines) + self._opening < self.options.connections:
+        if least >= self.options.grow_at and len(self._lines) + len(self._opening) < self.options.connections:
             return None
         return best
-
-    def _is_slow(self, line: _Line) -> bool:
-        return self._loop.time() - line.progress > self.options.slow_after
 
     async def _lease(self) -> AsyncConnection[Any]:
         return take_idle(self._pool) or await lease(self._pool)
 
     async def _open(self) -> _Line:
-        self._opening += 1
+        opening: asyncio.Future[None] = self._loop.create_future()
+        self._opening.add(opening)
         try:
             conn: Any = await self._take()
         finally:
-            self._opening -= 1
+            self._opening.discard(opening)
+            opening.set_result(None)
         former: Wire | None = conn.wire
         if former is not None:
             former.release()
-        line = conn.wire = _Line(conn, self._loop)
+        line = conn.wire = _Line(conn, self._loop, self.options.slow_after)
         line.pgconn.enter_pipeline_mode()
         line.attach()
         self._lines.append(line)
