@@ -102,7 +102,7 @@ def _mypy(project: Path, target: str, python: Path, options: Mapping[str, bool])
         else "[mypy-*.models]\ndisable_error_code = var-annotated\n"
     )
     # Models of packages without annotations: unless mypy may read those, everything from them is Any.
-    followed = "follow_untyped_imports = True\n" if options.get("follow") else ""
+    followed = "follow_untyped_imports = True\nimplicit_reexport = True\n" if options.get("follow") else ""
     untyped = "[mypy-django.*]\nignore_missing_imports = True\n" if options.get("untyped") else ""
     config = f"[mypy]\nstrict = True\nmypy_path = {ROOT}\ncache_dir = .mypy_cache\n{followed}{plugin}"
     (project / "mypy.ini").write_text(config + untyped, encoding="utf-8")
