@@ -29,7 +29,7 @@ from turbo_orm.db.pools import Pool
 from turbo_orm.db.statements import Statement
 from turbo_orm.db.wire import Result, Wire, wire_of
 
-__all__ = ["Work", "run", "run_in_bridge"]
+__all__ = ["Work", "collecting", "run", "run_in_bridge", "run_together"]
 
 
 class Work(Protocol):
