@@ -97,7 +97,7 @@ def _methods(cls: type[Any], annotations: AnnotationReader) -> Iterator[ir.Metho
     for base in reversed(_hand_written(cls)):
         for method_name, function in vars(base).items():
             if inspect.isfunction(function) and _is_public(method_name, function):
-                found[method_name] = _method(function, base, annotations)
+                found[method_name] = _method(method_name, function, base, annotations)
     yield from (found[key] for key in sorted(found))
 
 
@@ -111,12 +111,12 @@ def _is_public(method_name: str, function: Any) -> bool:
     return not method_name.startswith("_") or getattr(function, "queryset_only", None) is False
 
 
-def _method(function: Any, owner: type[Any], annotations: AnnotationReader) -> ir.Method:
+def _method(called: str, function: Any, owner: type[Any], annotations: AnnotationReader) -> ir.Method:
     namespace = getattr(inspect.unwrap(function), "__globals__", {})
     parameters = list(inspect.signature(function).parameters.values())[1:]
     returns = inspect.signature(function).return_annotation
     return ir.Method(
-        name=function.__name__,
+        name=called,  # a decorator may have changed the function's own
         queryset_only=bool(getattr(function, "queryset_only", False)),
         is_async=inspect.iscoroutinefunction(function),
         parameters=_parameters(parameters, namespace, annotations),

@@ -58,7 +58,7 @@ async def right() -> None:
     await BlogPage.objects.prefetch_related("links", Prefetch("tagged_items")).alist()
     await BlogPage.objects.filter(pk=0).aupdate(intro="x", published_on=date(2020, 1, 1))
     await (
-        Page.objects.filter(depth=1).select_related("owner", "latest_revision").only("title", "slug").alist()
+        Page.objects.filter(depth=1).select_related("owner", "latest_revision").defer("search_description").alist()
     )
     assert_type(await BlogPage.objects.filter(cover=None).order_by("?", "title").alast(), BlogPage | None)
     assert_type(await page.afetch("locale"), Locale)

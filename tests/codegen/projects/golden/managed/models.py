@@ -14,7 +14,18 @@ if TYPE_CHECKING:
     from some.module import Unknown
 
 
+def traced(method):
+    def wrapper(self, *args: Any):
+        return method(self, *args)
+
+    return wrapper
+
+
 class TaskQuerySet(AsyncQuerySet):
+    @traced
+    def decorated(self, number: int) -> int:
+        return number
+
     def open(self) -> Self:
         """Those which are not done."""
         return self.filter(done=False)
