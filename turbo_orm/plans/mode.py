@@ -372,20 +372,22 @@ class PlannedQuerySet(QuerySet[Any, Any]):
     def _take_filter(
         self, negated: bool, django: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
-        planned, trace, sticky = self._planned, self._trace, self._sticky_filter
-        if planned is not None:
-            found = self._filter(negated, args, kwargs)
-            if found is not None:
-                self._defer_next_filter = False
-                return found
-            trace = planned.node
+        planned, trace = self._planned, self._trace
+        if planned is None and trace is None:
+            return django(self, *args, **kwargs)
+        found = step = None
+        try:
+            step = _filter_step(self._sticky_filter, negated, args, kwargs)
+            if planned is not None and not planned.node.sliced:
+                found = self._step_to(*step)
+        except Exception:  # Django raises it again, at the time and in the way it does
+            found = None
+        if found is not None:
+            self._defer_next_filter = False
+            return found
         result = django(self._ordinary(), *args, **kwargs)
-        if trace is not None:
-            try:
-                key, make_step, _ = _filter_step(sticky, negated, args, kwargs)
-            except Bail:
-                return result
-            self._note(result, trace, key, make_step)
+        if step is not None:
+            self._note(result, trace if planned is None else planned.node, step[0], step[1])
         return result
 
     def _ordinary(self) -> Self:

@@ -372,13 +372,14 @@ def seen(parent: Node, key: Any, step: Step) -> Node:
     with LOCK:
         if parent.epoch != _trie.epoch:
             return Node(parent, key, step, parent.model)
-        parent = _attached(parent)
+        if parent.forgotten:
+            parent = _attached(parent)
         child = parent.children.get(key)
         if child is None:
             limit = get_config().max_shapes
             if _trie.count >= limit:
                 note_use(parent)
-                _forget_oldest(keeping=limit * 3 // 4)
+                _forget_oldest(keeping=limit // 2)
                 parent = _attached(parent)
             child = Node(parent, key, step, parent.model)
             note_use(child)
@@ -410,40 +411,27 @@ def _forget_oldest(keeping: int) -> None:
 
     A shape is in use as long as one that extends it is, so whole branches go.
     """
-    for root in _trie.roots:
-        _pass_use_on(root)
-    uses = sorted((node.used for root in _trie.roots for node in _below(root)), reverse=True)
+    nodes: list[Node] = [child for root in _trie.roots for child in root.children.values()]
+    for node in nodes:  # which grows: parents come before their children
+        nodes.extend(node.children.values())
+    for node in reversed(nodes):
+        parent = node.parent
+        if parent is not None and parent.used < node.used:
+            parent.used = node.used
+    uses = sorted([node.used for node in nodes], reverse=True)
     if len(uses) > keeping:
-        for root in _trie.roots:
-            _prune(root, used_after=uses[keeping])
-    _trie.count = sum(1 for root in _trie.roots for _ in _below(root))
-
-
-def _pass_use_on(node: Node) -> int:
-    node.used = max([node.used, *map(_pass_use_on, node.children.values())])
-    return node.used
-
-
-def _below(node: Node) -> Iterator[Node]:
-    for child in list(node.children.values()):
-        yield child
-        yield from _below(child)
-
-
-def _prune(node: Node, used_after: int) -> None:
-    for key, child in list(node.children.items()):
-        if child.used > used_after:
-            _prune(child, used_after)
-        else:
-            del node.children[key]
-            _forget(child)
+        last_use = uses[keeping]
+        for node in nodes:
+            if node.used <= last_use:
+                _forget(node)
+    _trie.count = sum([not node.forgotten for node in nodes])
 
 
 def _forget(node: Node) -> None:
     node.forgotten = True
-    children, node.children = node.children, {}
-    for child in children.values():
-        _forget(child)
+    node.children = {}
+    if node.parent is not None:
+        node.parent.children.pop(node.key, None)
 
 
 def builds_at_once() -> bool:
