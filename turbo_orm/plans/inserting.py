@@ -240,7 +240,9 @@ def _by_column(
 async def _run(conn: Any, found: BulkInsert) -> Result | None:
     # In the event loop, which sync code in the bridge does not see.
     wire = wire_of(conn)
-    return None if wire is None else await wire.run(found.statement, found.params)
+    if wire is None or wire.pgconn.parameter_status(b"client_encoding") != b"UTF8":
+        return None  # the arrays are encoded
+    return await wire.run(found.statement, found.params)
 
 
 def _unchanged(compiler_class: Any) -> Any:

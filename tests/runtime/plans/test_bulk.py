@@ -449,3 +449,16 @@ async def test_times_that_are_not_automatic_for_a_while(
         assert {each.changed == when for each in made} == {not automatic}
         stored = await AsyncQuerySet(paper).filter(pk__in=[each.pk for each in made]).alist()
         assert [each.changed for each in stored] == [each.changed for each in made]
+
+
+@by_unnest
+async def test_another_encoding(snapshot: Snapshot) -> None:
+    def set_encoding() -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SET LOCAL client_encoding TO LATIN1")
+
+    async with atomic():
+        await run_sync(set_encoding)
+        made = await AsyncQuerySet(Place).abulk_create([Place(name="ä") for _ in range(6)])
+    stored = await AsyncQuerySet(Place).filter(pk__in=[place.pk for place in made]).alist()
+    assert {place.name for place in stored} == {"ä"}
