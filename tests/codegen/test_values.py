@@ -92,6 +92,47 @@ def row(django_databases: None) -> Iterator[models.Model]:
             connection.close()
 
 
+@pytest.fixture
+def hstore(django_databases: None) -> Iterator[None]:
+    """The extension, installed, and known to the connection."""
+    from django.contrib.postgres.signals import get_hstore_oids, register_type_handlers
+
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1 FROM pg_available_extensions WHERE name = 'hstore'")
+        if cursor.fetchone() is None:
+            pytest.skip("this PostgreSQL comes without the extension hstore")
+        cursor.execute("CREATE EXTENSION IF NOT EXISTS hstore")
+    get_hstore_oids.cache_clear()
+    register_type_handlers(connection)
+    yield
+    with connection.cursor() as cursor:
+        cursor.execute("DROP EXTENSION hstore")
+    get_hstore_oids.cache_clear()
+    connection.close()
+
+
+@pytest.mark.usefixtures("hstore")
+@isolate_apps("tests.project.library")
+def test_hstore() -> None:
+    class Labelled(models.Model):
+        labels = postgres.HStoreField()
+
+        class Meta:
+            app_label = "library"
+
+    with connection.schema_editor() as editor:
+        editor.create_model(Labelled)
+    try:
+        Labelled.objects.create(labels={"a": "x", "b": None})
+        attribute, value = declared(Labelled)["labels"]
+        assert attribute == dict[str, str | None]
+        assert holds(Labelled.objects.get().labels, attribute)
+        assert holds(Labelled.objects.values("labels").get()["labels"], value)
+    finally:
+        with connection.schema_editor() as editor:
+            editor.delete_model(Labelled)
+
+
 def declared(model: type[models.Model]) -> dict[str, tuple[Any, Any]]:
     """The types of each attribute and of its value in `values()`."""
     columns = FieldReader(Options(), AnnotationReader(lambda model: "", {})).columns(model)
