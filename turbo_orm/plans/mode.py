@@ -398,6 +398,7 @@ class PlannedQuerySet(QuerySet[Any, Any]):
         # A copy, for this one may go on in plan mode in another direction.
         copy = self._derive(planned)
         copy._defer_next_filter, self._defer_next_filter = self._defer_next_filter, False
+        copy._materialise()
         return copy
 
     def _take(self, name: str, args: tuple[Any, ...], django: Callable[..., Any], **kwargs: Any) -> Any:

@@ -19,7 +19,7 @@ from turbo_orm.bridge.handler import connections_replaced
 from turbo_orm.plans.capture import capture
 from turbo_orm.plans.connections import compiling_connection
 from turbo_orm.plans.unsupported import Unsupported
-from turbo_orm.plans.verify import _capturing, _same
+from turbo_orm.plans.verify import _capturing, same_params
 
 _ADDRESS = re.compile(" at 0x[0-9a-f]+")
 
@@ -88,7 +88,7 @@ def _statement(queryset: Any, terminal: str) -> tuple[Any, ...]:
 
 def _equal(one: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
     if one[0] == other[0] == "statement":
-        return bool(one[1] == other[1]) and _same(_named(one[2]), _named(other[2]))
+        return bool(one[1] == other[1]) and same_params(_named(one[2]), _named(other[2]))
     return one == other
 
 
