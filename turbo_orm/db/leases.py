@@ -38,6 +38,8 @@ async def lease(pool: Pool) -> AsyncConnection[Any]:
     """
     if not pool._opened:
         await pool.open()
+    if pool.exhausted():
+        return await _wait_for_idle(pool)
     while True:
         conn = await (_getconn_in_task(pool) if _LOSES_CANCELLATION and not pool._pool else pool.getconn())
         if not _hung_up(conn):
@@ -78,7 +80,7 @@ def put_idle(conn: AsyncConnection[Any], pool: Pool) -> bool:
     That is so if somebody waits for it, if it is not idle, or if it or the pool is at its end.
     """
     if (
-        pool._waiting
+        (pool._waiting and not pool.waiters.have_their_turn())
         or pool._closed
         or pool._reset is not None
         or pool._pool_full_event is not None
@@ -90,10 +92,25 @@ def put_idle(conn: AsyncConnection[Any], pool: Pool) -> bool:
     ):
         return False
     _renew(conn)
+    if pool.waiters.queue and pool.waiters.serve(conn):
+        return True
     conn._pool = None
     conn.__dict__["lent"] = False
     pool._pool.append(conn)
     return True
+
+
+async def _wait_for_idle(pool: Pool) -> AsyncConnection[Any]:
+    waiter = pool.waiters.add()
+    try:
+        return await waiter
+    except asyncio.CancelledError:
+        if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
+            # It came together with the cancellation.
+            conn = waiter.result()
+            if not put_idle(conn, pool):
+                await give_back(conn, pool)
+        raise
 
 
 def _renew(conn: AsyncConnection[Any]) -> None:

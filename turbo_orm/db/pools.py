@@ -12,10 +12,11 @@ from typing import Any, NamedTuple
 from weakref import WeakSet
 
 from psycopg import AsyncConnection
-from psycopg_pool import AsyncConnectionPool
+from psycopg_pool import AsyncConnectionPool, PoolClosed
 from psycopg_pool._acompat import AEvent
 
 from turbo_orm.db.connections import TurboConnection, close_now
+from turbo_orm.db.waiters import Waiters
 
 __all__ = [
     "Pool",
@@ -75,6 +76,7 @@ class Pool(AsyncConnectionPool[AsyncConnection[Any]]):
         self._knows_its_sessions = False
         #: Shares some of its connections, see `multiplexer_of()`.
         self.multiplexer: Any = None
+        self.waiters = Waiters(self)
         self._live: WeakSet[AsyncConnection[Any]] = WeakSet()
         super().__init__(
             kwargs={**spec.connect, "autocommit": True},
@@ -124,6 +126,7 @@ class Pool(AsyncConnectionPool[AsyncConnection[Any]]):
             self._sched_runner = None
         if self.multiplexer is not None:
             self.multiplexer.close()
+        self.waiters.fail(PoolClosed(f"the pool {self.name!r} is closed"))
         await super().close(timeout)
         self.abandon()  # a worker cancelled between connecting and storing leaves a connection
 
@@ -137,6 +140,28 @@ class Pool(AsyncConnectionPool[AsyncConnection[Any]]):
         """Take a lent connection back; see psycopg_pool."""
         conn.__dict__["lent"] = False
         await super().putconn(conn)
+
+    def exhausted(self) -> bool:
+        """Whether the only connections to wait for are those in use."""
+        return not (
+            self._pool
+            or self._waiting
+            or self._nconns < self._max_size
+            or self._check is not None
+            or self._closed
+        )
+
+    async def _add_to_pool(self, conn: AsyncConnection[Any]) -> None:
+        await super()._add_to_pool(conn)
+        # A new connection, or one that needed more attention than `put_idle()` has for it.
+        while self.waiters.queue and self._pool:
+            idle = self._pool.popleft()
+            idle._pool = self
+            idle.__dict__["lent"] = True
+            if not self.waiters.serve(idle):
+                idle._pool = None
+                idle.__dict__["lent"] = False
+                self._pool.append(idle)
 
     def abandon(self) -> None:
         """Close the idle connections without awaiting; those in use are closed when returned."""
@@ -167,6 +192,7 @@ class Pool(AsyncConnectionPool[AsyncConnection[Any]]):
             if not any(not conn.closed for conn in self._live):
                 while self._waiting:
                     await self._waiting.popleft().fail(exc)
+                self.waiters.fail(exc)
             raise
         conn.__dict__["prepares"] = self.prepares
         self._live.add(conn)

@@ -63,10 +63,10 @@ async def test_statistics(make: Any) -> None:
     assert pool.get_stats()["pool_available"] == 1
 
 
-async def test_what_waits_is_served_first(make: Any) -> None:
+async def test_what_waits_in_psycopgs_queue_is_served_first(make: Any) -> None:
     pool = await make(max_size=1)
     conn = await lease(pool)
-    waiting = asyncio.ensure_future(lease(pool))
+    waiting = asyncio.ensure_future(pool.getconn())
     await asyncio.sleep(0.02)
     assert not put_idle(conn, pool)
     await give_back(conn, pool)

@@ -1,0 +1,148 @@
+"""More tasks than connections: they pass from hand to hand."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import Any
+
+import pytest
+from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
+
+from tests.runtime.wire.conftest import assert_clean
+from turbo_orm.db.leases import give_back, lease, put_idle, take_idle
+from turbo_orm.db.pools import Pool, PoolKey, PoolSpec
+from turbo_orm.db.statements import statement
+from turbo_orm.db.wire import wire_of
+
+SLEEP = statement("SELECT %s::int, pg_sleep(%s)", 2)
+
+
+@pytest.fixture
+async def make(pool: Pool) -> Any:
+    made: list[Pool] = []
+
+    async def make(**options: Any) -> Pool:
+        other = Pool(PoolSpec(PoolKey("extra", ()), pool.kwargs, {"max_size": 1, **options}))  # type: ignore[arg-type]
+        await other.open()
+        made.append(other)
+        return other
+
+    yield make
+    for each in made:
+        await each.close()
+
+
+async def test_first_come_first_served(make: Any) -> None:
+    pool = await make()
+    conn = await lease(pool)
+    order: list[int] = []
+
+    async def wait(number: int) -> None:
+        got = await lease(pool)
+        assert got is conn
+        order.append(number)
+        assert put_idle(got, pool)
+
+    tasks = [asyncio.ensure_future(wait(number)) for number in range(10)]
+    await asyncio.sleep(0)
+    assert len(pool.waiters.queue) == 10
+    assert put_idle(conn, pool)
+    assert take_idle(pool) is None, "it is somebody's already"
+    await asyncio.gather(*tasks)
+    assert order == list(range(10))
+    stats = pool.get_stats()
+    assert (stats["requests_num"], stats["requests_queued"]) == (11, 11)
+    assert pool.lent() == []
+
+
+async def test_what_is_closed_is_replaced_for_them(make: Any) -> None:
+    pool = await make()
+    conn = await lease(pool)
+    waiting = asyncio.ensure_future(lease(pool))
+    await asyncio.sleep(0)
+    await give_back(conn, pool, soiled=True)
+    another = await waiting
+    assert another is not conn
+    assert pool.lent() == [another]
+    assert put_idle(another, pool)
+
+
+async def test_timeouts(make: Any) -> None:
+    pool = await make(timeout=0.1)
+    conn = await lease(pool)
+    outcomes = await asyncio.gather(*[lease(pool) for _ in range(3)], return_exceptions=True)
+    assert {type(each) for each in outcomes} == {PoolTimeout}
+    assert put_idle(conn, pool)
+    assert await lease(pool) is conn
+    late = asyncio.ensure_future(lease(pool))
+    await asyncio.sleep(0.05)
+    assert put_idle(conn, pool)
+    assert await late is conn
+    assert put_idle(conn, pool)
+
+
+async def test_limits_and_ends(make: Any) -> None:
+    pool = await make(max_waiting=2)
+    conn = await lease(pool)
+    tasks = [asyncio.ensure_future(lease(pool)) for _ in range(3)]
+    await asyncio.sleep(0)
+    with pytest.raises(TooManyRequests):
+        await tasks[2]
+    await pool.close()
+    for task in tasks[:2]:
+        with pytest.raises(PoolClosed):
+            await task
+    await give_back(conn, pool)
+
+
+async def test_both_queues_are_served(make: Any) -> None:
+    pool = await make()
+    conn = await lease(pool)
+    done: list[str] = []
+
+    async def ours() -> None:
+        got = await lease(pool)
+        done.append("ours")
+        if not put_idle(got, pool):
+            await give_back(got, pool)
+
+    async def psycopgs() -> None:
+        got = await pool.getconn()
+        done.append("psycopg")
+        if not put_idle(got, pool):
+            await give_back(got, pool)
+
+    tasks = [asyncio.ensure_future(each()) for each in [ours] * 5 + [psycopgs] * 5]
+    await asyncio.sleep(0.01)
+    if not put_idle(conn, pool):
+        await give_back(conn, pool)
+    await asyncio.wait_for(asyncio.gather(*tasks), 10)
+    assert sorted(done) == ["ours"] * 5 + ["psycopg"] * 5
+
+
+async def test_a_storm_of_cancellations_loses_no_connection(make: Any) -> None:
+    pool = await make(max_size=3)
+    chance = random.Random(7)
+
+    async def one(number: int) -> None:
+        conn = take_idle(pool) or await lease(pool)
+        try:
+            wire = wire_of(conn)
+            assert wire is not None
+            assert (await wire.run(SLEEP, (number, chance.random() / 500))).rows == [(number, "")]
+        finally:
+            if not put_idle(conn, pool):
+                await give_back(conn, pool)
+
+    for _ in range(3):
+        tasks = [asyncio.ensure_future(one(number)) for number in range(200)]
+        for task in chance.sample(tasks, 120):
+            asyncio.get_running_loop().call_later(chance.random() / 5, task.cancel)
+        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+        assert {type(each) for each in outcomes} <= {type(None), asyncio.CancelledError}
+    assert not pool.waiters.queue
+    assert pool.lent() == []
+    assert pool._nconns == len(pool._pool) == 3
+    for conn in pool._pool:
+        assert_clean(conn)
