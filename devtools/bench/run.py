@@ -139,9 +139,14 @@ def _memory(options: Options, url: str, results: Results, say: Say) -> None:
             if name in results.missing:
                 continue
             try:
-                with _start(name, options, url, _MORE) as process:
-                    reply = process.ask("memory", fewer=_FEWER, more=_MORE)
-            except Failed as problem:
-                say(f"memory: {problem}")
+                fewer, more = (_memory_of(name, options, url, number) for number in (_FEWER, _MORE))
+            except (Missing, Failed) as problem:
+                say(f"memory: {name}: {problem}")
             else:
-                results.memory.setdefault(name, []).append(reply["bytes"] / 1024)
+                results.memory.setdefault(name, []).append((more - fewer) / (_MORE - _FEWER) / 1024)
+
+
+def _memory_of(name: str, options: Options, url: str, connections: int) -> float:
+    """Bytes of a process of its own with so many connections in use, and room for one more."""
+    with _start(name, options, url, connections + 1) as process:
+        return float(process.ask("memory", connections=connections)["bytes"])

@@ -84,12 +84,8 @@ class Worker:
         done = await measured(function, arguments, tasks, self._contestant.end_task)
         return done._asdict()
 
-    async def memory(self, fewer: int, more: int) -> dict[str, Any]:
-        """Bytes of memory that each connection in use takes, from the difference of two numbers of them."""
-        small, large = await self._memory_of(fewer), await self._memory_of(more)
-        return {"bytes": (large - small) / (more - fewer)}
-
-    async def _memory_of(self, connections: int) -> int:
+    async def memory(self, connections: int) -> dict[str, Any]:
+        """Bytes of memory this process has to itself while so many connections are in use."""
         ready = asyncio.Semaphore(0)
         done = asyncio.Event()
 
@@ -104,7 +100,7 @@ class Worker:
             for _ in range(connections):
                 await asyncio.wait_for(ready.acquire(), 30)
             gc.collect()
-            return _own_memory()
+            return {"bytes": _own_memory()}
         finally:
             done.set()
             await asyncio.gather(*tasks)
