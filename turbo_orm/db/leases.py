@@ -104,12 +104,16 @@ async def _wait_for_idle(pool: Pool) -> AsyncConnection[Any]:
     waiter = pool.waiters.add()
     try:
         return await waiter
-    except asyncio.CancelledError:
-        if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
-            # It came together with the cancellation.
+    except BaseException as exc:
+        if not waiter.cancel() and not waiter.cancelled() and waiter.exception() is None:
+            # It came together with the interruption.
             conn = waiter.result()
-            if not put_idle(conn, pool):
+            if put_idle(conn, pool):
+                pass
+            elif isinstance(exc, asyncio.CancelledError):
                 await give_back(conn, pool)
+            else:
+                abandon(conn, pool, waiter.get_loop())
         raise
 
 

@@ -96,6 +96,24 @@ async def test_limits_and_ends(make: Any) -> None:
     await give_back(conn, pool)
 
 
+async def test_a_destroyed_coroutine_loses_no_connection(make: Any) -> None:
+    pool = await make()
+    conn = await lease(pool)
+    waiting = lease(pool)
+    waiting.send(None)
+    assert put_idle(conn, pool)
+    assert pool.lent() == [conn]
+    waiting.close()
+    assert pool.lent() == []
+    assert take_idle(pool) is conn
+    forgotten = lease(pool)
+    forgotten.send(None)
+    forgotten.close()
+    assert put_idle(conn, pool)
+    assert take_idle(pool) is conn
+    assert put_idle(conn, pool)
+
+
 async def test_both_queues_are_served(make: Any) -> None:
     pool = await make()
     conn = await lease(pool)
