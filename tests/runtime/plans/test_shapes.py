@@ -189,7 +189,7 @@ def test_no_value_is_kept(
                 queryset._bound(terminal)
             assert terminal == "exists"
             queryset.query  # noqa: B018
-        except (ValueError, TypeError) as exc:
+        except (ValueError, TypeError, Warning) as exc:  # Django 4.2 only warns of unsaved instances
             exc.__traceback__ = None
         queryset = None
     gc.collect()
@@ -327,13 +327,13 @@ class TestEpochs:
 
 @pytest.mark.usefixtures("at_once")
 def test_one_odd_value_does_not_spoil_a_shape() -> None:
-    def plan(key: int) -> Any:
-        return Book.objects.filter(pk=key)._bound("list")
+    def plan(year: int) -> Any:
+        return Book.objects.filter(published__year=year)._bound("list")
 
-    assert plan(2**80) is None
-    assert any(plan(number) is not None for number in range(5))
-    assert plan(2**80) is None
-    assert plan(5) is not None
+    assert plan(10**6) is None
+    assert any(plan(year) is not None for year in range(2020, 2025))
+    assert plan(10**6) is None
+    assert plan(2020) is not None
 
 
 @pytest.mark.usefixtures("at_once")
