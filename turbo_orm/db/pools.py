@@ -55,6 +55,10 @@ class PoolSpec:
     prepares: bool = True
 
 
+#: Seconds between two looks at whether connections are ready.
+_WARMING = 0.005
+
+
 class Pool(AsyncConnectionPool[AsyncConnection[Any]]):
     """An `AsyncConnectionPool` which reports a server that can't be reached at once.
 
@@ -105,6 +109,9 @@ class Pool(AsyncConnectionPool[AsyncConnection[Any]]):
             # resize() opens the difference to the former minimum: count what is open already.
             self._min_size = min(self._nconns, self.warm_size)
             await self.resize(self.warm_size, self.max_size)
+            # Until they are there; an attempt that failed is no longer counted.
+            while len(self._pool) < self.warm_size <= self._nconns and not self._closed:
+                await asyncio.sleep(_WARMING)
 
     @classmethod
     async def worker(cls, q: Any) -> None:
