@@ -26,7 +26,7 @@ class PlansRunner(VerbsRunner):
             terminals += 1
             return bound(queryset, terminal)
 
-        mode.PlannedQuerySet._bound = counting  # type: ignore[method-assign]
+        mode.PlannedQuerySet._bound = counting  # type: ignore[method-assign, assignment]
         try:
             result = super().run_suite(suite, **kwargs)
         finally:
