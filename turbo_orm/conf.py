@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any
 
+import django
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
@@ -24,8 +25,9 @@ class Config:
     #: Keyword arguments of `psycopg_pool.AsyncConnectionPool` for aliases whose own
     #: ``OPTIONS["pool"]`` does not say otherwise (it is read first, and wins key by key).
     pool: Mapping[str, Any]
-    #: Keep the SQL of query shapes and generated loaders of their rows.
-    plans: bool = True
+    #: Keep the SQL of query shapes and generated loaders of their rows. By default only on the
+    #: versions of Django whose own tests have shown that plans are the same as its queries.
+    plans: bool = (4, 2) <= django.VERSION[:2] <= (6, 1)
     #: How many query shapes are kept.
     max_shapes: int = 2_000
     #: Compare every planned statement with what Django would execute.
