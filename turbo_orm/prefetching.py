@@ -68,7 +68,8 @@ async def fetch_with_prefetches(queryset: QuerySet[Any, Any]) -> None:
             await run_sync(internals._fetch_all)
         finally:
             internals._prefetch_related_lookups = lookups
-    await aprefetch_related_objects(internals._result_cache, *lookups)
+    rows: list[Any] = internals._result_cache
+    await aprefetch_related_objects(rows, *lookups)
     internals._prefetch_done = True
 
 
