@@ -68,7 +68,7 @@ async def fetch_with_prefetches(queryset: QuerySet[Any, Any]) -> None:
             await run_sync(internals._fetch_all)
         finally:
             internals._prefetch_related_lookups = lookups
-    rows: list[Any] = internals._result_cache
+    rows: Any = internals._result_cache
     await aprefetch_related_objects(rows, *lookups)
     internals._prefetch_done = True
 
