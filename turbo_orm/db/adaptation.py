@@ -100,7 +100,9 @@ class WireContext:
             and found.__module__ == "django.db.backends.postgresql.psycopg_any"
             and self.connection.pgconn.parameter_status(b"TimeZone") == b"UTC"
         ):
-            # Before Django 6.0 its loader is a subclass of psycopg's instead.
             original = getattr(found(oid, self), "orig_loader", None)
-            return found if original is None else type(original)
+            if original is not None:
+                return type(original)
+            # Before Django 6.0 its loader is a subclass of psycopg's.
+            return adapters.get_loader(oid, format)
         return found  # type: ignore[no-any-return]
