@@ -306,9 +306,10 @@ class PlannedQuerySet(QuerySet[Any, Any]):
     def _known_filter(self, kwargs: Mapping[str, Any]) -> Self | None:
         """Return ``filter(**kwargs)`` of a shape that has its template; None for others."""
         values = tuple(kwargs.values())
-        kinds = [*map(type, values)]
+        kinds: list[Any] = [*map(type, values)]
         if bool in kinds or _NoneType in kinds:
-            return None
+            kinds = [*map(kind_of, values)]
+            values = tuple([value for value, kind in zip(values, kinds, strict=True) if kind is not value])
         return self._known_step((False, self._sticky_filter, (), *kwargs, *kinds), values)
 
     def _advance(

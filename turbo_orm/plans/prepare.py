@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import uuid
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 from django.core.exceptions import EmptyResultSet, FullResultSet
@@ -75,13 +76,21 @@ def at_filter(lookup_class: Any, lhs: Any, value: Any) -> Prepare | None:
         if output is None:
             return _through_lookup(lookup_class, lhs, frozenset())
         get_prep_value = getattr(output, "get_prep_value", None)
-        return None if get_prep_value is None else _through_field(get_prep_value)
+        if get_prep_value is None:
+            return None
+        thorough = _through_field(get_prep_value)
+        return _finite(thorough) if (type(base), kind) == (fields.DecimalField, Decimal) else thorough
     if (
         get_prep_lookup is related_lookups.RelatedLookupMixin.get_prep_lookup
         and (type(base), kind) in _UNCHANGED
     ):
         return None
     return _through_lookup(lookup_class, lhs, frozenset())
+
+
+def _finite(thorough: Prepare) -> Prepare:
+    """Return what prepares a `Decimal` for a `DecimalField`, which takes numbers as they are."""
+    return lambda value: value if value.is_finite() else thorough(value)
 
 
 def _demand_plain_key(lhs: Any) -> None:
@@ -269,6 +278,9 @@ def _ASK_FIELD(value: Any) -> Any:  # noqa: N802 - a marker: only the field itse
     raise AssertionError("a marker, not a function")
 
 
+_NUMBER = Decimal("1.50")
+
+
 def _to_database(base: Any, connection: Any) -> Prepare | None:
     """Return what `get_db_prep_value(prepared=True)` of *base* does: None for nothing."""
     kind = type(base)
@@ -278,6 +290,8 @@ def _to_database(base: Any, connection: Any) -> Prepare | None:
         types = getattr(connection.ops, "integerfield_type_map", None)
         if types:
             return types[base.get_internal_type()]  # type: ignore[no-any-return]
+    if kind is fields.DecimalField and connection.ops.adapt_decimalfield_value(_NUMBER, 3, 2) is _NUMBER:
+        return None
     if kind in _DATES or (kind is fields.UUIDField and connection.features.has_native_uuid_field):
         return None
     return _ASK_FIELD
