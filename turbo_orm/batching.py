@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+import inspect
+from collections.abc import Awaitable, Sequence
 from typing import Any, Literal, TypeVar, overload
 
 from turbo_orm.db.wire import Result
@@ -135,8 +136,10 @@ async def batch(*operations: Awaitable[Any], return_exceptions: bool = False) ->
     everything happens in the block's transaction.
 
     Each operation runs to its end, whatever becomes of the others. With *return_exceptions*
-    errors stand in the places of results; otherwise the first one is raised then.
+    errors stand in the places of results; otherwise the first one is raised then. Raises
+    `TypeError` for what can't be awaited, before anything is executed.
     """
+    _check(operations)
     collected = _Collected(asyncio.get_running_loop())
     with running.collecting(collected.add):
         tasks = [asyncio.ensure_future(operation) for operation in operations]
@@ -157,6 +160,19 @@ async def batch(*operations: Awaitable[Any], return_exceptions: bool = False) ->
             if isinstance(result, BaseException):
                 raise result
     return tuple(results)
+
+
+def _check(operations: Sequence[Any]) -> None:
+    wrong = [each for each in operations if not inspect.isawaitable(each)]
+    if not wrong:
+        return
+    for each in operations:
+        if inspect.iscoroutine(each):
+            each.close()  # or Python warns that nobody awaited it
+    raise TypeError(
+        f"batch() takes what could be awaited, such as queryset.alist() or queryset.acount(), and "
+        f"a {type(wrong[0]).__name__} says not which it is to be. Nothing was executed."
+    )
 
 
 class _Collected:

@@ -19,7 +19,16 @@ from turbo_orm.rows import objects
 
 __all__ = ["prefetch_many_to_many"]
 
-_DJANGOS = "django.db.models.fields.related_descriptors"
+_DJANGOS = {"django.db.models.fields.related_descriptors", "django.db.models.manager"}
+
+#: What a related manager prefetches with; the names differ between versions.
+_METHODS = (
+    "get_queryset",
+    "_apply_rel_filters",
+    "get_prefetch_cache",
+    "get_prefetch_queryset",
+    "get_prefetch_querysets",
+)
 
 #: Keys which are the same in Python and in the database.
 _PLAIN_KEYS = frozenset({fields.AutoField, fields.BigAutoField, fields.SmallAutoField})
@@ -47,10 +56,10 @@ async def prefetch_many_to_many(instances: Sequence[Any], name: str) -> bool:
     if bound is None:
         return False
     found = await objects(rows, bound, await running.run(bound))
-    through = manager.through._meta.get_field(manager.source_field_name)
-    if [type(field) for field in through.foreign_related_fields] in _ONE_PLAIN_KEY:
-        key_of_row = attrgetter(f"_prefetch_related_val_{through.local_related_fields[0].attname}")
-        key_of_instance = attrgetter(through.foreign_related_fields[0].attname)
+    ((local, foreign), *more) = manager.source_field.related_fields
+    if not more and type(foreign) in _PLAIN_KEYS:
+        key_of_row = attrgetter(f"_prefetch_related_val_{local.attname}")
+        key_of_instance = attrgetter(foreign.attname)
     related: dict[Any, list[Any]] = {}
     for row in found:
         related.setdefault(key_of_row(row), []).append(row)
@@ -61,9 +70,6 @@ async def prefetch_many_to_many(instances: Sequence[Any], name: str) -> bool:
         queryset._prefetch_done = True
         instance.__dict__.setdefault("_prefetched_objects_cache", {})[cache_name] = queryset
     return True
-
-
-_ONE_PLAIN_KEY = [[kind] for kind in _PLAIN_KEYS]
 
 
 def _manager_of(instances: Sequence[Any], name: str) -> Any:
@@ -83,16 +89,22 @@ def _manager_of(instances: Sequence[Any], name: str) -> Any:
     except ValueError:  # an object that is not saved; Django says so
         return None
     kind = type(manager)
-    methods = [
-        getattr(kind, each, None) for each in ("get_queryset", "_apply_rel_filters", "get_prefetch_cache")
-    ]
-    methods.append(
-        getattr(kind, "get_prefetch_querysets", None) or getattr(kind, "get_prefetch_queryset", None)
-    )
-    if any(method is not None and method.__module__ != _DJANGOS for method in methods):
+    if not all(_is_djangos(kind, method) for method in _METHODS):
+        return None
+    # Django's class for the relation is on top of the manager's own, which may do anything.
+    if not _is_djangos(super(kind, manager), "get_queryset"):
+        return None
+    keys = [foreign.attname for _, foreign in manager.source_field.related_fields]
+    if any(key not in instance.__dict__ for instance in instances for key in keys):
         return None
     cached = first.__dict__.get("_prefetched_objects_cache", ())
     return None if manager.prefetch_cache_name in cached else manager
+
+
+def _is_djangos(owner: Any, method: str) -> bool:
+    """Whether *owner* has *method* from Django, or not at all."""
+    found = getattr(owner, method, None)
+    return found is None or found.__module__ in _DJANGOS
 
 
 def _querysets(manager: Any, name: str, first: Any) -> Callable[[Any], Any]:

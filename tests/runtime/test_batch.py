@@ -58,6 +58,13 @@ async def test_nothing_and_one():
     assert await batch(Author.objects.acount()) == (0,)
 
 
+async def test_a_queryset_says_not_what_is_wanted():
+    made = Author.objects.acreate(name="never")
+    with pytest.raises(TypeError, match=r"queryset.alist\(\).* a AsyncQuerySet says not"):
+        await batch(made, Author.objects.all())  # type: ignore[call-overload]
+    assert await Author.objects.acount() == 0
+
+
 async def test_operations_without_a_plan_take_part(trips: list[int]):
     await seen_twice()
 

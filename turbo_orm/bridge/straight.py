@@ -17,7 +17,7 @@ from turbo_orm.bridge.databases import open_pool_of
 from turbo_orm.bridge.querylog import recorders, recording
 from turbo_orm.bridge.readiness import is_ready
 from turbo_orm.bridge.run import run_sync
-from turbo_orm.db.leases import abandon, give_back, lease, take_idle
+from turbo_orm.db.leases import abandon, give_back, lease, put_idle, take_idle
 from turbo_orm.db.pools import Pool
 
 __all__ = ["django_errors", "is_watched", "take_now", "take_ready"]
@@ -38,7 +38,8 @@ def take_now(loop: asyncio.AbstractEventLoop, alias: str) -> tuple[AsyncConnecti
     if conn is None:
         return None
     if not is_ready(conn):  # the one on top was lost, and this is another
-        abandon(conn, pool, loop)
+        if not put_idle(conn, pool):
+            abandon(conn, pool, loop)
         return None
     return conn, pool
 

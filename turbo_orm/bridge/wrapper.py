@@ -94,11 +94,22 @@ class BridgedWrapper(_Base):
 
     @property
     def wire(self) -> Wire | None:
-        """The wire of its connection, if it has both."""
+        """The wire of its connection, if statements may go there past Django's cursors.
+
+        Not where a cursor would refuse them, or show them to somebody.
+        """
         conn = self.connection
-        if not isinstance(conn, BridgedConnection) or conn._aconn is None:
+        if (
+            self.needs_rollback
+            or self.closed_in_transaction
+            or self.execute_wrappers
+            or self.queries_logged
+            or not isinstance(conn, BridgedConnection)
+            or conn._aconn is None
+            or self._root is None
+        ):
             return None
-        return wire_of(conn._aconn)
+        return wire_of(conn._aconn, self._root.loop)
 
     def break_block(self, exc: BaseException) -> None:
         """Let the current `atomic` block, if any, only roll back: *exc* cut a statement short."""

@@ -241,9 +241,10 @@ def _automatic(count: int) -> list[PyFormat]:
 _LOSSES_MAX = 3
 
 
-def wire_of(conn: AsyncConnection[Any]) -> Wire | None:
+def wire_of(conn: AsyncConnection[Any], loop: asyncio.AbstractEventLoop | None = None) -> Wire | None:
     """Return the wire of *conn*, which it keeps; None if only psycopg's cursors can use it.
 
+    *loop* is to be given where the event loop is hidden, in the bridge.
     So it is with connections which are not from our pools, in psycopg's pipeline mode, with a
     client encoding other than UTF-8, and on Windows' proactor event loop.
     """
@@ -251,7 +252,7 @@ def wire_of(conn: AsyncConnection[Any]) -> Wire | None:
         return None
     wire = conn.wire
     if wire is None and not conn.closed:
-        loop = asyncio.get_running_loop()
+        loop = loop or asyncio.get_running_loop()
         if _has_readers(loop) and conn.pgconn._encoding == "utf-8":
             wire = conn.wire = Wire(conn, loop)
     return wire

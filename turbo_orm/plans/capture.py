@@ -27,11 +27,6 @@ def capture(queryset: Any, terminal: str, alias: str, arguments: Mapping[str, An
     try:
         if terminal == "list":
             queryset._fetch_all()
-        elif terminal == "delete":
-            # What delete() makes of its query where nothing else has to be deleted with it.
-            queryset.query.select_for_update = queryset.query.select_related = False
-            queryset.query.clear_ordering(force=True)
-            queryset._raw_delete(alias)
         else:
             getattr(QuerySet, terminal)(queryset, **(arguments or {}))
     except Captured as captured:

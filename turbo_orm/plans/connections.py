@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 from django.core.signals import setting_changed
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models.sql.compiler import SQLCompiler
+from django.db.models.sql.compiler import SQLCompiler, SQLInsertCompiler
 from django.db.utils import load_backend
 
 from turbo_orm.bridge.readiness import server_version
 from turbo_orm.plans.unsupported import Unsupported
 
-__all__ = ["Captured", "as_it_is", "compiling_connection", "forget_connections"]
+__all__ = ["Captured", "as_it_is", "capturing", "compiling_connection", "forget_connections"]
 
 
 class Captured(Exception):
@@ -23,6 +23,18 @@ class Captured(Exception):
     def __init__(self, compiler: SQLCompiler) -> None:
         super().__init__()
         self.compiler = compiler
+
+
+@cache
+def capturing(compiler_class: Any) -> Any:
+    """Have compilers raise `Captured` in place of executing: for `compiling_connection()`."""
+
+    def execute_sql(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if isinstance(self, SQLInsertCompiler):
+            (self.returning_fields,) = (*args, *kwargs.values()) or (None,)
+        raise Captured(self)
+
+    return type(compiler_class.__name__, (compiler_class,), {"execute_sql": execute_sql})
 
 
 def as_it_is(compiler_class: Any) -> Any:
@@ -46,6 +58,8 @@ def _make(alias: str, version: int, instrument: Any) -> BaseDatabaseWrapper:
     engine = load_backend(given["ENGINE"]).DatabaseWrapper
     wrapper: Any = _class_for(engine)(given, alias)
     wrapper.pg_version = version
+    # delete() opens a block, which is nothing to do in one that does not want a savepoint.
+    wrapper.in_atomic_block = True
     compiler_class = wrapper.ops.compiler
     wrapper.ops.compiler = lambda name: instrument(compiler_class(name))
     return wrapper  # type: ignore[no-any-return]

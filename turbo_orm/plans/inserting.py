@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
-from django.db import connections, transaction
+from django.db import transaction
 from django.db.models import AutoField, Field, Model, QuerySet
 
-from turbo_orm.bridge.async_backend.join import JoinedWrapper
-from turbo_orm.bridge.connection import BridgedConnection
-from turbo_orm.bridge.greenlets import await_only, current_bridge
-from turbo_orm.bridge.querylog import recording
+from turbo_orm.bridge.greenlets import current_bridge
 from turbo_orm.bridge.wrapper import BridgedWrapper
 from turbo_orm.conf import get_config
-from turbo_orm.db.wire import Result, wire_of
-from turbo_orm.plans.bulk import BulkInsert, Conflict, bulk_insert
+from turbo_orm.plans.bulk import Conflict, bulk_insert
 from turbo_orm.plans.connections import compiling_connection
 from turbo_orm.plans.instances import is_free
+from turbo_orm.plans.running import run_on_wire_in_bridge, wire_wrapper
 from turbo_orm.plans.verify_inserts import verify_bulk_insert
 
 if TYPE_CHECKING:
@@ -200,50 +196,24 @@ def _by_column(
     alias: str,
 ) -> list[Any] | None:
     config = get_config()
-    wrapper: Any = connections[alias]
-    if (
-        not (config.plans and config.wire)
-        or not isinstance(wrapper, BridgedWrapper)
-        or isinstance(wrapper, JoinedWrapper)
-        or wrapper.execute_wrappers
-        or wrapper.queries_logged
-        or recording(alias)
-    ):
+    if not (config.plans and config.wire):
         return None
-    # What a cursor does before its first statement.
-    wrapper.validate_thread_sharing()
-    wrapper.ensure_connection()
-    wrapper.validate_no_broken_transaction()
-    conn: Any = wrapper.connection
-    if not isinstance(conn, BridgedConnection) or conn._aconn is None:
-        return None
-    compiling = compiling_connection(alias, _unchanged)
-    if compiling is None:
+    wrapper = wire_wrapper(alias)
+    compiling = None if wrapper is None else compiling_connection(alias)
+    if wrapper is None or compiling is None or not _is_utf8(wrapper):
         return None
     found = bulk_insert(model, objs, fields, returning_fields, conflict, compiling)
     if found is None:
         return None
     if config.verify_plans:
         verify_bulk_insert(found, model, objs, fields, returning_fields, conflict, compiling)
-    with wrapper.wrap_database_errors:
-        try:
-            result = await_only(_run(conn._aconn, found))
-        except asyncio.CancelledError as exc:
-            # As where a cursor waits: the statement's fate is unknown.
-            wrapper.break_block(exc)
-            raise
+    result = run_on_wire_in_bridge(alias, found.statement, found.params)
     if result is None:
         return None
     return [] if found.load is None else found.load(result.rows or ())
 
 
-async def _run(conn: Any, found: BulkInsert) -> Result | None:
-    # In the event loop, which sync code in the bridge does not see.
-    wire = wire_of(conn)
-    if wire is None or wire.pgconn.parameter_status(b"client_encoding") != b"UTF8":
-        return None  # the arrays are encoded
-    return await wire.run(found.statement, found.params)
-
-
-def _unchanged(compiler_class: Any) -> Any:
-    return compiler_class
+def _is_utf8(wrapper: BridgedWrapper) -> bool:
+    """Whether the session takes text as the arrays have it."""
+    assert wrapper.connection is not None
+    return bool(wrapper.connection.pgconn.parameter_status(b"client_encoding") == b"UTF8")

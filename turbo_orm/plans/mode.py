@@ -602,14 +602,11 @@ class PlannedQuerySet(QuerySet[Any, Any]):
         planned = self._planned
         if planned is None or "delete" not in self._plannable_terminals:
             return None
-        node = planned.node
-        if self._fields is not None or node.sliced or node.template.query.distinct:
-            return None
         self._for_write = True
         alias = self.db
-        if not Collector(using=alias).can_fast_delete(self):
+        if not Collector(using=alias).can_fast_delete(self):  # receivers come and go
             return None
-        plan = plan_for(node, "delete", alias, planned.values)
+        plan = plan_for(planned.node, "delete", alias, planned.values)
         return None if plan is None else self._bind(plan, planned, planned.values)
 
     def _bind(

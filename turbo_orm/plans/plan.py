@@ -11,6 +11,7 @@ from django.conf import settings
 from django.core.exceptions import EmptyResultSet
 from django.db.models.fields.related import ForeignObject
 from django.db.models.fields.reverse_related import ForeignObjectRel
+from django.db.models.sql.compiler import SQLDeleteCompiler
 from django.utils import timezone, translation
 
 from turbo_orm.bridge.handler import connections_replaced
@@ -80,7 +81,6 @@ class Plan:
         "terminal",
         "text",
         "time_zone",
-        "uses",
         "writes",
     )
 
@@ -94,7 +94,6 @@ class Plan:
         #: What the SQL depends on besides its values; None for nothing.
         self.time_zone: tuple[bool, str] | None = None
         self.loader: Loader | None = None
-        self.uses = 0
         self._statements: dict[Any, Statement] = {}
         self._limits: dict[Any, str] = {}
 
@@ -112,7 +111,6 @@ class Plan:
         what is right.
         """
         params, lengths = self.bind(values)
-        self.uses += 1
         key = lengths if limits is None else (lengths, limits)
         statement = self._statements.get(key)
         if statement is None:
@@ -270,6 +268,8 @@ class _Compilation:
         plan = Plan(self._terminal, self._alias, node)
         with connections_replaced({self._alias: connection}), Recording(self._values) as recording:
             compiler = self._capture()
+            if self._name == "delete" and not isinstance(compiler, SQLDeleteCompiler):
+                raise Unsupported("it deletes other rows too")
             sql, params = self._as_sql(compiler)
             _check_query(compiler.query, self._name)  # now that it has all its joins
             plan.orderings = tuple(

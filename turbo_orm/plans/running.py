@@ -6,16 +6,16 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
-from functools import lru_cache
+from functools import partial
 from typing import Any, Protocol, TypeAlias
 
 import psycopg
 from django.db import DatabaseError, connections, transaction
 from psycopg import AsyncConnection
 
-from turbo_orm.bridge.async_backend.join import JoinedWrapper, in_their_block
+from turbo_orm.bridge.async_backend.join import in_their_block
 from turbo_orm.bridge.databases import open_pool_of
-from turbo_orm.bridge.greenlets import await_only, current_bridge, loop_visible
+from turbo_orm.bridge.greenlets import await_only
 from turbo_orm.bridge.handler import ambient_connection
 from turbo_orm.bridge.run import run_sync
 from turbo_orm.bridge.scopes import Scope, active_scope, open_scope
@@ -27,9 +27,18 @@ from turbo_orm.db.leases import abandon, give_back, put_idle
 from turbo_orm.db.multiplex import MultiplexOptions, multiplexer_of
 from turbo_orm.db.pools import Pool
 from turbo_orm.db.statements import Statement
-from turbo_orm.db.wire import Result, Wire, wire_of
+from turbo_orm.db.wire import Result, wire_of
 
-__all__ = ["Work", "collecting", "run", "run_in_bridge", "run_together"]
+__all__ = [
+    "Collect",
+    "Work",
+    "collecting",
+    "run",
+    "run_in_bridge",
+    "run_on_wire_in_bridge",
+    "run_together",
+    "wire_wrapper",
+]
 
 
 class Work(Protocol):
@@ -188,36 +197,41 @@ def run_in_bridge(work: Work) -> Result:
 
     Raises Django's database errors.
     """
-    wrapper = connections[work.alias]
-    if (
-        isinstance(wrapper, BridgedWrapper)
-        and not isinstance(wrapper, JoinedWrapper)
-        and get_config().wire
-        and not work.statement.refused
-        and not is_watched(work.alias, wrapper)
-        and not wrapper.needs_rollback
-        and not wrapper.closed_in_transaction
-    ):
-        wrapper.ensure_connection()
-        if (wire := _wire_in_bridge(wrapper)) is not None:
-            try:
-                with django_errors:
-                    return await_only(wire.run(work.statement, work.params))
-            except asyncio.CancelledError as exc:
-                wrapper.break_block(exc)
-                raise
-            except DatabaseError:
-                if not work.statement.refused:
-                    raise
-    return _run_with_cursor(work)
+    result = None
+    if get_config().wire and not work.statement.refused:
+        result = run_on_wire_in_bridge(work.alias, work.statement, work.params)
+    return _run_with_cursor(work) if result is None else result
 
 
-def _wire_in_bridge(wrapper: BridgedWrapper) -> Wire | None:
-    bridge = current_bridge()
-    if bridge is None or bridge.scope is None:
+def run_on_wire_in_bridge(alias: str, statement: Statement, params: Sequence[Any]) -> Result | None:
+    """Execute *statement* for sync code in the bridge; None where only a cursor can.
+
+    Raises Django's database errors.
+    """
+    wrapper = wire_wrapper(alias)
+    wire = None if wrapper is None else wrapper.wire
+    if wrapper is None or wire is None:
         return None
-    with loop_visible(bridge.scope.loop):
-        return wrapper.wire
+    try:
+        with wrapper.wrap_database_errors:
+            return await_only(wire.run(statement, params))
+    except asyncio.CancelledError as exc:
+        wrapper.break_block(exc)  # as where a cursor waits: the statement's fate is unknown
+        raise
+    except DatabaseError:
+        if statement.refused:
+            return None
+        raise
+
+
+def wire_wrapper(alias: str) -> BridgedWrapper | None:
+    """Return the connection sync code in the bridge has to *alias*, connected, if it has a wire."""
+    wrapper = connections[alias]
+    if not isinstance(wrapper, BridgedWrapper):
+        return None
+    if wrapper.connection is None and not wrapper.closed_in_transaction:
+        wrapper.ensure_connection()
+    return None if wrapper.wire is None else wrapper
 
 
 def _run_with_cursor(work: Work) -> Result:
@@ -233,28 +247,26 @@ async def _run_multiplexed(
     loop: asyncio.AbstractEventLoop, work: Work, options: tuple[tuple[str, float], ...]
 ) -> Result | None:
     """Run a read on a connection that other tasks use at the same time."""
-    alias = work.alias
-    pool = open_pool_of(loop, alias)
+    pool = open_pool_of(loop, work.alias)
     if pool is None:
         return None
-
-    async def take() -> AsyncConnection[Any]:
-        taken = await take_ready(loop, alias)
-        if taken is None:
-            raise _NotReady
-        return taken[0]
-
-    multiplexer = multiplexer_of(pool, loop, _multiplex_options(options), take)
+    multiplexer = pool.multiplexer
+    if multiplexer is None:
+        take = partial(_take_for_many, loop, work.alias)
+        multiplexer = multiplexer_of(pool, loop, MultiplexOptions(**dict[str, Any](options)), take)
     try:
         with django_errors:
-            return await multiplexer.run(work.statement, work.params)
+            result: Result = await multiplexer.run(work.statement, work.params)
+            return result
     except _NotReady:
         return None
 
 
-@lru_cache(maxsize=8)
-def _multiplex_options(options: tuple[tuple[str, Any], ...]) -> MultiplexOptions:
-    return MultiplexOptions(**dict(options))
+async def _take_for_many(loop: asyncio.AbstractEventLoop, alias: str) -> AsyncConnection[Any]:
+    taken = await take_ready(loop, alias)
+    if taken is None:
+        raise _NotReady
+    return taken[0]
 
 
 class _NotReady(Exception):
@@ -321,13 +333,4 @@ def _owner_in(scope: Scope, alias: str) -> WireBlock | BridgedWrapper | None:
     if block is not None and block.alias == alias:
         return None if block.needs_rollback or is_watched(alias, ambient_connection(alias)) else block
     wrapper = scope.wrappers.get(alias)
-    if (
-        scope.parent is None
-        or not isinstance(wrapper, BridgedWrapper)
-        or isinstance(wrapper, JoinedWrapper)
-        or wrapper.closed_in_transaction
-        or wrapper.needs_rollback
-        or is_watched(alias, wrapper)
-    ):
-        return None
-    return wrapper
+    return wrapper if scope.parent is not None and isinstance(wrapper, BridgedWrapper) else None

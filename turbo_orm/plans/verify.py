@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
-from typing import Any
+from typing import Any, NoReturn
 
 from django.core.exceptions import EmptyResultSet
 from django.db.models import QuerySet
@@ -12,10 +11,10 @@ from django.db.models import QuerySet
 from turbo_orm.bridge.handler import connections_replaced
 from turbo_orm.errors import PlanMismatchError
 from turbo_orm.plans.capture import capture
-from turbo_orm.plans.connections import Captured, compiling_connection
+from turbo_orm.plans.connections import capturing, compiling_connection
 from turbo_orm.plans.plan import Bound
 
-__all__ = ["Verified", "same_params", "verify"]
+__all__ = ["Verified", "refuse", "same_params", "verify"]
 
 
 class Verified:
@@ -40,7 +39,7 @@ def verify(
     django: Any = twin
     if limits is not None:
         django.query.set_limits(*limits)
-    connection = compiling_connection(plan.alias, _capturing)
+    connection = compiling_connection(plan.alias, capturing)
     with connections_replaced({plan.alias: connection}):
         try:
             sql, params = capture(django, plan.name, plan.alias, arguments).as_sql()
@@ -48,21 +47,22 @@ def verify(
             sql, params = "(no query at all)", ()
     planned_sql, planned_params = bound.as_sql()
     if planned_sql != sql or not same_params(planned_params, tuple(params)):
-        Verified.different += 1
-        raise PlanMismatchError(
-            f"A plan for {plan.name}() of {django.model.__name__} differs from Django's own query. "
-            f"Please report it; until then set TURBO_ORM = {{'PLANS': False}}.\n"
-            f"  Django: {sql!r} {tuple(params)!r}\n  plan:   {planned_sql!r} {planned_params!r}"
+        refuse(
+            f"for {plan.name}() of {django.model.__name__}",
+            django=f"{sql!r} {tuple(params)!r}",
+            plan=f"{planned_sql!r} {planned_params!r}",
         )
     Verified.same += 1
 
 
-@cache
-def _capturing(compiler_class: Any) -> Any:
-    def execute_sql(self: Any, *args: Any, **kwargs: Any) -> Any:
-        raise Captured(self)
-
-    return type(compiler_class.__name__, (compiler_class,), {"execute_sql": execute_sql})
+def refuse(what: str, *, django: str, plan: str) -> NoReturn:
+    """Raise `PlanMismatchError`: the plan *what* ("to insert Book") is not what Django has."""
+    Verified.different += 1
+    raise PlanMismatchError(
+        f"A plan {what} differs from Django's own statement. "
+        f"Please report it; until then set TURBO_ORM = {{'PLANS': False}}.\n"
+        f"  Django: {django}\n  plan:   {plan}"
+    )
 
 
 def same_params(params: tuple[Any, ...], others: tuple[Any, ...]) -> bool:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
 from typing import Any
 
 from django.db.models import sql
 
 from turbo_orm.bridge.handler import connections_replaced
 from turbo_orm.db.arrays import ENCODERS, Array
-from turbo_orm.errors import PlanMismatchError
 from turbo_orm.plans.bulk import BulkInsert, Conflict
-from turbo_orm.plans.connections import Captured, compiling_connection
+from turbo_orm.plans.connections import Captured, capturing, compiling_connection
 from turbo_orm.plans.inserts import InsertPlan, sample_of
-from turbo_orm.plans.verify import Verified, same_params
+from turbo_orm.plans.verify import Verified, refuse, same_params
 
 __all__ = ["verify_bulk_insert", "verify_insert"]
 
@@ -27,7 +25,7 @@ def verify_insert(
     Call it before the statement is sent. Times that are set at that moment may differ.
     """
     sample = sample_of(type(obj), obj)
-    with connections_replaced({alias: compiling_connection(alias, _capturing)}):
+    with connections_replaced({alias: compiling_connection(alias, capturing)}):
         try:
             sample.save(force_insert=force_insert, using=alias)
         except Captured as captured:
@@ -37,7 +35,11 @@ def verify_insert(
             statements = []
     text, djangos = statements[0] if len(statements) == 1 else ("(something else)", ())
     if plan.statement.sql != text or not same_params(*_without_times(obj, params, tuple(djangos))):
-        _refuse(type(obj), f"{text!r} {tuple(djangos)!r}", f"{plan.statement.sql!r} {params!r}")
+        refuse(
+            f"to insert {type(obj).__name__}",
+            django=f"{text!r} {tuple(djangos)!r}",
+            plan=f"{plan.statement.sql!r} {params!r}",
+        )
     Verified.same += 1
 
 
@@ -61,22 +63,14 @@ def verify_bulk_insert(
     compiler: Any = query.get_compiler(connection=connection)
     compiler.returning_fields = returning_fields
     ((text, columns),) = compiler.as_sql()
+    what = f"to insert {model.__name__}"
     if found.statement.sql != text or len(columns) != len(found.params):
-        _refuse(model, repr(text), repr(found.statement.sql))
+        refuse(what, django=repr(text), plan=repr(found.statement.sql))
     for field, array, column in zip(found.fields, found.params, columns, strict=True):
         # A time that is set now was another one a moment ago.
         if not _is_automatic(field) and _encoded(field, column, connection) != array:
-            _refuse(model, f"{text!r} {column!r}", f"{array.data!r} for {field.name}")
+            refuse(what, django=f"{text!r} {column!r}", plan=f"{array.data!r} for {field.name}")
     Verified.same += 1
-
-
-def _refuse(model: Any, django: str, plan: str) -> None:
-    Verified.different += 1
-    raise PlanMismatchError(
-        f"A plan to insert {model.__name__} differs from Django's own statement. "
-        f"Please report it; until then set TURBO_ORM = {{'PLANS': False}}.\n"
-        f"  Django: {django}\n  plan:   {plan}"
-    )
 
 
 def _without_times(
@@ -113,12 +107,3 @@ def _plain(value: Any) -> Any:
         if isinstance(value, kind):
             return kind(value)
     return value
-
-
-@cache
-def _capturing(compiler_class: Any) -> Any:
-    def execute_sql(self: Any, returning_fields: Any = None) -> Any:
-        self.returning_fields = returning_fields
-        raise Captured(self)
-
-    return type(compiler_class.__name__, (compiler_class,), {"execute_sql": execute_sql})
