@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 from django.core.exceptions import EmptyResultSet, FullResultSet
 from django.db.models import Model, fields, lookups
 from django.db.models.fields import related_lookups
-from django.db.models.fields.related import ForeignKey
 
+from turbo_orm.plans.saving import unchanged_kind, without_foreign_keys
 from turbo_orm.plans.template import Group
 from turbo_orm.plans.unsupported import Unsupported
 from turbo_orm.plans.values import CONTAINERS, Bail, check_container
@@ -38,9 +38,7 @@ _INTEGERS = {
     fields.BigAutoField,
     fields.SmallAutoField,
 }
-_AUTO = {fields.AutoField, fields.BigAutoField, fields.SmallAutoField}
 _TEXTS = {fields.CharField, fields.TextField, fields.EmailField, fields.SlugField, fields.URLField}
-_DATES = {fields.DateField, fields.DateTimeField, fields.TimeField}
 
 #: Field and value classes for which `get_prep_value()` returns its argument.
 _UNCHANGED = {
@@ -66,7 +64,7 @@ def at_filter(lookup_class: Any, lhs: Any, value: Any) -> Prepare | None:
     if isinstance(value, Model):
         _demand_plain_key(lhs)
     output = getattr(lhs, "output_field", None)
-    base: Any = _without_foreign_keys(output)
+    base: Any = without_foreign_keys(output)
     get_prep_lookup = lookup_class.get_prep_lookup
     if get_prep_lookup is lookups.IntegerFieldFloatRounding.get_prep_lookup and kind is not float:
         get_prep_lookup = lookups.Lookup.get_prep_lookup
@@ -95,7 +93,7 @@ def _finite(thorough: Prepare) -> Prepare:
 
 def _demand_plain_key(lhs: Any) -> None:
     """Querysets keep the keys of instances, and prepare them once more when they leave plan mode."""
-    field: Any = _without_foreign_keys(getattr(lhs, "output_field", None))
+    field: Any = without_foreign_keys(getattr(lhs, "output_field", None))
     get_prep_value = getattr(type(field), "get_prep_value", None)
     if not getattr(get_prep_value, "__module__", "django.").startswith("django."):
         raise Unsupported("a field of the project prepares the key of an instance")
@@ -109,7 +107,7 @@ def _container_at_filter(lookup_class: Any, lhs: Any, sample: Any) -> Prepare:
         related_lookups.RelatedIn.get_prep_lookup,
     ):
         return thorough
-    base = type(_without_foreign_keys(getattr(lhs, "output_field", None)))
+    base = type(without_foreign_keys(getattr(lhs, "output_field", None)))
 
     def prepare(values: Any) -> Any:
         kinds = set(map(type, values))
@@ -173,7 +171,7 @@ def at_bind(group: Group, compiler: Any) -> Binding:
     lookup, connection = group.lookup, compiler.connection
     lookup_class = type(lookup)
     output = getattr(lookup.lhs, "output_field", None)
-    base: Any = _without_foreign_keys(output)
+    base: Any = without_foreign_keys(output)
     if group.expands:
         return Binding(_expand(output, _to_database(base, connection), connection), many=True)
     thorough = _recompile(group, compiler)
@@ -278,34 +276,12 @@ def _ASK_FIELD(value: Any) -> Any:  # noqa: N802 - a marker: only the field itse
     raise AssertionError("a marker, not a function")
 
 
-_NUMBER = Decimal("1.50")
-
-
 def _to_database(base: Any, connection: Any) -> Prepare | None:
     """Return what `get_db_prep_value(prepared=True)` of *base* does: None for nothing."""
-    kind = type(base)
-    if kind in _AUTO or kind in _TEXTS or kind in (fields.FloatField, fields.BooleanField):
+    if unchanged_kind(base, connection) is not None:
         return None
-    if kind in _INTEGERS:
+    if type(base) in _INTEGERS:
         types = getattr(connection.ops, "integerfield_type_map", None)
         if types:
             return types[base.get_internal_type()]  # type: ignore[no-any-return]
-    if kind is fields.DecimalField and connection.ops.adapt_decimalfield_value(_NUMBER, 3, 2) is _NUMBER:
-        return None
-    if kind in _DATES or (kind is fields.UUIDField and connection.features.has_native_uuid_field):
-        return None
     return _ASK_FIELD
-
-
-def _without_foreign_keys(field: Any) -> Any:
-    """Return the field whose functions prepare the values of *field*."""
-    for _ in range(10):
-        kind = type(field)
-        if (
-            not isinstance(field, ForeignKey)
-            or kind.get_prep_value is not ForeignKey.get_prep_value
-            or kind.get_db_prep_value is not ForeignKey.get_db_prep_value
-        ):
-            break
-        field = field.target_field
-    return field

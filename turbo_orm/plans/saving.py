@@ -19,7 +19,7 @@ from turbo_orm.plans.instances import stores_directly
 from turbo_orm.plans.unsupported import Unsupported
 from turbo_orm.plans.values import Bail
 
-__all__ = ["FieldValues", "may_set_at_save", "preparer", "unchanged_kind"]
+__all__ = ["FieldValues", "may_set_at_save", "preparer", "unchanged_kind", "without_foreign_keys"]
 
 #: The methods that decide what becomes of a value on its way to the database.
 _METHODS = (
@@ -135,7 +135,7 @@ def may_set_at_save(model: type[Model], field: Any) -> bool:
 
 def unchanged_kind(field: Any, connection: Any) -> type | None:
     """Return the type whose values *field* saves as they are, but for ``_CONDITIONS``."""
-    base = _without_foreign_keys(field)
+    base = without_foreign_keys(field)
     for classes, kind, adapted_as in _UNCHANGED:
         if _is_like(base, *classes) and (adapted_as is None or _stays(connection, adapted_as, kind)):
             return kind
@@ -144,7 +144,7 @@ def unchanged_kind(field: Any, connection: Any) -> type | None:
 
 def _integer_type(field: Any, connection: Any) -> Any | None:
     """Return psycopg's type of the column's integers, in which the backend wraps them."""
-    base = _without_foreign_keys(field)
+    base = without_foreign_keys(field)
     types = getattr(connection.ops, "integerfield_type_map", None) or {}
     return types.get(base.get_internal_type()) if _is_like(base, *_PLAIN_INTEGERS) else None
 
@@ -174,8 +174,8 @@ def preparer(field: Any, connection: Any) -> Any:
     return prepared
 
 
-def _without_foreign_keys(field: Any) -> Any:
-    """Return the field that prepares what *field* saves, but for empty strings."""
+def without_foreign_keys(field: Any) -> Any:
+    """Return the field whose functions prepare the values of *field*, but for empty strings saved."""
     for _ in range(10):
         if not isinstance(field, ForeignKey) or not _is_like(field, ForeignKey):
             break

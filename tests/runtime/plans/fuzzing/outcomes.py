@@ -17,9 +17,9 @@ from tests.runtime.plans.fuzzing.chains import Chain
 from turbo_orm import AsyncQuerySet
 from turbo_orm.bridge.handler import connections_replaced
 from turbo_orm.plans.capture import capture
-from turbo_orm.plans.connections import compiling_connection
+from turbo_orm.plans.connections import capturing, compiling_connection
 from turbo_orm.plans.unsupported import Unsupported
-from turbo_orm.plans.verify import _capturing, same_params
+from turbo_orm.plans.verify import same_params
 
 _ADDRESS = re.compile(" at 0x[0-9a-f]+")
 
@@ -73,7 +73,7 @@ def _change(value: Any) -> None:
 
 
 def _statement(queryset: Any, terminal: str) -> tuple[Any, ...]:
-    connection: Any = compiling_connection("default", _capturing)
+    connection: Any = compiling_connection("default", capturing)
     with connections_replaced({"default": connection}):
         try:
             sql, params = capture(queryset, terminal, "default").as_sql()
