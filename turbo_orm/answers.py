@@ -1,31 +1,19 @@
-"""What Django's terminals make of the rows of their query."""
+"""What Django's terminals make of what their query yields."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from django.core.exceptions import MultipleObjectsReturned
+from django.db.models import QuerySet
 from django.db.models.query import MAX_GET_RESULTS
 
-from turbo_orm.db.wire import Result
-from turbo_orm.plans.mode import PlannedQuerySet
-from turbo_orm.plans.plan import Bound
-from turbo_orm.prefetching import aprefetch_related_objects
-from turbo_orm.rows import objects
-
-__all__ = ["ANSWERS"]
+__all__ = ["ANSWERS", "get"]
 
 
-async def _complete(queryset: PlannedQuerySet, bound: Bound, result: Result) -> list[Any]:
-    found = await objects(queryset, bound, result)
-    lookups = queryset._prefetch_related_lookups
-    if lookups and found:
-        await aprefetch_related_objects(found, *lookups)
-    return found
-
-
-async def _get(queryset: PlannedQuerySet, bound: Bound, result: Result) -> Any:
-    found = await _complete(queryset, bound, result)
+def get(queryset: QuerySet[Any, Any], found: Sequence[Any]) -> Any:
+    """Return the one object of *found*. Raises ``DoesNotExist`` and ``MultipleObjectsReturned``."""
     if len(found) == 1:
         return found[0]
     model: Any = queryset.model
@@ -37,19 +25,18 @@ async def _get(queryset: PlannedQuerySet, bound: Bound, result: Result) -> Any:
     raise multiple(f"get() returned more than one {name} -- it returned {count}!")
 
 
-async def _first(queryset: PlannedQuerySet, bound: Bound, result: Result) -> Any:
-    found = await _complete(queryset, bound, result)
+def _first(found: Sequence[Any]) -> Any:
     return found[0] if found else None
 
 
-async def _count(queryset: PlannedQuerySet, bound: Bound, result: Result) -> int:
-    assert result.rows is not None
-    return int(result.rows[0][0])
+def _count(rows: Sequence[tuple[Any, ...]]) -> int:
+    return int(rows[0][0])
 
 
-async def _exists(queryset: PlannedQuerySet, bound: Bound, result: Result) -> bool:
-    return bool(result.rows)
-
-
-#: From the terminal to what makes its answer.
-ANSWERS = {"get": _get, "first": _first, "last": _first, "count": _count, "exists": _exists}
+#: From the terminal to what makes its answer, of objects or of rows.
+ANSWERS: dict[str, Callable[[Any], Any]] = {
+    "first": _first,
+    "last": _first,
+    "count": _count,
+    "exists": bool,
+}

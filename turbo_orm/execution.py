@@ -6,10 +6,9 @@ Every a-method comes through here. Today each runs Django's own sync method in t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator, Mapping
-from functools import partial
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from functools import partial, wraps
 from itertools import islice
-from types import MappingProxyType
 from typing import Any, TypeVar
 
 from django.db import connections
@@ -22,10 +21,12 @@ from turbo_orm.bridge.held import Held
 from turbo_orm.bridge.run import run_sync
 from turbo_orm.bridge.wrapper import BridgedWrapper
 from turbo_orm.db.pools import Pool, close_pools
+from turbo_orm.db.wire import Result
 from turbo_orm.plans import running
 from turbo_orm.plans.mode import PlannedQuerySet
+from turbo_orm.plans.plan import Bound
 from turbo_orm.prefetching import aprefetch_related_objects, fetch_with_prefetches
-from turbo_orm.rows import objects
+from turbo_orm.rows import load_now, objects
 
 __all__ = [
     "aprefetch_related_objects",
@@ -33,16 +34,15 @@ __all__ = [
     "close_pools",
     "delete",
     "fetch",
+    "get_verb",
     "open_pools",
     "run_sync",
     "stream",
-    "terminal",
+    "terminal_verb",
     "update",
 ]
 
 T = TypeVar("T")
-
-_NO_KWARGS: Mapping[str, Any] = MappingProxyType({})
 
 
 async def call(owner: Any, name: str, /, *args: Any, **kwargs: Any) -> Any:
@@ -53,20 +53,59 @@ async def call(owner: Any, name: str, /, *args: Any, **kwargs: Any) -> Any:
     return await run_sync(getattr(owner, name), *args, **kwargs)
 
 
-async def terminal(
-    queryset: PlannedQuerySet, name: str, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] = _NO_KWARGS
-) -> Any:
-    """Run the sync terminal *name* of *queryset*: its plan if it has one, else as `call()` does."""
-    filtered = queryset
-    if args or kwargs:
-        found = queryset._filtered(args, kwargs)
-        if found is None:
-            return await run_sync(getattr(queryset, name), *args, **kwargs)
-        filtered = found
-    bound = filtered._bound(name)
-    if bound is None:
-        return await run_sync(getattr(filtered, name))
-    return await answers.ANSWERS[name](filtered, bound, await running.run(bound))
+def get_verb(like: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the async method that runs ``get()``, on its plan where there is one.
+
+    It looks like *like*, Django's method of that name.
+    """
+
+    @wraps(like)
+    async def verb(self: PlannedQuerySet, *args: Any, **kwargs: Any) -> Any:
+        queryset = self
+        bound = (self._bound_get(kwargs) if kwargs else self._bound("get")) if not args else None
+        if bound is None:
+            if args or kwargs:
+                found = self._filtered(args, kwargs) if "get" in self._plannable_terminals else None
+                if found is None:
+                    return await run_sync(self.get, *args, **kwargs)
+                queryset = found
+                bound = queryset._bound("get")
+            if bound is None:
+                return await run_sync(queryset.get)
+        result = await running.run(bound)
+        rows = load_now(queryset, bound, result)
+        return answers.get(queryset, await _complete(queryset, bound, result) if rows is None else rows)
+
+    return verb
+
+
+def terminal_verb(name: str, like: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the async method that runs the terminal *name*, on its plan where there is one.
+
+    It looks like *like*, Django's method of that name.
+    """
+    answer = answers.ANSWERS[name]
+
+    @wraps(like)
+    async def verb(self: PlannedQuerySet) -> Any:
+        bound = self._bound(name)
+        if bound is None:
+            return await run_sync(getattr(self, name))
+        result = await running.run(bound)
+        if bound.plan.loader is None:
+            return answer(result.rows)
+        rows = load_now(self, bound, result)
+        return answer(await _complete(self, bound, result) if rows is None else rows)
+
+    return verb
+
+
+async def _complete(queryset: PlannedQuerySet, bound: Bound, result: Result) -> list[Any]:
+    found = await objects(queryset, bound, result)
+    lookups = queryset._prefetch_related_lookups
+    if lookups and found:
+        await aprefetch_related_objects(found, *lookups)
+    return found
 
 
 async def update(queryset: PlannedQuerySet, kwargs: Mapping[str, Any]) -> Any:
@@ -76,7 +115,7 @@ async def update(queryset: PlannedQuerySet, kwargs: Mapping[str, Any]) -> Any:
         return await run_sync(queryset.update, **kwargs)
     result = await running.run(bound)
     queryset._result_cache = None
-    return result.count
+    return result.rowcount
 
 
 async def delete(queryset: PlannedQuerySet) -> tuple[int, dict[str, int]]:
@@ -84,7 +123,7 @@ async def delete(queryset: PlannedQuerySet) -> tuple[int, dict[str, int]]:
     bound = queryset._bound_delete()
     if bound is None:
         return await run_sync(queryset.delete)
-    count = (await running.run(bound)).count
+    count = (await running.run(bound)).rowcount
     queryset._result_cache = None
     return count, {queryset.model._meta.label: count} if count else {}
 

@@ -14,7 +14,8 @@ from django.db.models.fields.related_descriptors import ManyToManyDescriptor
 from turbo_orm.bridge.handler import connections_replaced
 from turbo_orm.plans import running
 from turbo_orm.plans.connections import compiling_connection
-from turbo_orm.plans.mode import Planned, PlannedQuerySet
+from turbo_orm.plans.mode import PlannedQuerySet
+from turbo_orm.plans.state import Planned
 from turbo_orm.rows import objects
 
 __all__ = ["prefetch_many_to_many"]

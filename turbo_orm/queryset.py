@@ -22,7 +22,7 @@ from turbo_orm.raw import AsyncRawQuerySet
 from turbo_orm.row_classes import values_as
 from turbo_orm.rows import fetch_in_bridge
 
-__all__ = ["AsyncQuerySet", "async_verb", "terminal_verb"]
+__all__ = ["AsyncQuerySet", "async_verb"]
 
 
 def async_verb(name: str, like: Callable[..., Any]) -> Callable[..., Any]:
@@ -44,16 +44,6 @@ def _as(like: Callable[..., Any]) -> Callable[[Callable[..., Any]], Any]:
     return wraps(like)
 
 
-def terminal_verb(name: str, like: Callable[..., Any]) -> Callable[..., Any]:
-    """Return an async method that runs the terminal *name*, on its plan where there is one."""
-
-    @wraps(like)
-    async def verb(self: Any, *args: Any, **kwargs: Any) -> Any:
-        return await execution.terminal(self, name, args, kwargs)
-
-    return verb
-
-
 @with_fetch_modes
 class AsyncQuerySet(InsertsByColumn, PlannedQuerySet):
     """A `QuerySet` whose async methods really are: no thread, a pooled async connection.
@@ -67,11 +57,11 @@ class AsyncQuerySet(InsertsByColumn, PlannedQuerySet):
     aaggregate = async_verb("aggregate", QuerySet.aaggregate)
     abulk_create = async_verb("bulk_create", QuerySet.abulk_create)
     abulk_update = async_verb("bulk_update", QuerySet.abulk_update)
-    acount = terminal_verb("count", QuerySet.acount)
-    aexists = terminal_verb("exists", QuerySet.aexists)
-    afirst = terminal_verb("first", QuerySet.afirst)
-    aget = terminal_verb("get", QuerySet.aget)
-    alast = terminal_verb("last", QuerySet.alast)
+    acount = execution.terminal_verb("count", QuerySet.acount)
+    aexists = execution.terminal_verb("exists", QuerySet.aexists)
+    afirst = execution.terminal_verb("first", QuerySet.afirst)
+    aget = execution.get_verb(QuerySet.aget)
+    alast = execution.terminal_verb("last", QuerySet.alast)
     acontains = async_verb("contains", QuerySet.acontains)
     aearliest = async_verb("earliest", QuerySet.aearliest)
     aexplain = async_verb("explain", QuerySet.aexplain)

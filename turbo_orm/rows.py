@@ -14,16 +14,29 @@ from turbo_orm.plans.loaders import assign_known_related
 from turbo_orm.plans.mode import PlannedQuerySet
 from turbo_orm.plans.plan import Bound
 
-__all__ = ["fetch_in_bridge", "objects"]
+__all__ = ["fetch_in_bridge", "load_now", "objects"]
 
 
 async def objects(queryset: PlannedQuerySet, bound: Bound, result: Result) -> list[Any]:
-    """Return what *queryset* yields for the rows of *result*."""
+    """Return what *queryset* yields for the rows of *result*, wherever its loader has to run."""
     loader, rows = bound.plan.loader, result.rows
     assert loader is not None
     assert rows is not None
     if loader.calls_user_code:
         return await run_sync(_load, queryset, bound, rows)
+    return _load(queryset, bound, rows)
+
+
+def load_now(queryset: PlannedQuerySet, bound: Bound, result: Result) -> list[Any] | None:
+    """Return what *queryset* yields for the rows of *result* if that takes no waiting, else None.
+
+    To be waited for are prefetches, and loaders which run code of the project.
+    """
+    loader, rows = bound.plan.loader, result.rows
+    assert loader is not None
+    assert rows is not None
+    if loader.calls_user_code or queryset._prefetch_related_lookups:
+        return None
     return _load(queryset, bound, rows)
 
 
@@ -38,11 +51,10 @@ def fetch_in_bridge(queryset: PlannedQuerySet) -> list[Any] | None:
 
 
 def _load(queryset: PlannedQuerySet, bound: Bound, rows: list[tuple[Any, ...]]) -> list[Any]:
-    internals: Any = queryset
     loader = bound.plan.loader
     assert loader is not None
-    peers = Peers() if len(rows) > 1 and internals._iterable_class is ModelIterable else None
-    found = loader(rows, bound.plan.alias, internals.__dict__.get("_fetch_mode"), peers)
-    if internals._known_related_objects and issubclass(internals._iterable_class, ModelIterable):
-        assign_known_related(found, internals._known_related_objects)
+    peers = Peers() if len(rows) > 1 and queryset._iterable_class is ModelIterable else None
+    found = loader(rows, bound.alias, queryset._fetch_mode, peers)
+    if queryset._known_related_objects and issubclass(queryset._iterable_class, ModelIterable):
+        assign_known_related(found, queryset._known_related_objects)
     return found

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from django.db import connection, connections, models
+from django.test import override_settings
 from django.test.utils import isolate_apps
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
@@ -242,24 +243,16 @@ async def test_pool_options_of_the_database_settings(monkeypatch: pytest.MonkeyP
 # 9: `turbo_orm.execution`
 
 
-@pytest.mark.parametrize("verb", ["aget", "acount", "aupdate"])
+@pytest.mark.parametrize("verb", ["aget", "acount", "aupdate", "adelete", "aaggregate"])
 async def test_every_query_goes_through_execution(verb: str, monkeypatch: pytest.MonkeyPatch) -> None:
     called: list[str] = []
 
-    async def call(owner: Any, name: str, /, *args: Any, **kwargs: Any) -> None:
-        called.append(name)
+    async def run_sync(function: Any, *args: Any, **kwargs: Any) -> None:
+        called.append(function.__name__)
 
-    async def terminal(owner: Any, name: str, *args: Any) -> None:
-        called.append(name)
-
-    monkeypatch.setattr(execution, "call", call)
-
-    async def update(owner: Any, kwargs: Any) -> None:
-        called.append("update")
-
-    monkeypatch.setattr(execution, "terminal", terminal)
-    monkeypatch.setattr(execution, "update", update)
-    await getattr(Author.objects, verb)()
+    monkeypatch.setattr(execution, "run_sync", run_sync)
+    with override_settings(TURBO_ORM={"PLANS": False}):
+        await getattr(Author.objects, verb)()
     assert called == [verb[1:]]
 
 

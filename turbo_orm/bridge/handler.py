@@ -16,7 +16,7 @@ from turbo_orm.bridge.greenlets import current_bridge, loop_visible
 from turbo_orm.bridge.scopes import Scope
 from turbo_orm.bridge.wrapper import new_wrapper
 
-__all__ = ["ambient_connection", "connections_replaced", "install"]
+__all__ = ["Ambient", "ambient_connection", "connections_replaced", "install"]
 
 
 class _BridgeAwareLocal:
@@ -53,7 +53,7 @@ class _BridgeAwareLocal:
         scope = _scope()
         if scope is None:
             if _get_running_loop() is not None:
-                _Ambient.exist = True
+                Ambient.exist = True
             setattr(self._original, alias, value)
         else:
             scope.wrappers[alias] = value
@@ -98,7 +98,7 @@ def connections_replaced(others: Mapping[str, Any]) -> Iterator[None]:
             _replaced[thread] = outer
 
 
-class _Ambient:
+class Ambient:
     """Whether code on an event loop has ever touched a connection outside of the bridge.
 
     Seldom, and to ask asgiref each time costs as much as finding a plan.
@@ -112,7 +112,7 @@ def ambient_connection(alias: str) -> Any:
 
     Call it outside of the bridge.
     """
-    if not _Ambient.exist:
+    if not Ambient.exist:
         return None
     handler: Any = connections
     return getattr(handler._connections._original, alias, None)

@@ -6,10 +6,13 @@ from typing import Any
 
 from django.core.signals import setting_changed
 
-__all__ = ["is_ready", "note_ready", "server_version"]
+__all__ = ["READY", "Epoch", "is_ready", "note_ready", "server_version"]
+
+#: The attribute of a connection that says in which `Epoch` Django has set it up.
+READY = "_turbo_ready"
 
 
-class _Epoch:
+class Epoch:
     """Counts changes of what Django sets up on a connection."""
 
     current = 0
@@ -21,7 +24,7 @@ _server_versions: dict[str, int] = {}
 
 def note_ready(alias: str, conn: Any) -> None:
     """Note that Django's `connect()` has just run on *conn*: time zone, role, autocommit."""
-    conn.__dict__["_turbo_ready"] = _Epoch.current
+    conn.__dict__[READY] = Epoch.current
     _server_versions[alias] = conn.pgconn.server_version
 
 
@@ -32,7 +35,7 @@ def server_version(alias: str) -> int | None:
 
 def is_ready(conn: Any) -> bool:
     """Whether Django's `connect()` has run on *conn* and would do nothing new."""
-    return bool(conn.__dict__.get("_turbo_ready") == _Epoch.current)
+    return bool(conn.__dict__.get(READY) == Epoch.current)
 
 
 _WATCHED = {"USE_TZ", "TIME_ZONE", "DATABASES"}
@@ -40,7 +43,7 @@ _WATCHED = {"USE_TZ", "TIME_ZONE", "DATABASES"}
 
 def _on_setting_changed(*, setting: str, **_: Any) -> None:
     if setting in _WATCHED:
-        _Epoch.current += 1
+        Epoch.current += 1
 
 
 setting_changed.connect(_on_setting_changed, dispatch_uid="turbo_orm.bridge.readiness")

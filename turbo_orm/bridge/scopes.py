@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextvars import Context, ContextVar
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from turbo_orm.bridge.wire_blocks import WireBlock
 
-__all__ = ["Entered", "Lease", "Scope", "active_scope", "open_scope"]
+__all__ = ["Entered", "Lease", "Scope", "active_scope", "inherited_scope", "open_scope"]
 
 
 class Lease(Protocol):
@@ -173,6 +174,9 @@ class Scope:
 
 
 _current: ContextVar[Scope | None] = ContextVar("turbo_orm_scope", default=None)
+
+#: Returns None where `active_scope()` does in any case, and at no cost.
+inherited_scope: Callable[[], Scope | None] = _current.get
 
 #: The innermost scope each task has entered. The context variable alone is not enough:
 #: Django 6.1 runs async signal receivers in tasks that share one `Context` object.

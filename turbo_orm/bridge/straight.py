@@ -13,14 +13,17 @@ from django.db.backends.signals import connection_created
 from django.db.utils import DatabaseErrorWrapper
 from psycopg import AsyncConnection
 
-from turbo_orm.bridge.databases import open_pool_of
+from turbo_orm.bridge.async_backend.join import in_their_block
+from turbo_orm.bridge.async_backend.setup import enabled
+from turbo_orm.bridge.databases import open_pool_of, pool_key
+from turbo_orm.bridge.handler import Ambient, ambient_connection
 from turbo_orm.bridge.querylog import recorders, recording
-from turbo_orm.bridge.readiness import is_ready
+from turbo_orm.bridge.readiness import READY, Epoch, is_ready
 from turbo_orm.bridge.run import run_sync
 from turbo_orm.db.leases import abandon, give_back, lease, put_idle, take_idle
-from turbo_orm.db.pools import Pool
+from turbo_orm.db.pools import Pool, known_pool
 
-__all__ = ["django_errors", "is_watched", "take_now", "take_ready"]
+__all__ = ["django_errors", "goes_straight", "is_watched", "take_now", "take_ready"]
 
 #: Turns psycopg's exceptions into Django's.
 django_errors = DatabaseErrorWrapper(SimpleNamespace(Database=psycopg, errors_occurred=False))
@@ -28,16 +31,13 @@ django_errors = DatabaseErrorWrapper(SimpleNamespace(Database=psycopg, errors_oc
 
 def take_now(loop: asyncio.AbstractEventLoop, alias: str) -> tuple[AsyncConnection[Any], Pool] | None:
     """Lease a connection as `take_ready()` does if that is possible without waiting, else None."""
-    pool = open_pool_of(loop, alias)
-    if pool is None or (connection_created.receivers and not _plain_receivers()):
-        return None
-    idle = pool._pool
-    if not idle or not is_ready(idle[-1]):
+    pool = known_pool(loop, pool_key(alias))
+    if pool is None or not pool._pool or (connection_created.receivers and not _plain_receivers()):
         return None
     conn = take_idle(pool)
     if conn is None:
         return None
-    if not is_ready(conn):  # the one on top was lost, and this is another
+    if conn.__dict__.get(READY) != Epoch.current:
         if not put_idle(conn, pool):
             abandon(conn, pool, loop)
         return None
@@ -86,14 +86,21 @@ def _plain_receivers() -> bool:
     return True
 
 
-def is_watched(alias: str, wrapper: Any) -> bool:
-    """Whether somebody is to see the statements on *alias*, as Django's cursors show them.
+def goes_straight(alias: str) -> bool:
+    """Whether statements of async code on *alias*, outside of our blocks, may bypass Django's wrapper.
 
-    *wrapper* is the connection whose settings count, if there is one.
+    Not if somebody watches, and not in a block of django-async-backend.
     """
-    if recorders.get() and recording(alias):
+    return not is_watched(alias) and not (
+        enabled(connections.settings[alias]["ENGINE"]) and in_their_block(alias)
+    )
+
+
+def is_watched(alias: str) -> bool:
+    """Whether somebody is to see the statements of async code on *alias* as Django's cursors show them."""
+    if Ambient.exist and (wrapper := ambient_connection(alias)) is not None:
+        if wrapper.execute_wrappers or wrapper.queries_logged:
+            return True
+    elif object.__getattribute__(settings, "_wrapped").DEBUG:  # without the detours of a lazy object
         return True
-    if wrapper is None:
-        # What settings.DEBUG says, without the detours of a lazy object.
-        return bool(object.__getattribute__(settings, "_wrapped").DEBUG)
-    return bool(wrapper.execute_wrappers or wrapper.queries_logged)
+    return bool(recorders.get()) and bool(recording(alias))

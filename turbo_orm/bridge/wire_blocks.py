@@ -16,9 +16,8 @@ from django.db import connections, transaction
 from psycopg import AsyncConnection
 from psycopg.pq import TransactionStatus
 
-from turbo_orm.bridge.async_backend.join import in_their_block
-from turbo_orm.bridge.handler import ambient_connection, connections_replaced
-from turbo_orm.bridge.straight import django_errors, is_watched, take_now, take_ready
+from turbo_orm.bridge.handler import connections_replaced
+from turbo_orm.bridge.straight import django_errors, goes_straight, take_now, take_ready
 from turbo_orm.bridge.wrapper import BridgedWrapper, new_wrapper
 from turbo_orm.conf import get_config
 from turbo_orm.db.leases import abandon, give_back, put_idle
@@ -64,7 +63,7 @@ class WireBlock:
         assert alias is not None
         if scope.parent is not None or not get_config().wire or not _is_plain(alias):
             return None
-        if is_watched(alias, ambient_connection(alias)) or in_their_block(alias):
+        if not goes_straight(alias):
             return None
         taken = take_now(scope.loop, alias) or await take_ready(scope.loop, alias)
         if taken is None:

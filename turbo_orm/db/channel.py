@@ -140,14 +140,18 @@ class Channel:
                 await self.send_rest()
                 await self.ready()
             else:
-                self._waiter = waiter = self._loop.create_future()
+                # What _wait() does, without a coroutine for it.
+                waiter: asyncio.Future[None] = asyncio.Future(loop=self._loop)
+                self._waiter = waiter
                 await waiter
                 if self._failure is not None:
                     raise self._failure
             result = pgconn.get_result()
             if result is None:
                 raise psycopg.OperationalError("the connection is lost")
-            await self._read_end(result)
+            # Mostly its end has come with it.
+            if result.status in _COPYING or pgconn.is_busy() or pgconn.get_result() is not None:
+                await self._read_end(result)
         except BaseException as exc:
             await self.interrupted(exc)
             raise
@@ -182,7 +186,9 @@ class Channel:
             if pgconn.flush():
                 await self.send_rest()
             while self.syncs_due:
-                if (result := await self._next_in_pipeline()) is not None:
+                while pgconn.is_busy():
+                    await self._wait(None)
+                if (result := self._next_in_pipeline()) is not None:
                     results.append(result)
             pgconn.exit_pipeline_mode()
         except psycopg.OperationalError:
@@ -198,8 +204,8 @@ class Channel:
             self._pass_on(notification)
         return results
 
-    async def _next_in_pipeline(self, deadline: float | None = None) -> PGresult | None:
-        await self.ready(deadline)
+    def _next_in_pipeline(self) -> PGresult | None:
+        """Take what is next, which has arrived; None for the end of something."""
         result = self.pgconn.get_result()
         if result is None:
             # The end of one command's results.
@@ -297,7 +303,8 @@ class Channel:
             await self.send_rest(deadline)
         if pgconn.pipeline_status != _NO_PIPELINE:
             while self.syncs_due:
-                await self._next_in_pipeline(deadline)
+                await self.ready(deadline)
+                self._next_in_pipeline()
             pgconn.exit_pipeline_mode()
             return
         while True:

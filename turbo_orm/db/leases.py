@@ -91,7 +91,10 @@ def put_idle(conn: AsyncConnection[Any], pool: Pool) -> bool:
         or conn._created_at <= pool._drained_at
     ):
         return False
-    _renew(conn)
+    # What _renew() does, inline.
+    conn._autocommit = True
+    conn._isolation_level = conn._read_only = conn._deferrable = None
+    conn._begin_statement = b""
     if pool.waiters.queue and pool.waiters.serve(conn):
         return True
     conn._pool = None

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import psycopg
@@ -42,14 +41,16 @@ _OK = int(ConnStatus.OK)
 logger = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
-class Result:
+class Result(NamedTuple):
     """What a statement returned."""
 
     #: None if it was no query.
     rows: list[tuple[Any, ...]] | None
     #: How many rows it returned or changed; -1 if the server does not say.
-    count: int
+    rowcount: int
+
+
+_new_result: Callable[[type[Result], tuple[Any, ...]], Result] = tuple.__new__
 
 
 class Bound(NamedTuple):
@@ -91,7 +92,10 @@ class Wire(Channel):
             lock._locked = True  # what acquire() does to a free lock, without a coroutine
         try:
             try:
-                return await self.run_locked(statement, params)
+                key = self._send(statement, params)
+                if key is None:
+                    return await pipeline.run_first(self, statement, params)
+                return self.result_of(await self.fetch(), key)
             except psycopg.Error as error:
                 if self.pgconn.status != _OK:
                     close_now(self.conn)
@@ -99,7 +103,9 @@ class Wire(Channel):
                     raise
             return await self.run_locked(statement, params)
         finally:
-            lock.release()
+            lock._locked = False  # and release()
+            if lock._waiters:
+                lock._wake_up_first()
 
     async def command(self, text: bytes) -> None:
         """Execute SQL without parameters or rows, as ``COMMIT``, without preparing it."""
@@ -126,6 +132,13 @@ class Wire(Channel):
 
     async def run_locked(self, statement: Statement, params: Sequence[Any]) -> Result:
         """Execute *statement*; the connection's lock is held."""
+        key = self._send(statement, params)
+        if key is None:
+            return await pipeline.run_first(self, statement, params)
+        return self.result_of(await self.fetch(), key)
+
+    def _send(self, statement: Statement, params: Sequence[Any]) -> Key | None:
+        """Queue *statement* if nothing need be sent before it; None if something must be."""
         conn, pgconn = self.conn, self.pgconn
         if not self.attached:
             self.attach()
@@ -137,24 +150,25 @@ class Wire(Channel):
         values: Sequence[Buffer | None] | None
         if params:
             tx = self._tx
-            values = tx.dump_sequence(params, _automatic(len(params)))
+            count = len(params)
+            values = tx.dump_sequence(params, _AUTOMATIC[count] if count < _SHORT else _automatic(count))
             key = statement, tx.types
             formats = tx.formats
         else:
             values = formats = None
             key = statement, None
+        if not conn._autocommit and pgconn.transaction_status == _IDLE:
+            return None
         names = self.prepared.names
         name = names.get(key)
-        if not conn._autocommit and pgconn.transaction_status == _IDLE:
-            return await pipeline.run_first(self, statement, params)
         if name is not None:
             names.move_to_end(key)
             pgconn.send_query_prepared(name, values, formats)
         elif not conn.prepares and statement.accepted(key[1]):
             pgconn.send_query_params(statement.text, values, key[1], formats)
         else:
-            return await pipeline.run_first(self, statement, params)
-        return self.result_of(await self.fetch(), key)
+            return None
+        return key
 
     def bind(self, statement: Statement, params: Sequence[Any]) -> Bound:
         """Dump *params* as the connection's cursors would."""
@@ -178,10 +192,10 @@ class Wire(Channel):
                 rows = tx.load_rows(0, count, tuple)
             finally:
                 tx.set_pgresult(self._empty, set_loaders=False)
-            return Result(rows, count)
+            return _new_result(Result, (rows, count))
         if status == _COMMAND_OK:
             changed = result.command_tuples
-            return Result(None, -1 if changed is None else changed)
+            return _new_result(Result, (None, -1 if changed is None else changed))
         if status == _EMPTY_QUERY:
             return Result(None, -1)
         raise self.error_of(result, key)
@@ -231,10 +245,11 @@ class Wire(Channel):
 
 
 _AUTOMATIC: list[list[PyFormat]] = [[PyFormat.AUTO] * count for count in range(65)]
+_SHORT = len(_AUTOMATIC)
 
 
 def _automatic(count: int) -> list[PyFormat]:
-    return _AUTOMATIC[count] if count <= 64 else [PyFormat.AUTO] * count
+    return _AUTOMATIC[count] if count < _SHORT else [PyFormat.AUTO] * count
 
 
 #: Times that prepared statements of a connection may vanish, before none are prepared.

@@ -28,6 +28,7 @@ from django.db.models.base import ModelState
 from django.db.models.fields.related import ForeignKey
 from django.db.models.signals import post_save, pre_save
 
+from turbo_orm.bridge.handler import connections_replaced
 from turbo_orm.db.statements import Statement, statement
 from turbo_orm.plans.columns import Columns
 from turbo_orm.plans.functions import make_function
@@ -229,7 +230,7 @@ def _compile(model: type[Model], obj: Any, alias: str, connection: Any) -> Inser
     ]
     FieldValues(model, local, connection)
     sample = sample_of(model, obj)
-    manager, fields, returning = _captured(sample, concrete, alias)
+    manager, fields, returning = _captured(sample, concrete, alias, connection)
     if not _is_djangos_insert(type(manager.get_queryset())) or not _is_proxy(type(manager)._insert):
         raise Unsupported(f"{type(manager).__qualname__} inserts by itself")
     given = [(field, vars(sample)[field.attname]) for field in fields]
@@ -263,7 +264,9 @@ def sample_of(model: type[Model], obj: Any) -> Any:
     return sample
 
 
-def _captured(sample: Any, concrete: type[Model], alias: str) -> tuple[Any, list[Any], list[Any]]:
+def _captured(
+    sample: Any, concrete: type[Model], alias: str, connection: Any
+) -> tuple[Any, list[Any], list[Any]]:
     """What Django's `_save_table()` gives to `_do_insert()`."""
     captured: list[Any] = []
 
@@ -272,7 +275,9 @@ def _captured(sample: Any, concrete: type[Model], alias: str) -> tuple[Any, list
         return []
 
     sample.__dict__["_do_insert"] = capture
-    sample._save_table(cls=concrete, force_insert=True, using=alias)
+    # Else Django would make a connection of its own for the event loop's thread.
+    with connections_replaced({alias: connection}):
+        sample._save_table(cls=concrete, force_insert=True, using=alias)
     return captured[0]  # type: ignore[no-any-return]
 
 

@@ -21,7 +21,7 @@ from turbo_orm.plans.connections import compiling_connection
 from turbo_orm.plans.functions import make_function
 from turbo_orm.plans.loaders import Loader, row_loader
 from turbo_orm.plans.prepare import Binding, at_bind
-from turbo_orm.plans.shapes import LOCK, Node, builds_at_once, epoch
+from turbo_orm.plans.shapes import LOCK, Node, trie
 from turbo_orm.plans.sqltext import SQLText
 from turbo_orm.plans.template import TOKEN, Const, Group, Marker, Recording, instrument
 from turbo_orm.plans.unsupported import Unsupported
@@ -88,7 +88,7 @@ class Plan:
         self.terminal = terminal
         self.alias = alias
         self.writes = isinstance(terminal, Update) or terminal == "delete"
-        self.epoch = epoch()
+        self.epoch = trie.epoch
         #: Tests, and applications, replace ``Meta.ordering``: of the models in the query, as it was.
         self.orderings: tuple[tuple[Any, Any], ...] = ()
         #: What the SQL depends on besides its values; None for nothing.
@@ -137,7 +137,7 @@ class Plan:
 
     def is_current(self) -> bool:
         """Whether Django would compile the same SQL now."""
-        if self.epoch != epoch():
+        if self.epoch != trie.epoch:
             return False
         for meta, ordering in self.orderings:  # noqa: SIM110 - a generator would cost more than it
             if meta.ordering is not ordering:
@@ -159,8 +159,10 @@ def plan_for(
     """
     key = (terminal, alias)
     found = node.plans.get(key)
+    if type(found) is Plan and found.time_zone is None and found.is_current():
+        return found
     if found is None:
-        if node.parent is None and not builds_at_once():
+        if node.parent is None and not trie.at_once:
             # There is a template always; it is the terminal that was not seen.
             _keep(node, key, _SEEN)
             return None
@@ -190,7 +192,7 @@ class _Refused:
 
     def __init__(self, why: str, wait: int | None) -> None:
         self.why = why
-        self.epoch = epoch()
+        self.epoch = trie.epoch
         #: After so many uses it is tried again, with other values: None for never.
         self._wait = self._left = wait
 
@@ -199,7 +201,7 @@ class _Refused:
         return None if self._wait is None else self._wait * 4
 
     def try_again(self) -> bool:
-        if self.epoch != epoch():
+        if self.epoch != trie.epoch:
             return True
         if self._left is None:
             return False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from contextvars import ContextVar
 from functools import partial
 from typing import Any, Protocol, TypeAlias
@@ -13,19 +13,16 @@ import psycopg
 from django.db import DatabaseError, connections, transaction
 from psycopg import AsyncConnection
 
-from turbo_orm.bridge.async_backend.join import in_their_block
 from turbo_orm.bridge.databases import open_pool_of
 from turbo_orm.bridge.greenlets import await_only
-from turbo_orm.bridge.handler import ambient_connection
 from turbo_orm.bridge.run import run_sync
-from turbo_orm.bridge.scopes import Scope, active_scope, open_scope
-from turbo_orm.bridge.straight import django_errors, is_watched, take_now, take_ready
+from turbo_orm.bridge.scopes import Scope, active_scope, inherited_scope, open_scope
+from turbo_orm.bridge.straight import django_errors, goes_straight, is_watched, take_now, take_ready
 from turbo_orm.bridge.wire_blocks import WireBlock
 from turbo_orm.bridge.wrapper import BridgedWrapper
 from turbo_orm.conf import get_config
 from turbo_orm.db.leases import abandon, give_back, put_idle
 from turbo_orm.db.multiplex import MultiplexOptions, multiplexer_of
-from turbo_orm.db.pools import Pool
 from turbo_orm.db.statements import Statement
 from turbo_orm.db.wire import Result, wire_of
 
@@ -60,31 +57,24 @@ class Work(Protocol):
         ...
 
 
-async def run(work: Work) -> Result:
-    """Execute *work*, in the running task's transaction if it has one.
+def run(work: Work) -> Awaitable[Result]:
+    """Execute *work*, in the running task's transaction if it has one. To be awaited at once.
 
     Raises Django's database errors.
     """
-    alias, statement = work.alias, work.statement
     if (collector := _collector.get()) is not None:
-        return await collector(work)
-    config = get_config()
-    if not statement.refused and config.wire:
-        result: Result | None = None
+        return collector(work)
+    config, statement = get_config(), work.statement
+    if config.wire and not statement.refused:
         loop = asyncio.get_running_loop()
-        if active_scope(loop) is not None:
-            result = await _run_in_scope(loop, work)
-        elif not is_watched(alias, ambient_connection(alias)) and not in_their_block(alias):
+        if inherited_scope() is not None and active_scope(loop) is not None:
+            return _run_in_scope(loop, work)
+        if goes_straight(work.alias):
             options = config.multiplex
             if options is not None and statement.proven and not work.writes:
-                result = await _run_multiplexed(loop, work, options)
-            else:
-                taken = take_now(loop, alias) or await take_ready(loop, alias)
-                if taken is not None:
-                    result = await _run_on(*taken, loop, work)
-        if result is not None:
-            return result
-    return await run_sync(_run_with_cursor, work)
+                return _run_multiplexed(loop, work, options)
+            return _run_pooled(loop, work)
+    return run_sync(_run_with_cursor, work)
 
 
 Collect: TypeAlias = "Callable[[Work], Awaitable[Result]]"
@@ -113,7 +103,7 @@ async def run_together(alias: str, works: Sequence[Work]) -> list[Result | Excep
         loop = asyncio.get_running_loop()
         if active_scope(loop) is not None:
             answers = await _run_together_in_scope(loop, alias, works)
-        elif not is_watched(alias, ambient_connection(alias)) and not in_their_block(alias):
+        elif goes_straight(alias):
             answers = await _run_together_pooled(loop, alias, works)
     if answers is None:
         return [await _result_or_error(work) for work in works]
@@ -243,23 +233,53 @@ def _run_with_cursor(work: Work) -> Result:
         return Result(cursor.fetchall(), cursor.rowcount)
 
 
+async def _run_pooled(loop: asyncio.AbstractEventLoop, work: Work) -> Result:
+    """Run on a connection of the pool, and give it back."""
+    alias, statement = work.alias, work.statement
+    taken = take_now(loop, alias) or await take_ready(loop, alias)
+    if taken is None:
+        return await run_sync(_run_with_cursor, work)
+    conn, pool = taken
+    wire = conn.__dict__.get("wire") or wire_of(conn)
+    if wire is None:
+        await give_back(conn, pool)
+        return await run_sync(_run_with_cursor, work)
+    try:
+        result: Result = await wire.run(statement, work.params)
+    except GeneratorExit:
+        abandon(conn, pool, loop)
+        raise
+    except BaseException as exc:
+        await give_back(conn, pool)
+        if not _is_refusal(exc, work):
+            with django_errors:
+                raise
+    else:
+        if not put_idle(conn, pool):
+            await give_back(conn, pool)
+        return result
+    return await run_sync(_run_with_cursor, work)
+
+
+def _is_refusal(exc: BaseException, work: Work) -> bool:
+    """Whether *exc* is why *work* must be given to a cursor, and has had no effect."""
+    return work.statement.refused and isinstance(exc, psycopg.Error)
+
+
 async def _run_multiplexed(
     loop: asyncio.AbstractEventLoop, work: Work, options: tuple[tuple[str, float], ...]
-) -> Result | None:
+) -> Result:
     """Run a read on a connection that other tasks use at the same time."""
     pool = open_pool_of(loop, work.alias)
-    if pool is None:
-        return None
-    multiplexer = pool.multiplexer
-    if multiplexer is None:
-        take = partial(_take_for_many, loop, work.alias)
-        multiplexer = multiplexer_of(pool, loop, MultiplexOptions(**dict[str, Any](options)), take)
-    try:
-        with django_errors:
+    if pool is not None:
+        multiplexer = pool.multiplexer
+        if multiplexer is None:
+            take = partial(_take_for_many, loop, work.alias)
+            multiplexer = multiplexer_of(pool, loop, MultiplexOptions(**dict[str, Any](options)), take)
+        with suppress(_NotReady), django_errors:
             result: Result = await multiplexer.run(work.statement, work.params)
             return result
-    except _NotReady:
-        return None
+    return await run_sync(_run_with_cursor, work)
 
 
 async def _take_for_many(loop: asyncio.AbstractEventLoop, alias: str) -> AsyncConnection[Any]:
@@ -273,64 +293,42 @@ class _NotReady(Exception):
     """Somebody wants to be told of each connection that is taken: Django must take it."""
 
 
-async def _run_on(
-    conn: AsyncConnection[Any], pool: Pool, loop: asyncio.AbstractEventLoop, work: Work
-) -> Result | None:
-    """Run on a connection of *pool*, and give it back; None where it has no wire."""
-    wire = wire_of(conn)
-    if wire is None:
-        await give_back(conn, pool)
-        return None
-    with django_errors:
-        try:
-            result = await wire.run(work.statement, work.params)
-        except GeneratorExit:
-            abandon(conn, pool, loop)
-            raise
-        except BaseException as exc:
-            await give_back(conn, pool)
-            if work.statement.refused and isinstance(exc, psycopg.Error):
-                return None
-            raise
-    if not put_idle(conn, pool):
-        await give_back(conn, pool)
-    return result
-
-
-async def _run_in_scope(loop: asyncio.AbstractEventLoop, work: Work) -> Result | None:
-    """Run on the connection of the surrounding block; None where only the bridge can."""
+async def _run_in_scope(loop: asyncio.AbstractEventLoop, work: Work) -> Result:
+    """Run on the connection of the surrounding block."""
     scope = await open_scope(loop)
     try:
         owner = _owner_in(scope, work.alias)
         wire = None if owner is None else owner.wire
-        if owner is None or wire is None:
-            return None
-        try:
-            with django_errors:
-                try:
-                    return await wire.run(work.statement, work.params)
-                except psycopg.Error:
-                    if work.statement.refused:
-                        return None
-                    raise
-        except GeneratorExit:
-            scope.abort()
-            raise
-        except asyncio.CancelledError as exc:
-            owner.break_block(exc)
-            raise
-        except Exception as exc:
-            if work.writes:
-                owner.break_block(exc)
-            raise
+        if owner is not None and wire is not None:
+            try:
+                return await wire.run(work.statement, work.params)
+            except GeneratorExit:
+                scope.abort()
+                raise
+            except BaseException as exc:
+                if not _is_refusal(exc, work):
+                    with _breaking(owner, work), django_errors:
+                        raise
     finally:
         await scope.close()
+    return await run_sync(_run_with_cursor, work)
+
+
+@contextmanager
+def _breaking(owner: WireBlock | BridgedWrapper, work: Work) -> Iterator[None]:
+    """Let *owner*'s block only roll back after an error that leaves it nothing else."""
+    try:
+        yield
+    except BaseException as exc:
+        if isinstance(exc, asyncio.CancelledError) or (work.writes and isinstance(exc, Exception)):
+            owner.break_block(exc)
+        raise
 
 
 def _owner_in(scope: Scope, alias: str) -> WireBlock | BridgedWrapper | None:
     """Return who has the connection of *scope*'s block on *alias*; None if only the bridge can."""
     block = scope.root.wire_block
     if block is not None and block.alias == alias:
-        return None if block.needs_rollback or is_watched(alias, ambient_connection(alias)) else block
+        return None if block.needs_rollback or is_watched(alias) else block
     wrapper = scope.wrappers.get(alias)
     return wrapper if scope.parent is not None and isinstance(wrapper, BridgedWrapper) else None

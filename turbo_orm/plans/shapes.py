@@ -8,191 +8,25 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import wraps
-from typing import Any, NamedTuple
+from typing import Any
 
 from django.core.signals import setting_changed
-from django.db.models import Model, Q, QuerySet
-from django.db.models.fields import related_descriptors
+from django.db.models import Model, QuerySet
 from django.db.models.query_utils import RegisterLookupMixin
 
 from turbo_orm.conf import get_config
 from turbo_orm.plans.prepare import at_filter
+from turbo_orm.plans.steps import Slice, Step
 from turbo_orm.plans.template import Param, TemplateQuery
 from turbo_orm.plans.unsupported import Unsupported
-from turbo_orm.plans.values import CONTAINERS, Bail, check_container, is_plannable, kind_of
+from turbo_orm.plans.values import CONTAINERS, Bail, check_container, is_plannable
 
-__all__ = [
-    "LOCK",
-    "Annotate",
-    "Call",
-    "Extra",
-    "Filter",
-    "Node",
-    "Prefetched",
-    "Slice",
-    "Step",
-    "build_at_once",
-    "builds_at_once",
-    "clear",
-    "epoch",
-    "note_use",
-    "q_shape",
-    "root_of",
-    "seen",
-    "watch",
-]
+__all__ = ["LOCK", "Node", "build_at_once", "clear", "note_use", "root_of", "seen", "trie", "watch"]
 
 #: Held while templates are built and compiled, so that nothing is published half made.
 LOCK = threading.RLock()
-
-
-class Filter(NamedTuple):
-    """`filter()` or `exclude()`."""
-
-    negated: bool
-    sticky: bool
-    #: The shapes of the positional `Q` objects.
-    qs: tuple[Any, ...]
-    names: tuple[str, ...]
-    kinds: tuple[Any, ...]
-
-    def apply(self, queryset: Any, values: Iterator[Any]) -> Any:
-        args = [_make_q(shape, values) for shape in self.qs]
-        kwargs = {
-            name: next(values) if isinstance(kind, type) else kind
-            for name, kind in zip(self.names, self.kinds, strict=True)
-        }
-        if self.sticky:
-            queryset = _flagged(queryset)
-        method = QuerySet.exclude if self.negated else QuerySet.filter
-        return method(queryset, *args, **kwargs)
-
-    def value_kinds(self) -> Iterator[type]:
-        for shape in self.qs:
-            yield from _kinds_in_q(shape)
-        yield from (kind for kind in self.kinds if isinstance(kind, type))
-
-
-class Call(NamedTuple):
-    """A method whose arguments are all part of the shape."""
-
-    name: str
-    args: tuple[Any, ...]
-    kwargs: tuple[tuple[str, Any], ...] = ()
-
-    def apply(self, queryset: Any, values: Iterator[Any]) -> Any:
-        return getattr(QuerySet, self.name)(queryset, *self.args, **dict(self.kwargs))
-
-    def value_kinds(self) -> Iterator[type]:
-        return iter(())
-
-
-class Slice(NamedTuple):
-    """``[low:high]``: the limits themselves are no part of the shape."""
-
-    def apply(self, queryset: Any, values: Iterator[Any]) -> Any:
-        return queryset
-
-    def value_kinds(self) -> Iterator[type]:
-        return iter(())
-
-
-class Extra(NamedTuple):
-    """``extra(select=...)`` without parameters, as Django uses it to prefetch."""
-
-    select: tuple[tuple[str, str], ...]
-
-    def apply(self, queryset: Any, values: Iterator[Any]) -> Any:
-        return QuerySet.extra(queryset, select=dict(self.select))
-
-    def value_kinds(self) -> Iterator[type]:
-        return iter(())
-
-
-class Annotate(NamedTuple):
-    """``annotate()`` with expressions which are all part of the shape."""
-
-    expressions: tuple[tuple[str, Any], ...]
-
-    def apply(self, queryset: Any, values: Iterator[Any]) -> Any:
-        return QuerySet.annotate(queryset, **dict(self.expressions))
-
-    def value_kinds(self) -> Iterator[type]:
-        return iter(())
-
-
-#: Django's own, which filters the rows to prefetch for some instances.
-_filter_prefetch_queryset: Any = related_descriptors._filter_prefetch_queryset  # type: ignore[attr-defined]
-
-
-class Prefetched(NamedTuple):
-    """The filter of a prefetch, whose value is a list of instances."""
-
-    name: str
-    sticky: bool
-
-    def apply(self, queryset: Any, values: Iterator[Any]) -> Any:
-        # Of its own: some versions of Django filter in place.
-        queryset = _flagged(queryset) if self.sticky else queryset._chain()
-        return _filter_prefetch_queryset(queryset, self.name, next(values))
-
-    def value_kinds(self) -> Iterator[type]:
-        return iter((list,))
-
-
-Step = Filter | Call | Slice | Extra | Annotate | Prefetched
-
-
-def _flagged(queryset: Any) -> Any:
-    """Return a copy on which `_next_is_sticky()` was called: templates are shared."""
-    # Not through _chain(), which would use the flag up.
-    flagged: Any = object.__new__(QuerySet)
-    flagged.__dict__.update(queryset.__dict__)
-    flagged._sticky_filter = True
-    return flagged
-
-
-def q_shape(q: Any, values: list[Any]) -> tuple[Any, ...]:
-    """Return the shape of the `Q` object *q*, adding its values to *values*.
-
-    Raises `Bail` for what can't be a parameter.
-    """
-    if type(q) is not Q or q.connector == Q.XOR:
-        raise Bail
-    children: list[Any] = []
-    for child in q.children:
-        if type(child) is tuple:
-            name, value = child
-            kind = kind_of(value)
-            if kind is not value:
-                values.append(value)
-            children.append((name, kind))
-        else:
-            children.append(q_shape(child, values))
-    return ("Q", q.connector, q.negated, tuple(children))
-
-
-def _make_q(shape: tuple[Any, ...], values: Iterator[Any]) -> Q:
-    _, connector, negated, children = shape
-    q = Q()
-    q.connector, q.negated = connector, negated
-    q.children = [
-        _make_q(child, values)
-        if len(child) == 4
-        else (child[0], next(values) if isinstance(child[1], type) else child[1])
-        for child in children
-    ]
-    return q
-
-
-def _kinds_in_q(shape: tuple[Any, ...]) -> Iterator[type]:
-    for child in shape[3]:
-        if len(child) == 4:
-            yield from _kinds_in_q(child)
-        elif isinstance(child[1], type):
-            yield child[1]
 
 
 class Node:
@@ -205,7 +39,6 @@ class Node:
         "epoch",
         "fields",
         "forgotten",
-        "hopeless",
         "iterable",
         "key",
         "model",
@@ -231,15 +64,13 @@ class Node:
         self.step = step
         self.model = model
         #: What Django made of the shape then may be something else now.
-        self.epoch: int = _trie.epoch if parent is None else parent.epoch
+        self.epoch: int = trie.epoch if parent is None else parent.epoch
         #: No longer in the trie; a queryset of a program still has it.
         self.forgotten = False
         self.children: dict[Any, Node] = {}
         #: By terminal and alias; see ``plans.plan``.
         self.plans: dict[Any, Any] = {}
         self.built = False
-        #: No template can be made: Django's path, always.
-        self.hopeless = False
         self.template: Any = None
         #: How many values there are up to here.
         self.slots = 0
@@ -250,12 +81,13 @@ class Node:
         self.fields: Any = None
         self.iterable: Any = None
         self.used = 0
-        #: Why there is no template.
+        #: Why no template can be made: it is Django's path, always.
         self.refused: str | None = None
 
     def __repr__(self) -> str:
         steps = ", ".join(repr(node.step) for node in self.path())
-        return f"<Node {self.model.__name__} [{steps}]>"
+        refused = f", no template: {self.refused}" if self.refused else ""
+        return f"<Node {self.model.__name__} [{steps}]{refused}>"
 
     def path(self) -> list[Node]:
         """The nodes from the first step to this one."""
@@ -275,15 +107,15 @@ class Node:
         if not self.built:
             with LOCK:
                 if not self.built:
-                    return None if self.hopeless else self._build(values)
+                    return self._build(values) if self.refused is None else None
         return values if self.prepare is None else self.prepare(values)
 
     def _build(self, values: tuple[Any, ...]) -> tuple[Any, ...] | None:
         assert self.parent is not None
         assert self.step is not None
-        foreign = [kind for kind in self.step.value_kinds() if not is_plannable(kind)]
+        foreign = [type(value).__name__ for value in values if not is_plannable(type(value))]
         if foreign:
-            self._give_up(f"a {foreign[0].__name__} is not plain data")
+            self.refused = f"a {foreign[0]} is not plain data"
             return None
         for value in values:
             if type(value) in CONTAINERS:
@@ -293,14 +125,14 @@ class Node:
         template = self.step.apply(self.parent.template, iter(params))
         for param in params:
             if param.bad or len(param.found) != 1:
-                self._give_up(param.bad or f"a value is used {len(param.found)} times")
+                self.refused = param.bad or f"a value is used {len(param.found)} times"
                 return None
             if type(param.prepared) is list and None in param.prepared:
                 raise Bail
         try:
             prepares = [at_filter(*param.found[0], param.value) for param in params]
         except Unsupported as exc:
-            self._give_up(str(exc))
+            self.refused = str(exc)
             return None
         if any(prepares):
             self.prepare = _each(prepares)
@@ -314,10 +146,6 @@ class Node:
         self.iterable = template._iterable_class
         self.sticky = template.query.filter_is_sticky
         self.built = True  # last: other threads look at it without the lock
-
-    def _give_up(self, why: str) -> None:
-        self.refused = why
-        self.hopeless = True
 
 
 def _each(prepares: Sequence[Callable[[Any], Any] | None]) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]:
@@ -347,44 +175,44 @@ class _Trie:
         self.at_once = False
 
 
-_trie = _Trie()
+trie = _Trie()
 
 
 def root_of(model: type[Model]) -> Node:
     """Return the node of ``QuerySet(model)``."""
     root: Node | None = model._meta.__dict__.get("_turbo_root")
-    return root if root is not None and root.epoch == _trie.epoch else _make_root(model)
+    return root if root is not None and root.epoch == trie.epoch else _make_root(model)
 
 
 def _make_root(model: type[Model]) -> Node:
     with LOCK:
         root: Node | None = model._meta.__dict__.get("_turbo_root")
-        if root is None or root.epoch != _trie.epoch:
+        if root is None or root.epoch != trie.epoch:
             root = Node(None, None, None, model)
             root._adopt(QuerySet(model=model, query=TemplateQuery(model)))
             model._meta.__dict__["_turbo_root"] = root
-            _trie.roots.add(root)
+            trie.roots.add(root)
         return root
 
 
 def seen(parent: Node, key: Any, step: Step) -> Node:
     """Return the child of *parent* at *key*, a new one if the shape was never seen."""
     with LOCK:
-        if parent.epoch != _trie.epoch:
+        if parent.epoch != trie.epoch:
             return Node(parent, key, step, parent.model)
         if parent.forgotten:
             parent = _attached(parent)
         child = parent.children.get(key)
         if child is None:
             limit = get_config().max_shapes
-            if _trie.count >= limit:
+            if trie.count >= limit:
                 note_use(parent)
                 _forget_oldest(keeping=limit // 2)
                 parent = _attached(parent)
             child = Node(parent, key, step, parent.model)
             note_use(child)
             parent.children[key] = child
-            _trie.count += 1
+            trie.count += 1
         return child
 
 
@@ -397,13 +225,13 @@ def _attached(node: Node) -> Node:
     found = parent.children.setdefault(node.key, node)
     if found is node:
         node.forgotten = False
-        _trie.count += 1
+        trie.count += 1
     return found
 
 
 def note_use(node: Node) -> None:
-    _trie.clock += 1
-    node.used = _trie.clock
+    trie.clock += 1
+    node.used = trie.clock
 
 
 def _forget_oldest(keeping: int) -> None:
@@ -411,7 +239,7 @@ def _forget_oldest(keeping: int) -> None:
 
     A shape is in use as long as one that extends it is, so whole branches go.
     """
-    nodes: list[Node] = [child for root in _trie.roots for child in root.children.values()]
+    nodes: list[Node] = [child for root in trie.roots for child in root.children.values()]
     for node in nodes:  # which grows: parents come before their children
         nodes.extend(node.children.values())
     for node in reversed(nodes):
@@ -424,7 +252,7 @@ def _forget_oldest(keeping: int) -> None:
         for node in nodes:
             if node.used <= last_use:
                 _forget(node)
-    _trie.count = sum([not node.forgotten for node in nodes])
+    trie.count = sum([not node.forgotten for node in nodes])
 
 
 def _forget(node: Node) -> None:
@@ -434,27 +262,17 @@ def _forget(node: Node) -> None:
         node.parent.children.pop(node.key, None)
 
 
-def builds_at_once() -> bool:
-    """Whether shapes get their templates when they are first seen."""
-    return _trie.at_once
-
-
 def build_at_once(at_once: bool = True) -> None:
     """Make templates, and so plans, for shapes which are seen for the first time; or not any more."""
-    _trie.at_once = at_once
-
-
-def epoch() -> int:
-    """Return a number that changes when plans made so far must not be used any more."""
-    return _trie.epoch
+    trie.at_once = at_once
 
 
 def clear() -> None:
     """Forget every shape and its plans."""
     with LOCK:
-        _trie.roots.clear()
-        _trie.count = 0
-        _trie.epoch += 1
+        trie.roots.clear()
+        trie.count = 0
+        trie.epoch += 1
 
 
 _WATCHED = {"USE_TZ", "TIME_ZONE", "DATABASES", "DATABASE_ROUTERS", "INSTALLED_APPS", "TURBO_ORM"}

@@ -48,7 +48,7 @@ def verified_plans() -> Iterator[None]:
     from turbo_orm.plans import shapes
 
     with override_settings(TURBO_ORM={**settings.TURBO_ORM, "VERIFY_PLANS": True}):
-        before = shapes.builds_at_once()
+        before = shapes.trie.at_once
         shapes.build_at_once()
         yield
         shapes.build_at_once(before)

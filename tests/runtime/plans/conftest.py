@@ -59,7 +59,7 @@ def shapes(django_databases: None) -> Iterator[Any]:
 
     if server_version("default") is None:
         asyncio.run(connect())
-    before = shapes.builds_at_once()
+    before = shapes.trie.at_once
     shapes.clear()
     yield shapes
     shapes.build_at_once(before)

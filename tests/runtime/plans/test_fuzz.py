@@ -57,7 +57,7 @@ def _pools_closed(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
 
 @pytest.fixture(params=[True, False], ids=["built at once", "built on second use"])
 def _fresh_shapes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shapes._trie, "at_once", request.param)
+    monkeypatch.setattr(shapes.trie, "at_once", request.param)
     shapes.clear()
 
 

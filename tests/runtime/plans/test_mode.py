@@ -11,12 +11,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.db import connections
 from django.db.models import Count, Exists, F, OuterRef, Prefetch, Q, QuerySet, Subquery
 from django.db.models.query import EmptyQuerySet
 
 from tests.project.library.models import Author, Book, Note, Person, Tag
 from turbo_orm import AsyncQuerySet, close_pools, run_sync
-from turbo_orm.plans.mode import _COMPOSED_OF, _INTERNALS, PlannedQuerySet
+from turbo_orm.plans.mode import COMPOSED_OF, PlannedQuerySet
+from turbo_orm.plans.state import INTERNALS
 
 pytestmark = pytest.mark.usefixtures("snapshot", "at_once")
 
@@ -89,7 +91,7 @@ def test_copies(shapes: Any, use: Use, copied: Use) -> None:
     expected = use(QuerySet(Book).using("default")).using("default")
     again = copied(queryset)
     assert type(again) is type(queryset)
-    assert shapes._trie.count < 9  # and nobody copied them
+    assert shapes.trie.count < 9  # and nobody copied them
     assert list(again) == list(expected)
     assert list(again.order_by("pk") if not again.query.is_sliced else again) == list(
         expected.order_by("pk") if not expected.query.is_sliced else expected
@@ -141,6 +143,40 @@ def test_what_leaves_plan_mode(use: Use) -> None:
         assert [*use(AsyncQuerySet)] == [*use(QuerySet)]
 
 
+def test_values_which_change_after_django_has_stored_them() -> None:
+    def changed(rows: Any) -> str:
+        value: dict[str, Any] = {"a": [1]}
+        queryset = rows(Book).filter(title=value).filter(pk__gt=0)
+        value["a"].append(2)
+        value["b"] = 3
+        return str(queryset.query)
+
+    for _ in range(2):
+        assert changed(AsyncQuerySet) == changed(QuerySet)
+
+
+@pytest.mark.parametrize("verb", ["acount", "aexists", "afirst", "alast"])
+async def test_only_get_takes_filters(verb: str) -> None:
+    with pytest.raises(TypeError):
+        await getattr(Book.objects.all(), verb)(title="Chess")
+    with pytest.raises(TypeError):
+        await getattr(Book.objects.all(), verb)("Chess")
+
+
+async def test_planning_leaves_djangos_connections_alone() -> None:
+    """The running code would have to ask them, from then on, who watches its statements."""
+
+    handler: Any = connections
+    for number in range(3):
+        await Tag.objects.acreate(label=f"made {number}")
+        await Tag.objects.filter(label=f"made {number}").aupdate(label="changed")
+        await Tag.objects.filter(label="changed").acount()
+        assert (await Tag.objects.filter(label="changed").adelete())[0] == 1
+        # asgiref's, of this context.
+        assert getattr(handler._connections._original, "default", None) is None
+    await close_pools()
+
+
 def test_sync_use_and_async_use_of_one_queryset() -> None:
     async def both() -> Any:
         queryset = Book.objects.filter(price__gt=5).order_by("pk")
@@ -158,7 +194,7 @@ def test_sync_use_and_async_use_of_one_queryset() -> None:
 class TestOverrides:
     """A subclass's own methods are called wherever Django would call them."""
 
-    @pytest.mark.parametrize("name", _INTERNALS)
+    @pytest.mark.parametrize("name", INTERNALS)
     def test_internals(self, name: str) -> None:
         if name in ("db", "query"):
             own: Any = property(lambda self: getattr(AsyncQuerySet, name).__get__(self))
@@ -177,7 +213,7 @@ class TestOverrides:
         [
             (terminal, name)
             for terminal in ("list", "get", "first", "last", "count", "exists", "update", "delete")
-            for name in _COMPOSED_OF[terminal]
+            for name in COMPOSED_OF[terminal]
         ],
     )
     def test_of_terminals(self, terminal: str, name: str, snapshot: Any) -> None:

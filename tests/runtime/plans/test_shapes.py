@@ -34,7 +34,7 @@ def nodes_below(node: Node) -> Iterator[Node]:
 
 
 def count_of(shapes: Any) -> int:
-    return sum(1 for root in shapes._trie.roots for _ in nodes_below(root))
+    return sum(1 for root in shapes.trie.roots for _ in nodes_below(root))
 
 
 def sql_of(queryset: Any, terminal: str = "list") -> tuple[str, list[str]]:
@@ -107,7 +107,7 @@ class TestBound:
         longer = held.exclude(price=1)
         with override_settings(TURBO_ORM={**settings.TURBO_ORM}):  # it moves the epoch
             pass
-        assert held._planned.node.epoch != shapes.epoch()
+        assert held._planned.node.epoch != shapes.trie.epoch
         held = Book.objects.filter(title="a")
         longer = held.exclude(price=1)
         with pytest.MonkeyPatch.context() as patch:
@@ -119,7 +119,7 @@ class TestBound:
                 queryset = held.filter(**{f"meta__k{number}": 1})
                 assert sql_of(queryset) == djangos(queryset)
             assert not held._planned.node.forgotten
-            assert count_of(shapes) == shapes._trie.count <= 8
+            assert count_of(shapes) == shapes.trie.count <= 8
         assert sql_of(longer) == djangos(longer)
 
     def test_not_touched_by_values(self, shapes: Any) -> None:
@@ -141,7 +141,7 @@ class TestBound:
         for number in range(2, 300):
             use(number)
         assert count_of(shapes) == before
-        for root in shapes._trie.roots:
+        for root in shapes.trie.roots:
             for node in nodes_below(root):
                 assert len(node.plans) <= 2
                 assert all(len(plan._statements) <= 100 for plan in node.plans.values())
@@ -149,7 +149,7 @@ class TestBound:
     def test_of_the_constants_of_update(self, shapes: Any) -> None:
         for number in range(200):
             Book.objects.filter(pk=1)._bound_update({"price": F("price") + number})
-        (root,) = shapes._trie.roots
+        (root,) = shapes.trie.roots
         assert all(len(node.plans) <= 60 for node in nodes_below(root))
 
 
@@ -286,11 +286,11 @@ class TestEpochs:
 
     @pytest.mark.parametrize("name", ["USE_TZ", "TIME_ZONE", "DATABASE_ROUTERS", "TURBO_ORM"])
     def test_settings(self, shapes: Any, name: str) -> None:
-        before = shapes.epoch()
+        before = shapes.trie.epoch
         Tag.objects.filter(label="x")
         new: dict[str, Any] = {"USE_TZ": False, "TIME_ZONE": "Asia/Kathmandu", "DATABASE_ROUTERS": []}
         with override_settings(**{name: new.get(name, settings.TURBO_ORM)}):
-            assert shapes.epoch() > before
+            assert shapes.trie.epoch > before
             queryset = Author.objects.filter(created__date="2024-05-06")
             assert sql_of(queryset) == djangos(QuerySet(Author).filter(created__date="2024-05-06"))
         queryset = Author.objects.filter(created__date="2024-05-06")

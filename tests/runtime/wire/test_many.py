@@ -27,7 +27,7 @@ async def numbers(wire: Wire) -> None:
 
 
 def plain(answers: list[Result | Exception]) -> list[Any]:
-    return [type(each) if isinstance(each, Exception) else each.rows or each.count for each in answers]
+    return [type(each) if isinstance(each, Exception) else each.rows or each.rowcount for each in answers]
 
 
 async def test_in_order_in_one_round_trip(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:

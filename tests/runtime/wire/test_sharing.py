@@ -62,7 +62,7 @@ async def test_it_waits_for_the_end_of_a_copy_as_cursors_do(wire: Wire) -> None:
             with pytest.raises(asyncio.TimeoutError):
                 await asyncio.wait_for(wire.run(made, (2,)), 0.01)
             await copy.write_row((2,))
-        assert (await waiting).count == 1
+        assert (await waiting).rowcount == 1
     assert (await wire.run(statement("SELECT count(*)::int FROM numbers", 0), ())).rows == [(2,)]
 
 
@@ -200,5 +200,5 @@ async def test_in_blocks_beside_djangos_cursors() -> None:
         async with atomic():
             assert (await wire.run(mine, ())).rows == [(await run_sync(pid),)]
         assert await run_sync(lambda: transaction.get_connection().in_atomic_block)
-    assert (await wire.run(mine, ())).count == 1
+    assert (await wire.run(mine, ())).rowcount == 1
     assert aconn in pool_in_use()._pool

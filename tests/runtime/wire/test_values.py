@@ -127,7 +127,7 @@ async def both(wire: Wire, sql: str, params: tuple[Any, ...]) -> tuple[Any, Any]
     first = await wire.run(made := statement(sql, len(params)), params)
     again = await wire.run(made, params)
     assert exactly(first.rows) == exactly(again.rows)
-    assert first.count == again.count == cursor.rowcount
+    assert first.rowcount == again.rowcount == cursor.rowcount
     return exactly(expected), exactly(first.rows)
 
 
@@ -222,7 +222,7 @@ async def test_big_values_both_ways(wire: Wire) -> None:
 async def test_what_no_query_returns(wire: Wire) -> None:
     async def run(sql: str, *params: Any) -> tuple[Any, int]:
         result = await wire.run(statement(sql, len(params)), params)
-        return result.rows, result.count
+        return result.rows, result.rowcount
 
     assert await run("CREATE TEMP TABLE numbers (n int)") == (None, -1)
     assert await run("INSERT INTO numbers SELECT generate_series(1, %s)", 5) == (None, 5)

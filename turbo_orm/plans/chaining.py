@@ -1,0 +1,240 @@
+"""The chainable methods of a queryset in plan mode: each is a step in the trie of shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from django.db.models import Prefetch, QuerySet
+from typing_extensions import Self
+
+from turbo_orm.plans.state import PlanMode
+from turbo_orm.plans.steps import (
+    Annotate,
+    Call,
+    Extra,
+    Prefetched,
+    Slice,
+    Taken,
+    kinds_and_values,
+    take_filter,
+)
+from turbo_orm.plans.updates import identity
+from turbo_orm.plans.values import Bail
+
+__all__ = ["Chaining"]
+
+
+class Chaining(PlanMode):
+    """Chainable methods which move through the trie of shapes, or are Django's where they can't."""
+
+    _runtime = True
+
+    def _take(self, taken: Taken | None, django: Callable[[Any], Any]) -> Any:
+        """Take a step in plan mode, or let *django* do it and have the result know its shape."""
+        planned, trace = self._planned, self._trace
+        if planned is not None and taken is not None:
+            try:
+                found = self._step(taken)
+            except Exception:  # Django raises it again, at the time and in the way it does
+                found = None
+            if found is not None:
+                return found
+            trace = planned.node
+        result = django(self._ordinary())
+        return result if taken is None else self._note(result, trace, taken)
+
+    # Filters.
+
+    def filter(self, *args: Any, **kwargs: Any) -> Any:
+        if not args and self._planned is not None:
+            kinds, values = kinds_and_values(kwargs)
+            planned = self._known((False, self._sticky_filter, (), *kwargs, *kinds), values)
+            if planned is not None:
+                self._defer_next_filter = False
+                return self._derive(planned) if self._cloning_enabled else self._at(planned)
+        return self._take_filter(False, QuerySet.filter, args, kwargs)
+
+    def exclude(self, *args: Any, **kwargs: Any) -> Any:
+        return self._take_filter(True, QuerySet.exclude, args, kwargs)
+
+    def _take_filter(
+        self, negated: bool, django: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        taken = None
+        if self._planned is not None or self._trace is not None:
+            try:
+                taken = take_filter(self._sticky_filter, negated, args, kwargs)
+            except Exception:  # Django raises it again
+                taken = None
+        found = self._take(taken, lambda queryset: django(queryset, *args, **kwargs))
+        if found._planned is not None:
+            self._defer_next_filter = False
+        return found
+
+    def _filtered(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Self | None:
+        """Return ``filter(*args, **kwargs)`` if that is possible without running foreign code.
+
+        None for a shape that was never seen, and for values such as lazy objects, which
+        may query the database when they are looked at.
+        """
+        planned = self._planned
+        if planned is None or planned.node.sliced:
+            return None
+        try:
+            return self._step(take_filter(self._sticky_filter, False, args, kwargs), note=False)
+        except Exception:  # Django raises it again, at the time and in the way it does
+            return None
+
+    def _prefetched_for(self, name: str, instances: Any) -> Self | None:
+        """Return the rows which *name* relates to *instances*, in plan mode; None where it can't."""
+        if self._planned is None:
+            return None
+        sticky = self._sticky_filter
+        try:
+            return self._step(
+                Taken(("prefetched", name, sticky), lambda: Prefetched(name, sticky), ([*instances],))
+            )
+        except Exception:  # Django raises it again
+            return None
+
+    # Methods which take names.
+
+    def _take_names(self, name: str, args: tuple[Any, ...], **kwargs: Any) -> Any:
+        """Call the method *name*, whose arguments are names and flags if it is to be a step."""
+        django = getattr(QuerySet, name)
+        if (
+            (self._planned is None and self._trace is None)
+            or self._sticky_filter
+            or not _STRINGS.issuperset(map(type, args))
+            or not _BOOLEANS.issuperset(map(type, kwargs.values()))
+        ):
+            return django(self, *args, **kwargs)
+        options = tuple(kwargs.items())
+        key = (name, options, args)
+        planned = self._known(key)
+        if planned is not None:
+            found = self._at(planned)
+        else:
+            taken = Taken(key, lambda: Call(name, args, options))
+            found = self._take(taken, lambda queryset: django(queryset, *args, **kwargs))
+            planned = found._planned
+        if planned is not None and name in _CHANGES_ROWS:
+            found._fields, found._iterable_class = planned.node.fields, planned.node.iterable
+        return found
+
+    def order_by(self, *field_names: Any) -> Any:
+        return self._take_names("order_by", field_names)
+
+    def reverse(self) -> Any:
+        return self._take_names("reverse", ())
+
+    def distinct(self, *field_names: Any) -> Any:
+        return self._take_names("distinct", field_names)
+
+    def only(self, *fields: Any) -> Any:
+        return self._take_names("only", fields)
+
+    def defer(self, *fields: Any) -> Any:
+        return self._take_names("defer", fields)
+
+    def select_related(self, *fields: Any) -> Any:
+        if not fields:  # Django warns of it, each time
+            return super().select_related()
+        return self._take_names("select_related", fields)
+
+    def values(self, *fields: Any, **expressions: Any) -> Any:
+        if expressions:
+            return super().values(*fields, **expressions)
+        return self._take_names("values", fields)
+
+    def values_list(self, *fields: Any, flat: bool = False, named: bool = False) -> Any:
+        if flat and not fields:  # Django warns of it, each time
+            return super().values_list(flat=flat, named=named)
+        return self._take_names("values_list", fields, flat=flat, named=named)
+
+    # Others.
+
+    def annotate(self, *args: Any, **kwargs: Any) -> Any:
+        taken = None
+        # Django warns of odd names, and must not do so again when steps are repeated.
+        if (
+            (self._planned is not None or self._trace is not None)
+            and not args
+            and not self._sticky_filter
+            and all(map(str.isidentifier, kwargs))
+        ):
+            items = tuple(kwargs.items())
+            try:
+                key = ("annotate", *[(name, identity(value)) for name, value in items])
+            except Bail:
+                return super().annotate(**kwargs)
+            taken = Taken(key, lambda: Annotate(items))
+        if taken is None:
+            return super().annotate(*args, **kwargs)
+        return self._take(taken, lambda queryset: QuerySet.annotate(queryset, **kwargs))
+
+    def extra(self, *args: Any, **kwargs: Any) -> Any:
+        select = kwargs.get("select")
+        if (
+            self._planned is None
+            or self._sticky_filter
+            or args
+            or any(value for name, value in kwargs.items() if name != "select")
+            or not isinstance(select, dict)
+            or not all(type(each) is str for item in select.items() for each in item)
+        ):
+            return super().extra(*args, **kwargs)
+        items = tuple(select.items())
+        return self._take(
+            Taken(("extra", items), lambda: Extra(items)),
+            lambda queryset: QuerySet.extra(queryset, select=select),
+        )
+
+    def prefetch_related(self, *lookups: Any) -> Any:
+        if self._planned is None or not all(isinstance(each, str | Prefetch) for each in lookups):
+            return super().prefetch_related(*lookups)
+        clone = self._chain()
+        clone._prefetch_related_lookups = (*clone._prefetch_related_lookups, *lookups)
+        return clone
+
+    @property
+    def ordered(self) -> bool:
+        """Whether the rows have an order; see Django."""
+        return super().ordered if self._planned is None else self._planned.node.template.ordered
+
+    def __getitem__(self, key: Any) -> Any:
+        if type(key) is not slice or self._result_cache is not None or self._sticky_filter:
+            return super().__getitem__(key)
+        limits = _limits(key) if self._planned is not None else None
+        if limits is None:
+            return self._note(super().__getitem__(key), self._trace, _SLICED)
+        planned = self._known("slice", (), limits)
+        if planned is not None:
+            return self._at(planned)
+        found = self._take(_SLICED, lambda queryset: QuerySet.__getitem__(queryset, key))
+        if found._planned is not None:
+            found._planned = found._planned._replace(limits=limits)
+        return found
+
+
+#: The methods after which rows are not instances.
+_CHANGES_ROWS = frozenset({"values", "values_list"})
+_STRINGS = frozenset({str})
+_BOOLEANS = frozenset({bool})
+
+_SLICED = Taken("slice", Slice)
+
+
+def _limits(key: slice) -> tuple[int, int | None] | None:
+    """Return the limits of a slice which makes a queryset and has rows."""
+    low, high = key.start, key.stop
+    if key.step is not None or (low is None and high is None):
+        return None
+    if low is None:
+        low = 0
+    if type(low) is not int or low < 0:
+        return None
+    if high is not None and (type(high) is not int or high <= low):
+        return None
+    return low, high

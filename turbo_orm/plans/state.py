@@ -1,0 +1,345 @@
+"""Plan mode: a queryset that only notes what was called, and builds no `Query` unless it must."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
+
+from django.db.models import Model, QuerySet
+from django.db.models.query import ModelIterable
+from django.db.models.sql import Query
+from typing_extensions import Self
+
+from turbo_orm.conf import get_config
+from turbo_orm.plans.shapes import Node, note_use, root_of, seen, trie
+from turbo_orm.plans.steps import Call, Taken
+from turbo_orm.plans.values import CONTAINERS
+
+__all__ = ["INTERNALS", "PlanMode", "Planned"]
+
+T = TypeVar("T")
+
+DEFAULT_FETCH_MODE: Any
+try:
+    from django.db.models.query import DEFAULT_FETCH_MODE
+except ImportError:  # before Django 6.1
+    DEFAULT_FETCH_MODE = None
+
+
+class Planned(NamedTuple):
+    """What a queryset in plan mode has instead of a `Query`. Shared by its clones."""
+
+    node: Node
+    #: The values of the steps, as Django's lookups store them.
+    values: tuple[Any, ...]
+    #: The values as they were given, where that is not the same; else None.
+    given: tuple[Any, ...] | None
+    limits: tuple[int, int | None] | None
+    #: Cloned after the last step: Django's `Query.chain()` forgets which joins may be reused.
+    chained: bool
+
+    def further(
+        self,
+        node: Node,
+        values: tuple[Any, ...],
+        stored: tuple[Any, ...],
+        limits: tuple[int, int | None] | None,
+    ) -> Planned:
+        """Return the state after the step to *node* with *values*, which Django stores as *stored*."""
+        given = self.given
+        if stored is not values:
+            given = (*(self.values if given is None else given), *map(_keep, values, stored))
+        elif given is not None:
+            given = (*given, *values)
+        return _new_planned(Planned, (node, (*self.values, *stored), given, limits, False))
+
+
+_new_planned: Callable[[type[Planned], tuple[Any, ...]], Planned] = tuple.__new__
+
+#: Overriding one of these, a subclass may do anything to its query: there is no plan mode.
+INTERNALS = (
+    "__init__",
+    "__getattr__",
+    "_chain",
+    "_clone",
+    "_filter_or_exclude",
+    "_filter_or_exclude_inplace",
+    "_next_is_sticky",
+    "_values",
+    "db",
+    "query",
+)
+
+_CHAINED = Taken("all", lambda: Call("all", ()))
+
+_query_of = QuerySet.query.fget  # type: ignore[attr-defined]
+_set_query_of = QuerySet.query.fset  # type: ignore[attr-defined]
+
+_HAS_FETCH_MODES = DEFAULT_FETCH_MODE is not None
+_MAY_CLONE_NOTHING = hasattr(QuerySet, "_disable_cloning")  # since Django 6.1
+
+
+class PlanMode(QuerySet[Any, Any]):
+    """A `QuerySet` in plan mode, or, from the moment its ``query`` is needed, an ordinary one."""
+
+    # Django's, private.
+    _deferred_filter: Any
+    _fields: Any
+    _iterable_class: Any
+    _known_related_objects: Mapping[Any, Mapping[Any, Any]]
+    _prefetch_related_lookups: tuple[Any, ...]
+    _sticky_filter: bool
+
+    # Django's since 6.1, where each queryset has its own.
+    _cloning_enabled = True
+    _fetch_mode: Any = None
+
+    #: In plan mode, and never together with a query.
+    _planned: Planned | None = None
+    #: The shape, of a queryset that left plan mode because its shape was new.
+    _trace: Node | None = None
+
+    _plan_mode: ClassVar[bool] = True
+    #: In each class of the library itself.
+    _runtime = True
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "_runtime" not in vars(cls):
+            cls._plan_mode = not any(map(cls._overrides, INTERNALS))
+
+    @classmethod
+    def _overrides(cls, name: str) -> bool:
+        """Whether a class of a project has another attribute *name* than the library's."""
+        base: Any = next(each for each in cls.__mro__ if "_runtime" in vars(each))
+        return getattr(cls, name, None) is not getattr(base, name, None)
+
+    def __init__(
+        self,
+        model: type[Model] | None = None,
+        query: Query | None = None,
+        using: str | None = None,
+        hints: dict[str, Any] | None = None,
+    ) -> None:
+        if (
+            query is not None
+            or model is None
+            or not self._plan_mode
+            or model._meta.abstract
+            or not get_config().plans
+        ):
+            super().__init__(model=model, query=query, using=using, hints=hints)
+            return
+        # As Django's __init__(), but for the query.
+        self.model = model
+        self._db = using
+        self._hints = hints or {}
+        self._result_cache = None
+        self._sticky_filter = False
+        self._for_write = False
+        self._prefetch_related_lookups = ()
+        self._prefetch_done = False
+        self._known_related_objects = {}
+        self._iterable_class = ModelIterable
+        if _HAS_FETCH_MODES:
+            self._fetch_mode = DEFAULT_FETCH_MODE
+        self._fields = None
+        self._defer_next_filter = False
+        self._deferred_filter = None
+        if _MAY_CLONE_NOTHING:
+            self._cloning_enabled = True
+        self._planned = _new_planned(Planned, (root_of(model), (), None, None, False))
+
+    # Leaving plan mode.
+
+    def _materialise(self) -> None:
+        planned = self._planned
+        if planned is not None:
+            self._query = self._make_query(planned)
+            self._trace = planned.node
+            self._planned = None
+
+    def _make_query(self, planned: Planned) -> Query:
+        twin = self._replay(planned)
+        query: Any = _query_of(twin)
+        if planned.chained:
+            query = query.chain()
+        if planned.limits is not None:
+            query.set_limits(*planned.limits)
+        if self._result_cache is not None:
+            query.get_initial_alias()  # compiling has done so
+        return query  # type: ignore[no-any-return]
+
+    def _replay(self, planned: Planned) -> QuerySet[Any, Any]:
+        """Return a plain queryset on which Django's own methods were called with our values."""
+        values = iter(planned.values if planned.given is None else planned.given)
+        queryset: Any = QuerySet(model=self.model)
+        for node in planned.node.path():
+            assert node.step is not None
+            queryset = node.step.apply(queryset, values)
+        return queryset  # type: ignore[no-any-return]
+
+    if not TYPE_CHECKING:
+
+        @property
+        def query(self) -> Query:
+            if self._planned is not None:
+                self._materialise()
+            return _query_of(self)
+
+        @query.setter
+        def query(self, value: Query) -> None:
+            self._planned = self._trace = None
+            _set_query_of(self, value)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "_query" and self._planned is not None:
+            self._materialise()
+            return self.__dict__["_query"]
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        self._materialise()
+        return super().__deepcopy__(memo)
+
+    def __getstate__(self) -> dict[str, Any]:
+        self._materialise()
+        state: dict[str, Any] = super().__getstate__()
+        return {name: value for name, value in state.items() if name not in {"_planned", "_trace"}}
+
+    # Cloning, as Django does it.
+
+    def _derive(self, planned: Planned) -> Self:
+        """Return a clone in the state *planned*."""
+        # One attribute after the other: CPython needs no dictionary then.
+        clone: Any = object.__new__(type(self))
+        clone.model = self.model
+        clone._db = self._db
+        clone._hints = self._hints or {}  # shared only when there are any
+        clone._result_cache = None
+        clone._sticky_filter = False
+        clone._for_write = self._for_write
+        clone._prefetch_related_lookups = self._prefetch_related_lookups
+        clone._prefetch_done = False
+        clone._known_related_objects = self._known_related_objects
+        clone._iterable_class = self._iterable_class
+        if _HAS_FETCH_MODES:
+            clone._fetch_mode = self._fetch_mode
+        clone._fields = self._fields
+        clone._defer_next_filter = False
+        clone._deferred_filter = None
+        if _MAY_CLONE_NOTHING:
+            clone._cloning_enabled = True
+        clone._planned = planned
+        return clone  # type: ignore[no-any-return]
+
+    def _clone(self) -> Self:
+        planned = self._planned
+        if planned is None:
+            return super()._clone()  # type: ignore[misc, no-any-return]
+        clone = self._derive(planned if planned.chained else planned._replace(chained=True))
+        clone._sticky_filter = self._sticky_filter
+        return clone
+
+    def _chain(self) -> Self:
+        planned = self._planned
+        if planned is not None and not self._sticky_filter:
+            if not self._cloning_enabled:
+                return self
+            if not planned.node.sticky:
+                return self._clone()
+            # Here the chain() of Django's Query has an effect on the filters to come.
+            found = self._step(_CHAINED)
+            if found is not None:
+                return found
+        self._materialise()
+        return super()._chain()  # type: ignore[misc, no-any-return]
+
+    def _ordinary(self) -> Self:
+        """Return this queryset if it is an ordinary one, or an ordinary copy of it."""
+        planned = self._planned
+        if planned is None or self._sticky_filter or not self._cloning_enabled:
+            return self
+        # A copy, for this one may go on in plan mode in another direction.
+        copy = self._derive(planned)
+        copy._defer_next_filter, self._defer_next_filter = self._defer_next_filter, False
+        copy._materialise()
+        return copy
+
+    # Steps.
+
+    def _known(
+        self, key: Any, values: tuple[Any, ...] = (), limits: tuple[int, int | None] | None = None
+    ) -> Planned | None:
+        """Return the state one step further, to a shape that has its template; None for others.
+
+        The short way, which a query that was seen before takes for each of its steps.
+        """
+        planned = self._planned
+        if planned is None:
+            return None
+        node, known, given, before, _ = planned
+        child = node.children.get(key)
+        if child is None or not child.built or node.epoch != trie.epoch:
+            return None
+        trie.clock = child.used = trie.clock + 1
+        if values and (prepare := child.prepare) is not None:
+            try:
+                stored = prepare(values)
+            except Exception:  # the long way finds out how it is meant
+                return None
+            if stored is not values:
+                return planned.further(child, values, stored, limits or before)
+        if given is not None:
+            given = (*given, *values)
+        return _new_planned(Planned, (child, (*known, *values), given, limits or before, False))
+
+    def _step(self, taken: Taken, *, note: bool = True) -> Self | None:
+        """Return this queryset one step further, in plan mode; None where only Django can go.
+
+        With *note*, a shape that was never seen is noted. May raise: the caller lets Django find
+        out how it is really meant.
+        """
+        planned = self._planned
+        assert planned is not None
+        node = planned.node
+        if node.epoch != trie.epoch:
+            return None
+        child = node.children.get(taken.key)
+        if child is None:
+            if node.sliced or not (note or trie.at_once):
+                return None
+            child = seen(node, taken.key, taken.make_step())
+            if not child.built and not trie.at_once:
+                return None
+        note_use(child)
+        values = taken.values
+        stored = child.prepared(values)
+        return None if stored is None else self._at(planned.further(child, values, stored, planned.limits))
+
+    def _at(self, planned: Planned) -> Self:
+        """Return a clone in the state *planned*, or this queryset itself where nothing is cloned."""
+        if self._cloning_enabled:
+            return self._derive(planned)
+        self._planned = planned
+        self._sticky_filter = False
+        return self
+
+    def _note(self, result: T, trace: Node | None, taken: Taken) -> T:
+        """Let *result*, an ordinary queryset, know its shape."""
+        if trace is not None and isinstance(result, PlanMode) and not trace.sliced:
+            result._trace = seen(trace, taken.key, taken.make_step())
+        return result
+
+
+def _keep(value: Any, stored: Any) -> Any:
+    """Return what a replay is given for *value*: as it is now, and keeping no instances alive."""
+    if value is stored:
+        return value  # Django too sees what becomes of it
+    kind = type(value)
+    if kind in CONTAINERS:
+        return stored if any(isinstance(each, Model) for each in value) else kind(value)
+    if kind is dict:
+        return deepcopy(value)
+    return stored if isinstance(value, Model) else value
