@@ -52,7 +52,7 @@ class Chaining(PlanMode):
             planned = self._known((False, self._sticky_filter, (), *kwargs, *kinds), values)
             if planned is not None:
                 self._defer_next_filter = False
-                return self._derive(planned) if self._cloning_enabled else self._at(planned)
+                return self._at(planned)
         return self._take_filter(False, QuerySet.filter, args, kwargs)
 
     def exclude(self, *args: Any, **kwargs: Any) -> Any:

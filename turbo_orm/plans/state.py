@@ -77,7 +77,8 @@ _query_of = QuerySet.query.fget  # type: ignore[attr-defined]
 _set_query_of = QuerySet.query.fset  # type: ignore[attr-defined]
 
 _HAS_FETCH_MODES = DEFAULT_FETCH_MODE is not None
-_MAY_CLONE_NOTHING = hasattr(QuerySet, "_disable_cloning")  # since Django 6.1
+#: Before Django 6.1 querysets always are cloned.
+_ALWAYS_CLONES = not hasattr(QuerySet, "_disable_cloning")
 
 
 class PlanMode(QuerySet[Any, Any]):
@@ -91,8 +92,8 @@ class PlanMode(QuerySet[Any, Any]):
     _prefetch_related_lookups: tuple[Any, ...]
     _sticky_filter: bool
 
-    # Django's since 6.1, where each queryset has its own.
-    _cloning_enabled = True
+    # Since Django 6.1, where each queryset has its own.
+    _cloning_enabled: bool
     _fetch_mode: Any = None
 
     #: In plan mode, and never together with a query.
@@ -147,7 +148,7 @@ class PlanMode(QuerySet[Any, Any]):
         self._fields = None
         self._defer_next_filter = False
         self._deferred_filter = None
-        if _MAY_CLONE_NOTHING:
+        if not _ALWAYS_CLONES:
             self._cloning_enabled = True
         self._planned = _new_planned(Planned, (root_of(model), (), None, None, False))
 
@@ -229,7 +230,7 @@ class PlanMode(QuerySet[Any, Any]):
         clone._fields = self._fields
         clone._defer_next_filter = False
         clone._deferred_filter = None
-        if _MAY_CLONE_NOTHING:
+        if not _ALWAYS_CLONES:
             clone._cloning_enabled = True
         clone._planned = planned
         return clone  # type: ignore[no-any-return]
@@ -245,7 +246,7 @@ class PlanMode(QuerySet[Any, Any]):
     def _chain(self) -> Self:
         planned = self._planned
         if planned is not None and not self._sticky_filter:
-            if not self._cloning_enabled:
+            if not (_ALWAYS_CLONES or self._cloning_enabled):
                 return self
             if not planned.node.sticky:
                 return self._clone()
@@ -259,7 +260,7 @@ class PlanMode(QuerySet[Any, Any]):
     def _ordinary(self) -> Self:
         """Return this queryset if it is an ordinary one, or an ordinary copy of it."""
         planned = self._planned
-        if planned is None or self._sticky_filter or not self._cloning_enabled:
+        if planned is None or self._sticky_filter or not (_ALWAYS_CLONES or self._cloning_enabled):
             return self
         # A copy, for this one may go on in plan mode in another direction.
         copy = self._derive(planned)
@@ -320,7 +321,7 @@ class PlanMode(QuerySet[Any, Any]):
 
     def _at(self, planned: Planned) -> Self:
         """Return a clone in the state *planned*, or this queryset itself where nothing is cloned."""
-        if self._cloning_enabled:
+        if _ALWAYS_CLONES or self._cloning_enabled:
             return self._derive(planned)
         self._planned = planned
         self._sticky_filter = False
