@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from functools import partial
+from operator import itemgetter
 from typing import Any
 
 import psycopg
@@ -54,21 +55,15 @@ _keys: dict[str, PoolKey] = {}
 
 def pool_key(alias: str) -> PoolKey:
     """Return what identifies *alias*'s database, as it is configured now."""
-    given = connections.settings[alias]
+    identity = _identity_in(connections.settings[alias])
     known = _keys.get(alias)
-    if known is not None:
-        engine, name, host, port, user = known.identity
-        if (
-            given["NAME"] == name
-            and given["HOST"] == host
-            and given["PORT"] == port
-            and given["USER"] == user
-            and given["ENGINE"] == engine
-        ):
-            return known
-    identity = tuple(given[part] for part in ("ENGINE", "NAME", "HOST", "PORT", "USER"))
-    found = _keys[alias] = PoolKey(alias, identity)
-    return found
+    if known is None or known.identity != identity:
+        known = _keys[alias] = PoolKey(alias, identity)
+    return known
+
+
+#: Out of an alias's settings, which tests change in place.
+_identity_in = itemgetter("ENGINE", "NAME", "HOST", "PORT", "USER")
 
 
 def _pool_spec(key: PoolKey, wrapper: BaseDatabaseWrapper) -> PoolSpec:

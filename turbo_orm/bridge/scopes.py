@@ -89,6 +89,11 @@ class Scope:
         state = "closed" if self.closed else "open"
         return f"<Scope {state} depth={depth} leases={len(self.leases)}>"
 
+    def make_turns(self) -> Turns:
+        """Make *turns*, at the first need."""
+        self.turns = Turns(self.loop)
+        return self.turns
+
     async def open(self) -> None:
         """Wait for this scope's turn in its parent.
 
@@ -100,9 +105,8 @@ class Scope:
             return
         if parent.closed:
             raise NoMoreTurns
-        if parent.turns is None:
-            parent.turns = Turns(parent.loop)
-        await parent.turns.acquire(partial(find_deadlock, parent, asyncio.current_task()))
+        turns = parent.turns or parent.make_turns()
+        await turns.acquire(partial(find_deadlock, parent, asyncio.current_task()))
         parent.active_child = self
 
     async def open_last(self) -> tuple[Scope, BaseException | None]:
@@ -112,11 +116,10 @@ class Scope:
         did: a block must end its transaction before it may be interrupted.
         """
         cancelled: BaseException | None = None
-        if self.turns is None:
-            self.turns = Turns(self.loop)
+        turns = self.turns or self.make_turns()
         while True:
             try:
-                await self.turns.acquire()
+                await turns.acquire()
                 break
             except asyncio.CancelledError as exc:
                 cancelled = exc
@@ -189,9 +192,12 @@ def active_scope(loop: asyncio.AbstractEventLoop) -> Scope | None:
     if scope is None:
         return None
     task = asyncio.current_task(loop)
-    own = _entered_by.get(task) if task is not None else None
-    if own is not None:
-        scope = own
+    if scope.task is not task or task is None:
+        own = _entered_by.get(task) if task is not None else None
+        if own is not None:
+            scope = own
+    elif not scope.closed and scope.loop is loop:
+        return scope  # by far the most frequent case
     context = getcurrent().gr_context
     while scope is not None and (
         scope.closed

@@ -25,6 +25,9 @@ from turbo_orm.db.pools import Pool, known_pool
 
 __all__ = ["django_errors", "goes_straight", "is_watched", "take_now", "take_ready"]
 
+#: Without the detours of a lazy object.
+_attribute = object.__getattribute__
+
 #: Turns psycopg's exceptions into Django's.
 django_errors = DatabaseErrorWrapper(SimpleNamespace(Database=psycopg, errors_occurred=False))
 
@@ -91,16 +94,15 @@ def goes_straight(alias: str) -> bool:
 
     Not if somebody watches, and not in a block of django-async-backend.
     """
-    return not is_watched(alias) and not (
-        enabled(connections.settings[alias]["ENGINE"]) and in_their_block(alias)
-    )
+    if (Ambient.exist or recorders.get() or _attribute(settings, "_wrapped").DEBUG) and is_watched(alias):
+        return False
+    return not (enabled(connections.settings[alias]["ENGINE"]) and in_their_block(alias))
 
 
 def is_watched(alias: str) -> bool:
     """Whether somebody is to see the statements of async code on *alias* as Django's cursors show them."""
-    if Ambient.exist and (wrapper := ambient_connection(alias)) is not None:
-        if wrapper.execute_wrappers or wrapper.queries_logged:
-            return True
-    elif object.__getattribute__(settings, "_wrapped").DEBUG:  # without the detours of a lazy object
+    if recorders.get() and recording(alias):
         return True
-    return bool(recorders.get()) and bool(recording(alias))
+    if Ambient.exist and (wrapper := ambient_connection(alias)) is not None:
+        return bool(wrapper.execute_wrappers or wrapper.queries_logged)
+    return bool(_attribute(settings, "_wrapped").DEBUG)

@@ -30,14 +30,20 @@ class Turns:
     def taken(self) -> bool:
         return self._taken
 
+    def take(self) -> bool:
+        """Take the turn if it is free; return whether it was."""
+        if self._taken:
+            return False
+        self._taken = True
+        return True
+
     async def acquire(self, hopeless: Callable[[], BaseException | None] | None = None) -> None:
         """Wait for the turn.
 
         *hopeless* is asked at once, then every `RECHECK_AFTER` seconds, and may return an
         exception to raise instead of waiting on.
         """
-        if not self._taken:
-            self._taken = True
+        if self.take():
             return
         if hopeless is not None and (reason := hopeless()) is not None:
             raise reason

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg._capabilities import capabilities
+from psycopg.abc import Buffer
 from psycopg.pq import ExecStatus, TransactionStatus
 from psycopg.pq.abc import PGconn, PGresult
 from typing_extensions import Self
@@ -18,7 +19,16 @@ from turbo_orm.db.statements import Statement
 if TYPE_CHECKING:
     from turbo_orm.db.wire import Bound, Result, Wire
 
-__all__ = ["Queue", "Work", "close_prepared", "execute", "run_first", "run_many"]
+__all__ = [
+    "Queue",
+    "Work",
+    "close_prepared",
+    "execute",
+    "queue_after_begin",
+    "result_after_begin",
+    "run_first",
+    "run_many",
+]
 
 _FAILED = {ExecStatus.FATAL_ERROR, ExecStatus.PIPELINE_ABORTED}
 
@@ -53,7 +63,34 @@ def _begin_due(wire: Wire) -> bytes | None:
     conn = wire.conn
     if conn._autocommit or wire.pgconn.transaction_status != TransactionStatus.IDLE:
         return None
+    if conn._isolation_level is None is conn._read_only is conn._deferrable:
+        return b"BEGIN"
     return conn._get_tx_start_command()
+
+
+def queue_after_begin(
+    wire: Wire, name: bytes, values: Sequence[Buffer | None] | None, formats: Sequence[int] | None
+) -> None:
+    """Queue the BEGIN that is due, and the statement prepared as *name*."""
+    pgconn = wire.pgconn
+    try:
+        pgconn.enter_pipeline_mode()
+        pgconn.send_query_params(_begin_due(wire) or b"BEGIN", None)
+        pgconn.send_query_prepared(name, values, formats)
+        pgconn.pipeline_sync()
+    except BaseException:
+        close_now(wire.conn)
+        raise
+    wire.syncs_due += 1
+
+
+def result_after_begin(wire: Wire, results: Sequence[PGresult]) -> PGresult:
+    """Return the result of the statement of `queue_after_begin()` among the two *results*."""
+    if len(results) == 2 and results[0].status not in _FAILED:
+        return results[1]
+    if results:
+        raise wire.error_of(results[0])
+    raise psycopg.OperationalError("the connection is lost")
 
 
 async def _run_first(wire: Wire, statement: Statement, params: Sequence[Any], begin: bytes | None) -> Result:

@@ -91,16 +91,24 @@ class Wire(Channel):
         else:
             lock._locked = True  # what acquire() does to a free lock, without a coroutine
         try:
+            begun = 0
             try:
                 key = self._send(statement, params)
                 if key is None:
                     return await pipeline.run_first(self, statement, params)
-                return self.result_of(await self.fetch(), key)
+                begun = self.syncs_due
+                if begun:
+                    result = pipeline.result_after_begin(self, await self.collect())
+                else:
+                    result = await self.fetch()
+                return self.result_of(result, key)
             except psycopg.Error as error:
                 if self.pgconn.status != _OK:
                     close_now(self.conn)
-                if not is_stale(error) or self.pgconn.transaction_status != _IDLE:
+                if not is_stale(error) or (self.pgconn.transaction_status != _IDLE and not begun):
                     raise
+            if begun:
+                await pipeline.execute(self, b"ROLLBACK")
             return await self.run_locked(statement, params)
         finally:
             lock._locked = False  # and release()
@@ -109,10 +117,20 @@ class Wire(Channel):
 
     async def command(self, text: bytes) -> None:
         """Execute SQL without parameters or rows, as ``COMMIT``, without preparing it."""
-        async with self.conn.lock:
+        lock: Any = self.conn.lock
+        if lock._locked or lock._waiters:
+            await lock.acquire()
+        else:
+            lock._locked = True
+        try:
             if not self.attached:
                 self.attach()
-            await pipeline.execute(self, text)
+            self.pgconn.send_query(text)
+            result = await self.fetch()
+            if result.status == _FATAL_ERROR:
+                raise self.error_of(result)
+        finally:
+            lock.release()
 
     async def begin_and_run(self, begin: bytes, statement: Statement, params: Sequence[Any]) -> Result:
         """Execute *begin*, which starts a transaction, and *statement* in one round trip."""
@@ -135,10 +153,15 @@ class Wire(Channel):
         key = self._send(statement, params)
         if key is None:
             return await pipeline.run_first(self, statement, params)
+        if self.syncs_due:
+            return self.result_of(pipeline.result_after_begin(self, await self.collect()), key)
         return self.result_of(await self.fetch(), key)
 
     def _send(self, statement: Statement, params: Sequence[Any]) -> Key | None:
-        """Queue *statement* if nothing need be sent before it; None if something must be."""
+        """Queue *statement*, after a BEGIN where one is due; None if something else must come first.
+
+        With the BEGIN there is a synchronisation point to wait for.
+        """
         conn, pgconn = self.conn, self.pgconn
         if not self.attached:
             self.attach()
@@ -157,17 +180,19 @@ class Wire(Channel):
         else:
             values = formats = None
             key = statement, None
-        if not conn._autocommit and pgconn.transaction_status == _IDLE:
-            return None
+        begins = not conn._autocommit and pgconn.transaction_status == _IDLE
         names = self.prepared.names
         name = names.get(key)
         if name is not None:
             names.move_to_end(key)
-            pgconn.send_query_prepared(name, values, formats)
-        elif not conn.prepares and statement.accepted(key[1]):
-            pgconn.send_query_params(statement.text, values, key[1], formats)
-        else:
+            if begins:
+                pipeline.queue_after_begin(self, name, values, formats)
+            else:
+                pgconn.send_query_prepared(name, values, formats)
+        elif begins or conn.prepares or not statement.accepted(key[1]):
             return None
+        else:
+            pgconn.send_query_params(statement.text, values, key[1], formats)
         return key
 
     def bind(self, statement: Statement, params: Sequence[Any]) -> Bound:

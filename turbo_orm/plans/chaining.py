@@ -16,7 +16,6 @@ from turbo_orm.plans.steps import (
     Prefetched,
     Slice,
     Taken,
-    kinds_and_values,
     take_filter,
 )
 from turbo_orm.plans.updates import identity
@@ -47,12 +46,9 @@ class Chaining(PlanMode):
     # Filters.
 
     def filter(self, *args: Any, **kwargs: Any) -> Any:
-        if not args and self._planned is not None:
-            kinds, values = kinds_and_values(kwargs)
-            planned = self._known((False, self._sticky_filter, (), *kwargs, *kinds), values)
-            if planned is not None:
-                self._defer_next_filter = False
-                return self._at(planned)
+        if not args and (planned := self._known_filter(kwargs)) is not None:
+            self._defer_next_filter = False
+            return self._at(planned)
         return self._take_filter(False, QuerySet.filter, args, kwargs)
 
     def exclude(self, *args: Any, **kwargs: Any) -> Any:
@@ -209,7 +205,7 @@ class Chaining(PlanMode):
         limits = _limits(key) if self._planned is not None else None
         if limits is None:
             return self._note(super().__getitem__(key), self._trace, _SLICED)
-        planned = self._known("slice", (), limits)
+        planned = self._known("slice", limits)
         if planned is not None:
             return self._at(planned)
         found = self._take(_SLICED, lambda queryset: QuerySet.__getitem__(queryset, key))

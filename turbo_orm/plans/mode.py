@@ -13,7 +13,6 @@ from turbo_orm.conf import get_config
 from turbo_orm.plans.chaining import Chaining
 from turbo_orm.plans.plan import Bound, Plan, plan_for
 from turbo_orm.plans.state import Planned
-from turbo_orm.plans.steps import kinds_and_values
 from turbo_orm.plans.updates import update_of
 from turbo_orm.plans.values import Bail
 from turbo_orm.plans.verify import verify
@@ -70,30 +69,32 @@ class PlannedQuerySet(Chaining):
 
         Without a queryset for ``filter(**kwargs)``, which nobody would see.
         """
-        if self._planned is None:
-            return None
-        kinds, values = kinds_and_values(kwargs)
-        planned = self._known((False, self._sticky_filter, (), *kwargs, *kinds), values)
+        planned = self._known_filter(kwargs)
         return None if planned is None else self._bound_at(planned, "get")
 
     def _bound_at(self, planned: Planned, terminal: str) -> Bound | None:
         if terminal not in self._plannable_terminals:
             return None
-        node = planned.node
+        node, values, *_ = planned
         if (node.iterable is not self._iterable_class or node.fields is not self._fields) and (
             terminal not in _WITHOUT_ROWS
         ):
             return None
-        alias = self._db or (self.db if self._hints or _somebody_routes() else DEFAULT_DB_ALIAS)
-        plan = plan_for(node, terminal, alias, planned.values)
-        if plan is None:
-            return None
+        if self._hints or _router_state != _NOBODY or ConnectionRouter.db_for_read is not _db_for_read:
+            alias = self.db
+        else:
+            alias = self._db or DEFAULT_DB_ALIAS
+        plan = node.plans.get((terminal, alias))
+        if type(plan) is not Plan or plan.time_zone is not None or not plan.is_current():
+            plan = plan_for(node, terminal, alias, values)
+            if plan is None:
+                return None
         loader = plan.loader
         if loader is not None and not (
             loader.usable() and (not self._known_related_objects or loader.takes(self._known_related_objects))
         ):
             return None
-        return self._bind(plan, planned, planned.values)
+        return self._bind(plan, planned, values)
 
     def _bound_update(self, kwargs: Mapping[str, Any]) -> Bound | None:
         """Return the planned statement of ``update(**kwargs)``; None without a plan."""
@@ -137,12 +138,7 @@ class PlannedQuerySet(Chaining):
         return bound
 
 
+# Unless somebody has given Django's router any routers, reads go to the default database.
 _router_state = vars(router)
-#: Of a router nobody has given any routers.
 _NOBODY: dict[str, Any] = {"_routers": [], "routers": []}
 _db_for_read = ConnectionRouter.db_for_read
-
-
-def _somebody_routes() -> bool:
-    """Whether reads may go elsewhere than to the default database."""
-    return _router_state != _NOBODY or ConnectionRouter.db_for_read is not _db_for_read

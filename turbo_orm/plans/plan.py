@@ -159,8 +159,6 @@ def plan_for(
     """
     key = (terminal, alias)
     found = node.plans.get(key)
-    if type(found) is Plan and found.time_zone is None and found.is_current():
-        return found
     if found is None:
         if node.parent is None and not trie.at_once:
             # There is a template always; it is the terminal that was not seen.

@@ -67,8 +67,8 @@ def run(work: Work) -> Awaitable[Result]:
     config, statement = get_config(), work.statement
     if config.wire and not statement.refused:
         loop = asyncio.get_running_loop()
-        if inherited_scope() is not None and active_scope(loop) is not None:
-            return _run_in_scope(loop, work)
+        if inherited_scope() is not None and (scope := active_scope(loop)) is not None:
+            return _run_in_scope(scope, work)
         if goes_straight(work.alias):
             options = config.multiplex
             if options is not None and statement.proven and not work.writes:
@@ -293,11 +293,13 @@ class _NotReady(Exception):
     """Somebody wants to be told of each connection that is taken: Django must take it."""
 
 
-async def _run_in_scope(loop: asyncio.AbstractEventLoop, work: Work) -> Result:
-    """Run on the connection of the surrounding block."""
-    scope = await open_scope(loop)
+async def _run_in_scope(scope: Scope, work: Work) -> Result:
+    """Run on the connection of the block *scope* is in."""
+    # A child's turn, and mostly without a child: a statement needs no scope of its own.
+    turns = scope.turns or scope.make_turns()
+    child = None if turns.take() else await open_scope(scope.loop)
     try:
-        owner = _owner_in(scope, work.alias)
+        owner = _owner_in(child or scope, work.alias)
         wire = None if owner is None else owner.wire
         if owner is not None and wire is not None:
             try:
@@ -310,7 +312,10 @@ async def _run_in_scope(loop: asyncio.AbstractEventLoop, work: Work) -> Result:
                     with _breaking(owner, work), django_errors:
                         raise
     finally:
-        await scope.close()
+        if child is None:
+            turns.release()
+        else:
+            await child.close()
     return await run_sync(_run_with_cursor, work)
 
 
@@ -326,9 +331,9 @@ def _breaking(owner: WireBlock | BridgedWrapper, work: Work) -> Iterator[None]:
 
 
 def _owner_in(scope: Scope, alias: str) -> WireBlock | BridgedWrapper | None:
-    """Return who has the connection of *scope*'s block on *alias*; None if only the bridge can."""
+    """Return who has the connection of the block on *alias* around *scope*; None if only the bridge can."""
     block = scope.root.wire_block
     if block is not None and block.alias == alias:
         return None if block.needs_rollback or is_watched(alias) else block
     wrapper = scope.wrappers.get(alias)
-    return wrapper if scope.parent is not None and isinstance(wrapper, BridgedWrapper) else None
+    return wrapper if isinstance(wrapper, BridgedWrapper) else None

@@ -13,7 +13,7 @@ from typing_extensions import Self
 
 from turbo_orm.conf import get_config
 from turbo_orm.plans.shapes import Node, note_use, root_of, seen, trie
-from turbo_orm.plans.steps import Call, Taken
+from turbo_orm.plans.steps import Call, NoneType, Taken, kinds_and_values
 from turbo_orm.plans.values import CONTAINERS
 
 __all__ = ["INTERNALS", "PlanMode", "Planned"]
@@ -270,18 +270,33 @@ class PlanMode(QuerySet[Any, Any]):
 
     # Steps.
 
-    def _known(
-        self, key: Any, values: tuple[Any, ...] = (), limits: tuple[int, int | None] | None = None
-    ) -> Planned | None:
+    def _known(self, key: Any, limits: tuple[int, int | None] | None = None) -> Planned | None:
         """Return the state one step further, to a shape that has its template; None for others.
 
-        The short way, which a query that was seen before takes for each of its steps.
+        The short way, for steps without values, of a query that was seen before.
         """
         planned = self._planned
         if planned is None:
             return None
-        node, known, given, before, _ = planned
+        node, values, given, before, _ = planned
         child = node.children.get(key)
+        if child is None or not child.built or node.epoch != trie.epoch:
+            return None
+        trie.clock = child.used = trie.clock + 1
+        return _new_planned(Planned, (child, values, given, limits or before, False))
+
+    def _known_filter(self, kwargs: Mapping[str, Any]) -> Planned | None:
+        """Return the state after ``filter(**kwargs)``, as `_known()` does."""
+        planned = self._planned
+        if planned is None:
+            return None
+        # What kinds_and_values() does, inline.
+        values = tuple(kwargs.values())
+        kinds: list[Any] = [*map(type, values)]
+        if bool in kinds or NoneType in kinds:
+            kinds, values = kinds_and_values(kwargs)
+        node, before, given, limits, _ = planned
+        child = node.children.get((False, self._sticky_filter, (), *kwargs, *kinds))
         if child is None or not child.built or node.epoch != trie.epoch:
             return None
         trie.clock = child.used = trie.clock + 1
@@ -291,10 +306,10 @@ class PlanMode(QuerySet[Any, Any]):
             except Exception:  # the long way finds out how it is meant
                 return None
             if stored is not values:
-                return planned.further(child, values, stored, limits or before)
+                return planned.further(child, values, stored, limits)
         if given is not None:
             given = (*given, *values)
-        return _new_planned(Planned, (child, (*known, *values), given, limits or before, False))
+        return _new_planned(Planned, (child, (*before, *values), given, limits, False))
 
     def _step(self, taken: Taken, *, note: bool = True) -> Self | None:
         """Return this queryset one step further, in plan mode; None where only Django can go.

@@ -18,6 +18,7 @@ __all__ = [
     "Call",
     "Extra",
     "Filter",
+    "NoneType",
     "Prefetched",
     "Slice",
     "Step",
@@ -135,13 +136,13 @@ def kinds_and_values(kwargs: Mapping[str, Any]) -> tuple[list[Any], tuple[Any, .
     """Return what of the values of *kwargs* is in the shape of a filter, and what is a parameter."""
     values = tuple(kwargs.values())
     kinds: list[Any] = [*map(type, values)]
-    if bool in kinds or _NoneType in kinds:
+    if bool in kinds or NoneType in kinds:
         kinds = [*map(kind_of, values)]
         values = tuple([value for value, kind in zip(values, kinds, strict=True) if kind is not value])
     return kinds, values
 
 
-_NoneType = type(None)
+NoneType = type(None)
 
 
 def _flagged(queryset: Any) -> Any:
