@@ -23,7 +23,7 @@ from turbo_orm.plans.template import Param, TemplateQuery
 from turbo_orm.plans.unsupported import Unsupported
 from turbo_orm.plans.values import CONTAINERS, Bail, check_container, is_plannable
 
-__all__ = ["LOCK", "Node", "build_at_once", "clear", "note_use", "root_of", "seen", "trie", "watch"]
+__all__ = ["LOCK", "ROOT", "Node", "build_at_once", "clear", "make_root", "note_use", "seen", "trie", "watch"]
 
 #: Held while templates are built and compiled, so that nothing is published half made.
 LOCK = threading.RLock()
@@ -178,19 +178,18 @@ class _Trie:
 trie = _Trie()
 
 
-def root_of(model: type[Model]) -> Node:
-    """Return the node of ``QuerySet(model)``."""
-    root: Node | None = model._meta.__dict__.get("_turbo_root")
-    return root if root is not None and root.epoch == trie.epoch else _make_root(model)
+#: Among the attributes of a model's options: the node of ``QuerySet(model)``.
+ROOT = "_turbo_root"
 
 
-def _make_root(model: type[Model]) -> Node:
+def make_root(model: type[Model]) -> Node:
+    """Return the node of ``QuerySet(model)``, a new one if there is none of this epoch."""
     with LOCK:
-        root: Node | None = model._meta.__dict__.get("_turbo_root")
+        root: Node | None = model._meta.__dict__.get(ROOT)
         if root is None or root.epoch != trie.epoch:
             root = Node(None, None, None, model)
             root._adopt(QuerySet(model=model, query=TemplateQuery(model)))
-            model._meta.__dict__["_turbo_root"] = root
+            model._meta.__dict__[ROOT] = root
             trie.roots.add(root)
         return root
 

@@ -12,7 +12,7 @@ from django.db.models.sql import Query
 from typing_extensions import Self
 
 from turbo_orm.conf import get_config
-from turbo_orm.plans.shapes import Node, note_use, root_of, seen, trie
+from turbo_orm.plans.shapes import ROOT, Node, make_root, note_use, seen, trie
 from turbo_orm.plans.steps import Call, NoneType, Taken, kinds_and_values
 from turbo_orm.plans.values import CONTAINERS
 
@@ -150,7 +150,10 @@ class PlanMode(QuerySet[Any, Any]):
         self._deferred_filter = None
         if not _ALWAYS_CLONES:
             self._cloning_enabled = True
-        self._planned = _new_planned(Planned, (root_of(model), (), None, None, False))
+        root = model._meta.__dict__.get(ROOT)
+        if root is None or root.epoch != trie.epoch:
+            root = make_root(model)
+        self._planned = _new_planned(Planned, (root, (), None, None, False))
 
     # Leaving plan mode.
 
