@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.signals import setting_changed
 
-__all__ = ["READY", "Epoch", "is_ready", "note_ready", "server_version"]
+__all__ = ["READY", "Epoch", "is_ready", "note_ready", "server_version", "server_versions"]
 
 #: The attribute of a connection that says in which `Epoch` Django has set it up.
 READY = "_turbo_ready"
@@ -18,19 +18,19 @@ class Epoch:
     current = 0
 
 
-#: By alias; how Django compiles depends on it.
-_server_versions: dict[str, int] = {}
+#: By alias (150004 is 15.4), of those that are known; how Django compiles depends on it.
+server_versions: dict[str, int] = {}
 
 
 def note_ready(alias: str, conn: Any) -> None:
     """Note that Django's `connect()` has just run on *conn*: time zone, role, autocommit."""
     conn.__dict__[READY] = Epoch.current
-    _server_versions[alias] = conn.pgconn.server_version
+    server_versions[alias] = conn.pgconn.server_version
 
 
 def server_version(alias: str) -> int | None:
     """Return the version of the server behind *alias* (150004 is 15.4), None if not yet known."""
-    return _server_versions.get(alias)
+    return server_versions.get(alias)
 
 
 def is_ready(conn: Any) -> bool:

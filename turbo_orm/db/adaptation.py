@@ -14,6 +14,7 @@ from psycopg.pq import Format
 from psycopg.pq.abc import PGconn
 
 from turbo_orm.db.arrays import array_dumper
+from turbo_orm.db.json_text import JsonText, json_dumper
 
 __all__ = ["IntegerDumper", "WireContext", "session_settings"]
 
@@ -86,7 +87,9 @@ class WireContext:
         return getattr(self.connection.adapters, name)
 
     def get_dumper(self, cls: type, format: PyFormat) -> type[Dumper]:  # noqa: A002  psycopg's name
-        """Return the class of dumper for a Python class, see psycopg; arrays are encoded already."""
+        """Return the class of dumper for a Python class, see psycopg; some values are encoded already."""
+        if cls is JsonText:
+            return json_dumper(self.connection.adapters)
         found = array_dumper(cls) or self.connection.adapters.get_dumper(cls, format)
         return _INTEGER_DUMPERS.get(found, found)
 

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from django.db.models import JSONField, Model, sql
 
 from turbo_orm.db.arrays import ENCODERS, Array
+from turbo_orm.db.json_text import JSON_KINDS, json_parts
 from turbo_orm.db.statements import Statement, statement
 from turbo_orm.plans.columns import Columns
 from turbo_orm.plans.inserts import is_left_to_database, sample_of
@@ -275,31 +276,6 @@ _FITS: dict[type, Callable[[Sequence[Any], bool], bool]] = {
     str: _are_storable,
 }
 
-#: Types that `JSONField` gives to the encoder as they are.
-_JSON = {dict, list, str, int, float, bool}
-
-
-def _json_encoder() -> Callable[[Any], str]:
-    """Return what does as `json.dumps()`, which makes a new encoder for each value.
-
-    For one thread: the encoder remembers what it is in the middle of.
-    """
-    encoder = json.JSONEncoder()
-    try:
-        encode = _in_c.c_make_encoder(
-            {}, encoder.default, _in_c.encode_basestring_ascii, None, ": ", ", ", False, False, True
-        )
-        if tuple(encode(_SAMPLE, 0)) != tuple(encoder.iterencode(_SAMPLE, _one_shot=True)):
-            return encoder.encode
-    except (AttributeError, TypeError):  # not in C, or in another way than in any Python we know
-        return encoder.encode
-    join = "".join
-    return lambda value: join(encode(value, 0))
-
-
-_in_c: Any = json.encoder
-_SAMPLE: Any = {"a": [1, None, True, 0.5, "\u00e4"]}
-
 
 def _jsonb(field: Any, connection: Any) -> ToArray:
     encode = ENCODERS["jsonb"]
@@ -313,13 +289,13 @@ def _jsonb(field: Any, connection: Any) -> ToArray:
         getattr(type(field), name) is getattr(JSONField, name)
         for name in ("get_db_prep_save", "get_db_prep_value", "get_prep_value")
     )
-    encoder = _json_encoder if dumps is json.dumps else lambda: dumps
+    to_parts = json_parts if dumps is json.dumps else lambda value, level: (dumps(value),)
 
     def column(values: Sequence[Any]) -> Array:
         kinds = set(map(type, values))
-        if plain and kinds <= _JSON:
-            to_text = encoder()
-            return encode([to_text(value) for value in values], False)
+        if plain and kinds <= JSON_KINDS:
+            join = "".join
+            return encode([join(to_parts(value, 0)) for value in values], False)
         texts = [one(value) for value in values]
         return encode(texts, None in texts)
 

@@ -11,7 +11,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.sql.compiler import SQLCompiler, SQLInsertCompiler
 from django.db.utils import load_backend
 
-from turbo_orm.bridge.readiness import server_version
+from turbo_orm.bridge import readiness
 from turbo_orm.plans.unsupported import Unsupported
 
 __all__ = ["Captured", "as_it_is", "capturing", "compiling_connection", "forget_connections"]
@@ -48,8 +48,21 @@ def compiling_connection(alias: str, instrument: Any = as_it_is) -> BaseDatabase
     *instrument* takes a compiler class and returns the class to use in its stead. Returns None
     as long as the server's version is not known: compilation depends on it.
     """
-    version = server_version(alias)
-    return None if version is None else _make(alias, version, instrument)
+    if instrument is as_it_is:
+        found = _plain.get(alias)
+        if found is not None and found.pg_version == readiness.server_versions.get(alias):
+            return found  # type: ignore[no-any-return]
+    version = readiness.server_versions.get(alias)
+    if version is None:
+        return None
+    made = _make(alias, version, instrument)
+    if instrument is as_it_is:
+        _plain[alias] = made
+    return made
+
+
+#: The connections without instruments, by alias.
+_plain: dict[str, Any] = {}
 
 
 @lru_cache(maxsize=64)
@@ -80,6 +93,7 @@ def _class_for(engine: type[BaseDatabaseWrapper]) -> type[BaseDatabaseWrapper]:
 def forget_connections() -> None:
     """Make connections anew from now on."""
     _make.cache_clear()
+    _plain.clear()
 
 
 def _on_setting_changed(*, setting: str, **_: Any) -> None:

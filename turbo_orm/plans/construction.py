@@ -7,13 +7,14 @@ from decimal import Decimal
 from keyword import iskeyword
 from typing import Any
 
-from django.db.models import Model
+from django.db.models import Field, Model
 from django.db.models.base import ModelState
 from django.db.models.fields.reverse_related import ForeignObjectRel
 from django.db.models.signals import post_init, pre_init
 
 from turbo_orm.plans.functions import make_function
 from turbo_orm.plans.instances import check_construction, stores_directly
+from turbo_orm.plans.signals import has_listeners
 from turbo_orm.plans.unsupported import Unsupported
 
 __all__ = ["new_object"]
@@ -38,7 +39,7 @@ def new_object(model: type[Model], kwargs: Mapping[str, Any]) -> Any | None:
     Django's own path, in the bridge.
     """
     if (pre_init.receivers or post_init.receivers) and (
-        pre_init.has_listeners(model) or post_init.has_listeners(model)
+        has_listeners(pre_init, model) or has_listeners(post_init, model)
     ):
         return None
     meta: Any = model._meta
@@ -122,5 +123,8 @@ def _default(number: int, field: Any, namespace: dict[str, Any]) -> str:
             return f"field{number}.default"  # Django looks at it each time, too
         namespace[f"default{number}"] = value
         return f"default{number}"
+    if type(field).get_default is Field.get_default and "get_default" not in vars(field):
+        namespace[f"field{number}"] = field
+        return f"field{number}._get_default()"
     namespace[f"default{number}"] = field.get_default
     return f"default{number}()"

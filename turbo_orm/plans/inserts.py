@@ -22,18 +22,20 @@ from collections.abc import Callable
 from operator import attrgetter
 from typing import Any
 
-from django.db.models import Model, QuerySet, sql
+from django.db.models import NOT_PROVIDED, Field, Model, QuerySet, sql
 from django.db.models import manager as managers
 from django.db.models.base import ModelState
 from django.db.models.fields.related import ForeignKey
 from django.db.models.signals import post_save, pre_save
 
 from turbo_orm.bridge.handler import connections_replaced
+from turbo_orm.db.json_text import as_djangos
 from turbo_orm.db.statements import Statement, statement
 from turbo_orm.plans.columns import Columns
 from turbo_orm.plans.functions import make_function
 from turbo_orm.plans.instances import cache_key, is_djangos, is_free
 from turbo_orm.plans.saving import FieldValues
+from turbo_orm.plans.signals import has_listeners
 from turbo_orm.plans.unsupported import Unsupported
 from turbo_orm.plans.values import Bail
 
@@ -82,34 +84,33 @@ Row = Any
 class InsertPlan:
     """The INSERT of one object of a model, for one database and one set of fields."""
 
-    __slots__ = ("_assign", "model", "params", "returns", "statement")
+    __slots__ = ("finish", "model", "params", "returns", "statement")
 
     def __init__(
         self,
         model: type[Model],
         statement: Statement,
         params: Callable[[Any], tuple[Any, ...]],
-        assign: Callable[[Any, Row], None] | None,
+        finish: Callable[[Any, Row | None, str], None],
+        *,
+        returns: bool,
     ) -> None:
         self.model = model
         self.statement = statement
         #: ``params(obj)`` calls `pre_save()` of the fields and returns the statement's parameters.
-        #: Raises `Bail`, and what fields raise: both are for Django's own path.
+        #: Raises `Bail`, and what fields raise: both are for Django's own path. A cursor takes
+        #: what `as_djangos()` makes of them.
         self.params = params
-        self._assign = assign
+        #: ``finish(obj, row, alias)`` does to an object what follows its INSERT, which returned
+        #: *row*, into the database *alias*.
+        self.finish = finish
         #: Whether the statement returns a row.
-        self.returns = assign is not None
-
-    def finish(self, obj: Any, row: Row | None, alias: str) -> None:
-        """Do to *obj* what follows its INSERT, which returned *row*, into the database *alias*."""
-        if self._assign is not None:
-            self._assign(obj, row)
-        state = obj._state
-        state.db = alias
-        state.adding = False
+        self.returns = returns
 
 
-def insert_plan(obj: Any, alias: str, connection: Any, *, force_insert: bool = False) -> InsertPlan | None:
+def insert_plan(  # noqa: C901 - in one: each call would cost more than the question it answers
+    obj: Any, alias: str, connection: Any, *, force_insert: bool = False
+) -> InsertPlan | None:
     """Return the plan to save *obj*, which must be new, in the database *alias*.
 
     None unless ``obj.save(force_insert=force_insert, using=alias)`` sends one INSERT and runs no
@@ -122,43 +123,68 @@ def insert_plan(obj: Any, alias: str, connection: Any, *, force_insert: bool = F
         return None
     meta: Any = model._meta
     if (pre_save.receivers or post_save.receivers) and (
-        not meta.auto_created and (pre_save.has_listeners(model) or post_save.has_listeners(model))
+        not meta.auto_created and (has_listeners(pre_save, model) or has_listeners(post_save, model))
     ):
         return None
     attributes = obj.__dict__
-    state = obj._state
+    state = attributes["_state"]
     if "save" in attributes or not (state.adding or force_insert):
         return None
-    inserts = meta.__dict__.get(_ATTRIBUTE)
+    inserts: _Inserts | None = meta.__dict__.get(_ATTRIBUTE)
     if inserts is None or inserts.fields is not meta.local_concrete_fields:
         inserts = meta.__dict__[_ATTRIBUTE] = _Inserts(model)
     cache = state.__dict__.get("fields_cache")
     if cache and not inserts.are_saved(cache, attributes):
         obj._prepare_related_fields_for_save(operation_name="save")
-    return inserts.plan(obj, alias, connection, force_insert)  # type: ignore[no-any-return]
+    field = inserts.key
+    if field is None:
+        return None
+    key = attributes.get(field.attname, _MISSING)
+    if key is None:
+        if not inserts.key_is_left or field.default is not NOT_PROVIDED:
+            key = field.get_pk_value_on_save(obj)
+            if key is not None:
+                setattr(obj, field.attname, key)
+    elif key is _MISSING or not (force_insert or inserts.key_may_be_set):
+        return None
+    shape: Any = (alias, connection, meta.db_table, key is None)
+    if inserts.db_defaults:
+        shape = (*shape, *[is_left_to_database(attributes.get(name)) for name in inserts.db_defaults])
+    try:
+        return inserts.plans[shape]
+    except KeyError:
+        return inserts.add(shape, obj, alias, connection)
 
 
 class _Inserts:
-    """The plans of one model."""
+    """The plans of one model, and what decides which one an object needs."""
 
     def __init__(self, model: type[Model]) -> None:
         meta: Any = model._meta
+        key: Any = meta.pk
         #: They are other ones when the model gets a field.
         self.fields = meta.local_concrete_fields
-        self._model = model
-        self._meta = meta
-        self._plans: dict[Any, InsertPlan | None] = {}
-        self._key = meta.pk
-        self._has_one_key = len(getattr(meta, "pk_fields", [meta.pk])) == 1
+        self.plans: dict[Any, InsertPlan | None] = {}
+        #: The primary key, if it is one field.
+        self.key = key if len(getattr(meta, "pk_fields", [key])) == 1 else None
         # The rule of save(): with a default, a key that is set does not mean that its row exists.
-        self._key_may_be_set = _has_db_default(meta.pk) or (meta.pk.has_default() and bool(meta.pk.default))
+        self.key_may_be_set = _has_db_default(key) or (key.has_default() and bool(key.default))
+        #: Without a default, `get_pk_value_on_save()` has none either.
+        self.key_is_left = (
+            type(key).get_pk_value_on_save is Field.get_pk_value_on_save
+            and type(key).get_default is Field.get_default
+            and not key.empty_strings_allowed
+            and not _has_db_default(key)
+        )
+        #: Attributes which the database may fill in.
+        self.db_defaults = [field.attname for field in meta.local_concrete_fields if _has_db_default(field)]
+        self._model = model
         #: By key of the cache: the attributes that are to be the same here and there.
         self._relations = {
             cache_key(field): (field.attname, field.target_field.attname)
             for field in meta.concrete_fields
             if isinstance(field, ForeignKey) and field.target_field.primary_key
         }
-        self._db_defaults = [field.attname for field in meta.local_concrete_fields if _has_db_default(field)]
 
     def are_saved(self, cache: dict[str, Any], attributes: dict[str, Any]) -> bool:
         """Whether the related objects in *cache* have the keys that *attributes* say.
@@ -176,33 +202,17 @@ class _Inserts:
                 return False
         return True
 
-    def plan(self, obj: Any, alias: str, connection: Any, force_insert: bool) -> InsertPlan | None:
-        if not self._has_one_key:
-            return None
-        attributes = obj.__dict__
-        key = attributes.get(self._key.attname, _MISSING)
-        if key is None:
-            key = self._key.get_pk_value_on_save(obj)
-            if key is not None:
-                setattr(obj, self._key.attname, key)
-        if key is _MISSING or (key is not None and not force_insert and not self._key_may_be_set):
-            return None
-        shape: Any = (alias, connection, self._meta.db_table, key is None)
-        if self._db_defaults:
-            shape = (*shape, *(is_left_to_database(attributes.get(name)) for name in self._db_defaults))
-        try:
-            return self._plans[shape]
-        except KeyError:
-            pass
+    def add(self, shape: Any, obj: Any, alias: str, connection: Any) -> InsertPlan | None:
+        """Make the plan of *shape*, with *obj* as a sample, unless there can't be one."""
         try:
             plan = _compile(self._model, obj, alias, connection)
         except Unsupported:
             plan = None
         except Exception:  # of this object; the next one may do
             return None
-        if len(self._plans) >= _MAX_PLANS:
-            self._plans.clear()
-        self._plans[shape] = plan
+        if len(self.plans) >= _MAX_PLANS:
+            self.plans.clear()
+        self.plans[shape] = plan
         return plan
 
 
@@ -243,14 +253,10 @@ def _compile(model: type[Model], obj: Any, alias: str, connection: Any) -> Inser
     compiler.returning_fields = returning
     ((text, params),) = compiler.as_sql()
     prepare = _params(model, fields, connection)
-    if [*map(type, prepare(sample))] != [*map(type, params)]:
+    if [type(as_djangos(each)) for each in prepare(sample)] != [*map(type, params)]:
         raise Unsupported(f"{model.__qualname__} has a field that is more than one parameter")
-    return InsertPlan(
-        model,
-        statement(text, len(params)),
-        prepare,
-        _assign(model, returning, compiler) if returning else None,
-    )
+    finish = _finish(model, returning, compiler)
+    return InsertPlan(model, statement(text, len(params)), prepare, finish, returns=bool(returning))
 
 
 def sample_of(model: type[Model], obj: Any) -> Any:
@@ -298,7 +304,7 @@ def _params(model: type[Model], fields: list[Any], connection: Any) -> Callable[
     lines = [
         "def params(o):",
         "    d = o.__dict__",
-        *(f"    {line}" for line in values.reading),
+        *(f"    {line}" for line in (*values.reading, *values.converting)),
         f"    return ({''.join(f'{each}, ' for each in values.prepared)})",
     ]
     params: Callable[[Any], tuple[Any, ...]] = make_function(
@@ -307,22 +313,32 @@ def _params(model: type[Model], fields: list[Any], connection: Any) -> Callable[
     return params
 
 
-def _assign(model: type[Model], returning: list[Any], compiler: Any) -> Callable[[Any, Row], None]:
+def _finish(
+    model: type[Model], returning: list[Any], compiler: Any
+) -> Callable[[Any, Row | None, str], None]:
     table = compiler.query.get_meta().db_table
     columns = Columns(compiler, [field.get_col(table) for field in returning])
     if columns.calls_user_code:
         raise Unsupported(f"{model.__qualname__} converts what INSERT returns")
-    lines = [
-        "def assign(o, row):",
-        f"    {columns.targets} = row",
-        *(f"    {line}" for line in columns.conversions),
-        "    d = o.__dict__",
+    assigning = [
+        f"{columns.targets} = row",
+        *columns.conversions,
         *(
-            f"    d[{field.attname!r}] = c{position}"
+            f"d[{field.attname!r}] = c{position}"
             if is_free(model, field.attname)
-            else f"    setattr(o, {field.attname!r}, c{position})"
+            else f"setattr(o, {field.attname!r}, c{position})"
             for position, field in enumerate(returning)
         ),
     ]
-    assign: Callable[[Any, Row], None] = make_function("assign", "\n".join([*lines, ""]), columns.namespace)
-    return assign
+    lines = [
+        "def finish(o, row, alias):",
+        "    d = o.__dict__",
+        *(["    if row is not None:", *(f"        {line}" for line in assigning)] if returning else []),
+        "    state = d['_state']",
+        "    state.db = alias",
+        "    state.adding = False",
+    ]
+    finish: Callable[[Any, Row | None, str], None] = make_function(
+        "finish", "\n".join([*lines, ""]), columns.namespace
+    )
+    return finish

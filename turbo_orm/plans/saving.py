@@ -8,13 +8,18 @@ exactly the expected type; every other value goes through the field's own method
 from __future__ import annotations
 
 import datetime as dt
+import json
 import uuid
 from decimal import Decimal
 from typing import Any
 
 from django.db.models import Model, fields
 from django.db.models.fields.related import ForeignKey
+from django.utils import timezone
+from psycopg.types import numeric
+from psycopg.types.json import Jsonb
 
+from turbo_orm.db.json_text import JSON_KINDS, JsonText, json_parts
 from turbo_orm.plans.instances import stores_directly
 from turbo_orm.plans.unsupported import Unsupported
 from turbo_orm.plans.values import Bail
@@ -38,6 +43,8 @@ _PLACEHOLDERS = {
     "django.contrib.postgres.fields.array",
     "django.contrib.postgres.fields.ranges",
 }
+
+_PSYCOPGS_INTEGERS = (numeric.Int2, numeric.Int4, numeric.Int8)
 
 _PLAIN_INTEGERS = (
     fields.IntegerField,
@@ -72,37 +79,63 @@ _SAMPLES = {Decimal: Decimal(1), dt.datetime: _NOW, dt.date: _NOW.date(), dt.tim
 class FieldValues:
     """Source code that reads the *fields* of an instance and prepares them.
 
-    Raises `Unsupported` for a field whose `pre_save()` is the project's, or whose placeholder
-    depends on the value.
+    It is for an INSERT unless it does not *add*. Raises `Unsupported` for a field whose
+    `pre_save()` is the project's, or whose placeholder depends on the value.
     """
 
-    def __init__(self, model: type[Model], fields: Any, connection: Any) -> None:
+    def __init__(self, model: type[Model], fields: Any, connection: Any, *, add: bool = True) -> None:
+        self._add_time = add
         #: Globals of the generated function.
         self.namespace: dict[str, Any] = {}
         #: Statements that set ``v0``, ``v1``... from ``o`` and its ``d``, its ``__dict__``.
         self.reading: list[str] = []
+        #: Statements that come next.
+        self.converting: list[str] = []
         #: An expression per field.
         self.prepared: list[str] = []
         for number, field in enumerate(fields):
             self._add(model, number, field, connection)
 
     def _add(self, model: type[Model], number: int, field: Any, connection: Any) -> None:
-        reading = f"d[{field.attname!r}]"
+        value, stored = f"v{number}", f"d[{field.attname!r}]"
+        self.namespace[f"prepare{number}"] = preparer(field, connection)
         if may_set_at_save(model, field):
             # Tests switch that off and on.
             self.namespace[f"field{number}"] = field
-            automatic = f"field{number}.auto_now or field{number}.auto_now_add"
-            reading = f"field{number}.pre_save(o, True) if {automatic} else {reading}"
-        self.reading.append(f"v{number} = {reading}")
-        self.namespace[f"prepare{number}"] = preparer(field, connection)
+            automatic = f"field{number}.auto_now" + (
+                f" or field{number}.auto_now_add" if self._add_time else ""
+            )
+            if type(field).pre_save is fields.DateTimeField.pre_save:
+                self.namespace["timezone"] = timezone
+                now = f"{value} = {stored} = timezone.now()"
+            else:
+                now = f"{value} = field{number}.pre_save(o, {self._add_time})"
+            self.reading.append(f"if {automatic}: {now}")
+            self.reading.append(f"else: {value} = {stored}")
+        else:
+            self.reading.append(f"{value} = {stored}")
         self.prepared.append(self._expression(number, field, connection))
 
     def _expression(self, number: int, field: Any, connection: Any) -> str:
         value, thorough = f"v{number}", f"prepare{number}(v{number})"
+        if _is_plain_json(field, connection):
+            self.namespace |= {"JSON_KINDS": JSON_KINDS, "JsonText": JsonText, "json_parts": json_parts}
+            self.converting += [
+                f"if {value}.__class__ in JSON_KINDS:",
+                f"    json = JsonText(''.join(json_parts({value}, 0)))",
+                f"    json.value = {value}",
+                f"    {value} = json",
+                f"elif {value} is not None: {value} = {thorough}",
+            ]
+            return value
         integer = _integer_type(field, connection)
         if integer is not None:
             self.namespace[f"Integer{number}"] = integer
             quick = f"Integer{number}({value})"
+            if integer in _PSYCOPGS_INTEGERS:
+                # What its own __new__() does, in Python.
+                self.namespace["new_integer"] = int.__new__
+                quick = f"new_integer(Integer{number}, {value})"
             return f"None if {value} is None else {quick} if {self._is(value, int)} else {thorough}"
         kind = unchanged_kind(field, connection)
         if kind is None:
@@ -147,6 +180,17 @@ def _integer_type(field: Any, connection: Any) -> Any | None:
     base = without_foreign_keys(field)
     types = getattr(connection.ops, "integerfield_type_map", None) or {}
     return types.get(base.get_internal_type()) if _is_like(base, *_PLAIN_INTEGERS) else None
+
+
+def _is_plain_json(field: Any, connection: Any) -> bool:
+    """Whether *field* is one of Django's whose values psycopg gives to `json.dumps()`."""
+    if not all(
+        getattr(type(field), name) is getattr(fields.json.JSONField, name)
+        for name in ("get_db_prep_save", "get_db_prep_value", "get_prep_value", "get_internal_type")
+    ) or not vars(field).keys().isdisjoint(_METHODS):
+        return False
+    wrapped = field.get_db_prep_save({}, connection)
+    return type(wrapped) is Jsonb and wrapped.dumps is json.dumps
 
 
 def _has_one_placeholder(field_class: Any) -> bool:

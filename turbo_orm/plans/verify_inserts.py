@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from django.db.models import sql
 
@@ -11,16 +11,18 @@ from turbo_orm.bridge.handler import connections_replaced
 from turbo_orm.db.arrays import ENCODERS, Array
 from turbo_orm.plans.bulk import BulkInsert, Conflict
 from turbo_orm.plans.connections import Captured, capturing, compiling_connection
-from turbo_orm.plans.inserts import InsertPlan, sample_of
+from turbo_orm.plans.inserts import sample_of
 from turbo_orm.plans.verify import Verified, refuse, same_params
 
 __all__ = ["verify_bulk_insert", "verify_insert"]
 
 
-def verify_insert(
-    obj: Any, plan: InsertPlan, params: tuple[Any, ...], alias: str, *, force_insert: bool
-) -> None:
-    """Raise `PlanMismatchError` unless *plan* sends what ``obj.save(using=alias)`` would.
+class _AsSQL(Protocol):
+    def as_sql(self) -> tuple[str, tuple[Any, ...]]: ...
+
+
+def verify_insert(obj: Any, insert: _AsSQL, alias: str, *, force_insert: bool) -> None:
+    """Raise `PlanMismatchError` unless *insert* is what ``obj.save(using=alias)`` would send.
 
     Call it before the statement is sent. Times that are set at that moment may differ.
     """
@@ -34,11 +36,12 @@ def verify_insert(
         else:
             statements = []
     text, djangos = statements[0] if len(statements) == 1 else ("(something else)", ())
-    if plan.statement.sql != text or not same_params(*_without_times(obj, params, tuple(djangos))):
+    planned, params = insert.as_sql()
+    if planned != text or not same_params(*_without_times(obj, params, tuple(djangos))):
         refuse(
             f"to insert {type(obj).__name__}",
             django=f"{text!r} {tuple(djangos)!r}",
-            plan=f"{plan.statement.sql!r} {params!r}",
+            plan=f"{planned!r} {params!r}",
         )
     Verified.same += 1
 

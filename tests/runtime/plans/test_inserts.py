@@ -33,6 +33,7 @@ from tests.project.library.models import (
 )
 from tests.runtime.parity.data import Snapshot
 from tests.runtime.plans.same import seen
+from turbo_orm.db.json_text import as_djangos
 from turbo_orm.plans.construction import new_object
 from turbo_orm.plans.inserts import insert_plan
 from turbo_orm.plans.values import Bail
@@ -63,7 +64,7 @@ def planned(obj: Any, **how: Any) -> Any:
     """Save *obj* by its plan."""
     plan = insert_plan(obj, "default", connections["default"], **how)
     assert plan is not None
-    params = plan.params(obj)
+    params = [as_djangos(param) for param in plan.params(obj)]
     with connection.cursor() as cursor:
         cursor.execute(plan.statement.sql, params)
         row = cursor.fetchone() if plan.returns else None

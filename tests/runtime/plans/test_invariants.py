@@ -107,7 +107,7 @@ def test_routers_are_asked_for_each_execution(monkeypatch: pytest.MonkeyPatch) -
     from turbo_orm.bridge import readiness
 
     version = readiness.server_version("default")
-    monkeypatch.setitem(readiness._server_versions, "other", version)
+    monkeypatch.setitem(readiness.server_versions, "other", version)
     with override_settings(DATABASE_ROUTERS=[Router()]):
         queryset = Book.objects.filter(title="x")
         for alias in ("default", "other", "default"):
@@ -129,7 +129,7 @@ def test_compiling_never_connects() -> None:
 def test_no_plan_before_the_server_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     from turbo_orm.bridge import readiness
 
-    monkeypatch.setattr(readiness, "_server_versions", {})
+    monkeypatch.setattr(readiness, "server_versions", {})
     queryset = Book.objects.filter(title="x")
     assert queryset._bound("list") is None
     monkeypatch.undo()
