@@ -12,6 +12,7 @@ from psycopg.adapt import Dumper as BaseDumper
 from psycopg.postgres import adapters, types
 from psycopg.pq import Format
 from psycopg.pq.abc import PGconn
+from psycopg.types.numeric import Int2, Int4, Int8
 
 from turbo_orm.db.arrays import array_dumper
 from turbo_orm.db.json_text import JsonText, json_dumper
@@ -58,6 +59,9 @@ class _BinaryIntegerDumper(IntegerDumper):
 
 _NO_SMALLINT = 65536
 
+#: In binary, psycopg cuts off what these can't hold; the server complains of the text.
+_FIXED_INTEGERS = frozenset({Int2, Int4, Int8})
+
 #: By psycopg's.
 _INTEGER_DUMPERS: dict[Any, type[Dumper]] = {
     adapters.get_dumper(int, PyFormat.TEXT): IntegerDumper,
@@ -90,6 +94,8 @@ class WireContext:
         """Return the class of dumper for a Python class, see psycopg; some values are encoded already."""
         if cls is JsonText:
             return json_dumper(self.connection.adapters)
+        if cls in _FIXED_INTEGERS:
+            format = PyFormat.TEXT  # noqa: A001
         found = array_dumper(cls) or self.connection.adapters.get_dumper(cls, format)
         return _INTEGER_DUMPERS.get(found, found)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from psycopg.abc import Buffer, Dumper
@@ -64,14 +64,14 @@ class _ThroughTheirs(BaseDumper):
         return self._dumper.dump(as_djangos(obj))
 
 
-def _encoder() -> Callable[[Any, int], tuple[str, ...]]:
+def _encoder() -> Callable[[Any, int], Sequence[str]]:
     encoder = json.JSONEncoder(check_circular=False)
 
-    def in_one_part(value: Any, level: int) -> tuple[str, ...]:
+    def in_one_part(value: Any, level: int) -> Sequence[str]:
         return (encoder.encode(value),)
 
     try:
-        encode: Callable[[Any, int], tuple[str, ...]] = _in_c.c_make_encoder(
+        encode: Callable[[Any, int], Sequence[str]] = _in_c.c_make_encoder(
             None, encoder.default, _in_c.encode_basestring_ascii, None, ": ", ", ", False, False, True
         )
         same = "".join(encode(_SAMPLE, 0)) == encoder.encode(_SAMPLE)

@@ -401,10 +401,11 @@ def _write_binders(
 
 
 def _binding(group: Group, compiler: Any) -> Binding:
-    if group.assigned_to is None:
+    assigned = group.assigned
+    if assigned is None:
         return at_bind(group, compiler)
-    field = compiler.query.get_meta().get_field(group.assigned_to)
-    return Binding(assignment(field, compiler.connection))
+    field = compiler.query.get_meta().get_field(assigned.name)
+    return Binding(assignment(field, compiler.connection, assigned.kind))
 
 
 def _tuple(parts: Sequence[str]) -> str:

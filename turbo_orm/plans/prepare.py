@@ -18,7 +18,13 @@ from django.core.exceptions import EmptyResultSet, FullResultSet
 from django.db.models import Model, fields, lookups
 from django.db.models.fields import related_lookups
 
-from turbo_orm.plans.saving import unchanged_kind, without_foreign_keys
+from turbo_orm.plans.saving import (
+    checked_wrapper_of,
+    fitting,
+    unchanged_kind,
+    without_foreign_keys,
+    wrapper_of,
+)
 from turbo_orm.plans.template import Group
 from turbo_orm.plans.unsupported import Unsupported
 from turbo_orm.plans.values import CONTAINERS, Bail, check_container
@@ -204,7 +210,7 @@ def _short_binding(lookup: Any, output: Any, base: Any, connection: Any) -> Bind
         if convert is _ASK_FIELD:
             convert = _database_value_of(output, connection)
         if process_rhs is lookups.Lookup.process_rhs:
-            return Binding(convert)
+            return Binding(_checked(convert))
         low, high = connection.ops.integer_field_range(output.get_internal_type())
         return Binding(_within(low, high, convert))
     if lookup_class.get_db_prep_lookup is not lookups.Lookup.get_db_prep_lookup:
@@ -217,9 +223,14 @@ def _short_binding(lookup: Any, output: Any, base: Any, connection: Any) -> Bind
     return None
 
 
+def _checked(convert: Prepare | None) -> Prepare | None:
+    return checked_wrapper_of(convert) if isinstance(convert, type) else convert
+
+
 def _within(low: int | None, high: int | None, convert: Prepare | None) -> Prepare | None:
     if low is None or high is None:
-        return convert
+        return _checked(convert)
+    convert = wrapper_of(convert)
 
     def prepare(value: Any) -> Any:
         if isinstance(value, int) and not low <= value <= high:
@@ -260,7 +271,7 @@ def _recompile(group: Group, compiler: Any) -> Prepare:
             raise Bail from None
         if sql != expected or len(params) != total:
             raise Bail
-        return tuple(params[skip:])
+        return tuple(map(fitting, params[skip:]))
 
     return prepare
 
@@ -269,7 +280,7 @@ def _database_value_of(output: Any, connection: Any) -> Prepare:
     # As FieldGetDbPrepValueMixin.get_db_prep_lookup() looks for it.
     field = getattr(output, "target_field", None)
     get = getattr(field, "get_db_prep_value", None) or output.get_db_prep_value
-    return lambda value: get(value, connection, prepared=True)
+    return lambda value: fitting(get(value, connection, prepared=True))
 
 
 def _ASK_FIELD(value: Any) -> Any:  # noqa: N802 - a marker: only the field itself knows

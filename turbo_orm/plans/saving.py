@@ -11,6 +11,7 @@ import datetime as dt
 import json
 import uuid
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from django.db.models import Model, fields
@@ -24,7 +25,17 @@ from turbo_orm.plans.instances import stores_directly
 from turbo_orm.plans.unsupported import Unsupported
 from turbo_orm.plans.values import Bail
 
-__all__ = ["FieldValues", "may_set_at_save", "preparer", "unchanged_kind", "without_foreign_keys"]
+__all__ = [
+    "FieldValues",
+    "checked_wrapper_of",
+    "fitting",
+    "integer_type",
+    "may_set_at_save",
+    "preparer",
+    "unchanged_kind",
+    "without_foreign_keys",
+    "wrapper_of",
+]
 
 #: The methods that decide what becomes of a value on its way to the database.
 _METHODS = (
@@ -44,7 +55,11 @@ _PLACEHOLDERS = {
     "django.contrib.postgres.fields.ranges",
 }
 
-_PSYCOPGS_INTEGERS = (numeric.Int2, numeric.Int4, numeric.Int8)
+_RANGES = {
+    numeric.Int2: (-(2**15), 2**15 - 1),
+    numeric.Int4: (-(2**31), 2**31 - 1),
+    numeric.Int8: (-(2**63), 2**63 - 1),
+}
 
 _PLAIN_INTEGERS = (
     fields.IntegerField,
@@ -128,15 +143,15 @@ class FieldValues:
                 f"elif {value} is not None: {value} = {thorough}",
             ]
             return value
-        integer = _integer_type(field, connection)
+        integer = integer_type(field, connection)
         if integer is not None:
-            self.namespace[f"Integer{number}"] = integer
-            quick = f"Integer{number}({value})"
-            if integer in _PSYCOPGS_INTEGERS:
-                # What its own __new__() does, in Python.
-                self.namespace["new_integer"] = int.__new__
-                quick = f"new_integer(Integer{number}, {value})"
-            return f"None if {value} is None else {quick} if {self._is(value, int)} else {thorough}"
+            self.namespace[f"integer{number}"] = wrapper_of(integer)
+            quick = f"integer{number}({value})"
+            condition = self._is(value, int)
+            if integer in _RANGES:
+                low, high = _RANGES[integer]
+                condition += f" and {low} <= {value} <= {high}"
+            return f"None if {value} is None else {quick} if {condition} else {thorough}"
         kind = unchanged_kind(field, connection)
         if kind is None:
             return thorough
@@ -175,11 +190,43 @@ def unchanged_kind(field: Any, connection: Any) -> type | None:
     return None
 
 
-def _integer_type(field: Any, connection: Any) -> Any | None:
+def integer_type(field: Any, connection: Any) -> Any | None:
     """Return psycopg's type of the column's integers, in which the backend wraps them."""
     base = without_foreign_keys(field)
     types = getattr(connection.ops, "integerfield_type_map", None) or {}
     return types.get(base.get_internal_type()) if _is_like(base, *_PLAIN_INTEGERS) else None
+
+
+def wrapper_of(integer: Any) -> Any:
+    """Return what wraps a number, known to fit, in *integer*, one of psycopg's types."""
+    # What its own __new__() does, in Python.
+    return partial(int.__new__, integer) if integer in _RANGES else integer
+
+
+def checked_wrapper_of(integer: Any) -> Any:
+    """Return what wraps a number in *integer*, one of psycopg's types, or raises `Bail`."""
+    if integer not in _RANGES:
+        return lambda value: fitting(integer(value))
+    low, high = _RANGES[integer]
+    new = int.__new__
+
+    def wrapped(value: Any) -> Any:
+        if low <= value <= high:
+            return new(integer, value)
+        raise Bail
+
+    return wrapped
+
+
+def fitting(param: Any) -> Any:
+    """Return *param*; raise `Bail` for a number that the type it is wrapped in can't hold.
+
+    Django's cursors send numbers as they are, and the server says what it thinks of it.
+    """
+    limits = _RANGES.get(type(param))
+    if limits is not None and not limits[0] <= param <= limits[1]:
+        raise Bail
+    return param
 
 
 def _is_plain_json(field: Any, connection: Any) -> bool:
@@ -204,7 +251,7 @@ def _has_one_placeholder(field_class: Any) -> bool:
 
 
 def preparer(field: Any, connection: Any) -> Any:
-    """Return `get_db_prep_save()` of *field*, which raises `Bail` for expressions."""
+    """Return `get_db_prep_save()` of *field*; it raises `Bail` for expressions, and what is too large."""
     prepare = field.get_db_prep_save
 
     def prepared(value: Any) -> Any:
@@ -213,7 +260,7 @@ def preparer(field: Any, connection: Any) -> Any:
         result = prepare(value, connection)
         if hasattr(result, "as_sql"):
             raise Bail
-        return result
+        return fitting(result)
 
     return prepared
 

@@ -145,7 +145,7 @@ class Const:
 class Group:
     """One lookup with a slot, compiled: its SQL and how many parameters come from the slot."""
 
-    __slots__ = ("assigned_to", "expands", "lhs_params", "lookup", "parts", "slot", "sql")
+    __slots__ = ("assigned", "expands", "lhs_params", "lookup", "parts", "slot", "sql")
 
     def __init__(self, slot: Slot, lookup: Any, lhs_params: int, sql: str) -> None:
         self.slot = slot
@@ -156,8 +156,8 @@ class Group:
         self.parts = 1
         #: It is an ``IN`` with one placeholder per value.
         self.expands = False
-        #: The field, of a value that is no lookup's but is assigned.
-        self.assigned_to: str | None = None
+        #: Of a value that is no lookup's.
+        self.assigned: Assigned | None = None
 
 
 class Assigned:
@@ -166,10 +166,12 @@ class Assigned:
     contains_aggregate = False
     contains_over_clause = False
 
-    def __init__(self, index: int, name: str) -> None:
+    def __init__(self, index: int, name: str, kind: type) -> None:
         self.slot = Slot(index)
         #: The field it is assigned to.
         self.name = name
+        #: The type of the value, exactly.
+        self.kind = kind
 
     def resolve_expression(self, *args: Any, **kwargs: Any) -> Assigned:
         return self
@@ -177,7 +179,7 @@ class Assigned:
     def as_sql(self, compiler: Any, connection: Any) -> tuple[str, list[Any]]:
         assert Recording.current is not None
         group = Group(self.slot, None, 0, "%s")
-        group.assigned_to = self.name
+        group.assigned = self
         Recording.current.groups.append(group)
         return "%s", [Marker(group, 0)]
 

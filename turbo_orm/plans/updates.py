@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 from django.db.models import Avg, Count, F, Max, Min, Sum, Value
 from django.db.models.expressions import CombinedExpression, Star
 
-from turbo_orm.plans.saving import preparer
+from turbo_orm.plans.saving import checked_wrapper_of, integer_type, preparer, unchanged_kind
 from turbo_orm.plans.template import Assigned
-from turbo_orm.plans.values import Bail, is_plannable
+from turbo_orm.plans.values import SCALARS, Bail, is_plannable
 
 __all__ = ["Update", "assignment", "identity", "update_of"]
 
@@ -27,11 +29,14 @@ class Update(NamedTuple):
         arguments: dict[str, Any] = {}
         for name, kind in zip(self.names, self.kinds, strict=True):
             if isinstance(kind, type):
-                arguments[name] = Assigned(before, name)
+                arguments[name] = Assigned(before, name, kind)
                 before += 1
             else:
                 arguments[name] = expressions.get(name)
         return arguments
+
+
+_new_update: Callable[[type[Update], tuple[Any, ...]], Update] = tuple.__new__
 
 
 def update_of(kwargs: Mapping[str, Any]) -> tuple[Update, tuple[Any, ...], dict[str, Any]]:
@@ -46,13 +51,13 @@ def update_of(kwargs: Mapping[str, Any]) -> tuple[Update, tuple[Any, ...], dict[
         kind = type(value)
         if value is None:  # NULL is part of the SQL
             kinds.append(None)
-        elif kind is bool or is_plannable(kind):
+        elif kind is bool or kind in SCALARS or is_plannable(kind):
             kinds.append(kind)
             values.append(value)
         else:
             kinds.append(identity(value))
             expressions[name] = value
-    return Update(tuple(kwargs), tuple(kinds)), tuple(values), expressions
+    return _new_update(Update, (tuple(kwargs), tuple(kinds))), tuple(values), expressions
 
 
 #: Aggregates whose arguments say everything about them.
@@ -87,8 +92,24 @@ def identity(expression: Any) -> Any:
     raise Bail
 
 
-def assignment(field: Any, connection: Any) -> Callable[[Any], Any]:
-    """Return what makes a value into the parameter that is stored in *field*."""
+def assignment(field: Any, connection: Any, kind: type) -> Callable[[Any], Any] | None:
+    """Return what makes a value of exactly *kind* into the parameter that is stored in *field*.
+
+    None if that is the value.
+    """
+    thorough = _thorough(field, connection)
+    if kind is int and (integer := integer_type(field, connection)) is not None:
+        return checked_wrapper_of(integer)  # type: ignore[no-any-return]
+    if unchanged_kind(field, connection) is not kind:
+        return thorough
+    if kind is Decimal:
+        return lambda value: value if value.is_finite() else thorough(value)
+    if kind is dt.datetime:
+        return lambda value: value if value.utcoffset() is not None else thorough(value)
+    return None
+
+
+def _thorough(field: Any, connection: Any) -> Callable[[Any], Any]:
     prepare = preparer(field, connection)
     related = field.remote_field is not None
 

@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 
 from django.db.models import Model
 
-__all__ = ["CONTAINERS", "Bail", "check_container", "is_plannable", "kind_of"]
+__all__ = ["CONTAINERS", "SCALARS", "Bail", "check_container", "is_plannable", "kind_of"]
 
 
 class Bail(Exception):
@@ -21,7 +21,8 @@ class Bail(Exception):
 
 CONTAINERS = (list, tuple, set, frozenset)
 
-_SCALARS = frozenset(
+#: Types of values that are data, exactly.
+SCALARS = frozenset(
     {
         int,
         str,
@@ -54,7 +55,7 @@ def is_plannable(kind: type) -> bool:
         return _plannable[kind]
     except KeyError:
         found = (
-            kind in _SCALARS
+            kind in SCALARS
             or kind in CONTAINERS
             or kind is dict
             or issubclass(kind, Model)
@@ -71,7 +72,5 @@ def check_container(values: Collection[Any]) -> None:
     empty; neither is a matter of parameters.
     """
     kinds = set(map(type, values))
-    if not kinds or (
-        not kinds <= _SCALARS and not (len(kinds) == 1 and issubclass(next(iter(kinds)), Model))
-    ):
+    if not kinds or (not kinds <= SCALARS and not (len(kinds) == 1 and issubclass(next(iter(kinds)), Model))):
         raise Bail
