@@ -1,11 +1,11 @@
-"""`create()` and `save()` of new objects: on the plan of their INSERT where they have one."""
+"""`create()` and `save()`: on the plans of their statements where they have some."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from django.db import DEFAULT_DB_ALIAS, router
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, router, transaction
 from django.db.models import Model
 from django.db.models.query import ModelIterable
 
@@ -18,7 +18,8 @@ from turbo_orm.plans.connections import compiling_connection
 from turbo_orm.plans.construction import new_object
 from turbo_orm.plans.inserts import InsertPlan, insert_plan
 from turbo_orm.plans.mode import PlannedQuerySet
-from turbo_orm.plans.verify_inserts import verify_insert
+from turbo_orm.plans.row_updates import planned_update
+from turbo_orm.plans.verify_inserts import verify_insert, verify_update
 
 __all__ = ["create", "save"]
 
@@ -62,14 +63,83 @@ async def create(queryset: PlannedQuerySet, /, **kwargs: Any) -> Any:
 
 async def save(instance: Model, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
     """Do what ``instance.save(*args, **kwargs)`` does."""
-    if not args and not kwargs and instance._state.adding:
-        alias = router.db_for_write(type(instance), instance=instance)
-        insert = _insert_of(instance, alias, force_insert=False)
-        if insert is not None:
-            rows = (await running.run(insert)).rows
-            insert.plan.finish(instance, rows[0] if rows else None, alias)
-            return
-    await run_sync(instance.save, *args, **kwargs)
+    how = None if args else _how(kwargs)
+    if how is None or not await _save(instance, *how):
+        await run_sync(instance.save, *args, **kwargs)
+
+
+#: force_insert, force_update, using, update_fields
+_How = tuple[bool, bool, "str | None", "frozenset[str] | None"]
+
+_SIMPLY: _How = (False, False, None, None)
+
+
+def _how(kwargs: Mapping[str, Any]) -> _How | None:
+    """Return what *kwargs* say to `save()`; None for what is left to it: mistakes, parents, nothing."""
+    if not kwargs:
+        return _SIMPLY
+    if not _KWARGS.issuperset(kwargs):
+        return None
+    names = kwargs.get("update_fields")
+    if names is not None:
+        if not names or type(names) not in (list, tuple, set, frozenset):
+            return None
+        names = frozenset(names)
+    insert, update = kwargs.get("force_insert", False), kwargs.get("force_update", False)
+    if type(insert) is not bool or type(update) is not bool or (insert and (update or names)):
+        return None
+    return insert, update, kwargs.get("using"), names
+
+
+_KWARGS = frozenset({"force_insert", "force_update", "using", "update_fields"})
+
+
+async def _save(
+    instance: Any, force_insert: bool, force_update: bool, using: str | None, names: frozenset[str] | None
+) -> bool:
+    """Save by plans; False, without having done anything, if `save()` must do it."""
+    alias = using or router.db_for_write(type(instance), instance=instance)
+    forced = force_update or names is not None
+    if force_insert or (instance._state.adding and not forced):
+        if await _insert(instance, alias, force_insert=force_insert):
+            return True
+        if force_insert:
+            return False
+    config = get_config()
+    connection = compiling_connection(alias) if config.plans else None
+    update = None if connection is None else planned_update(instance, alias, names, connection)
+    if update is None:
+        return False
+    if config.verify_plans:
+        verify_update(instance, update, names)
+    if (await running.run(update)).rowcount:
+        state = instance._state
+        state.db = alias
+        state.adding = False
+    elif forced:
+        await run_sync(
+            _refuse, instance, alias, "Forced update" if force_update else "Save with update_fields"
+        )
+    elif not await _insert(instance, alias, force_insert=True):
+        await run_sync(instance.save, force_insert=True, using=alias)
+    return True
+
+
+def _refuse(instance: Any, alias: str, what: str) -> None:
+    # As Django does, which has an error of its own for it since 6.0.
+    error: type[Exception] = getattr(instance, "NotUpdated", DatabaseError)
+    with transaction.mark_for_rollback_on_error(using=alias):
+        raise error(f"{what} did not affect any rows.")
+
+
+async def _insert(instance: Any, alias: str, *, force_insert: bool) -> bool:
+    """Insert by a plan; False, without having done anything, if `save()` must do it."""
+    insert = _insert_of(instance, alias, force_insert=force_insert)
+    if insert is None:
+        return False
+    rows = (await running.run(insert)).rows
+    insert.plan.finish(instance, rows[0] if rows else None, alias)
+    return True
 
 
 def _insert_of(instance: Any, alias: str, *, force_insert: bool) -> _Insert | None:

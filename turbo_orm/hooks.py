@@ -9,7 +9,7 @@ from django.core.exceptions import ImproperlyConfigured
 from turbo_orm import atomic_requests, instance, loading, related
 from turbo_orm.bridge import greenlets, handler, user_code
 from turbo_orm.fetch_modes.older_django import descriptors
-from turbo_orm.plans import shapes
+from turbo_orm.plans import shapes, single_rows
 
 __all__ = ["install"]
 
@@ -34,6 +34,7 @@ def install() -> None:
     loading.install()
     atomic_requests.install()
     shapes.watch()
+    single_rows.install()
     _installed = True
 
 

@@ -18,9 +18,9 @@ queryset's. An error of the statement inside of a transaction marks it for rollb
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db.models import NOT_PROVIDED, Field, Model, QuerySet, sql
 from django.db.models import manager as managers
@@ -34,7 +34,7 @@ from turbo_orm.db.statements import Statement, statement
 from turbo_orm.plans.columns import Columns
 from turbo_orm.plans.functions import make_function
 from turbo_orm.plans.instances import cache_key, is_djangos, is_free
-from turbo_orm.plans.saving import FieldValues
+from turbo_orm.plans.saving import FieldParams, FieldReads
 from turbo_orm.plans.signals import has_listeners
 from turbo_orm.plans.unsupported import Unsupported
 from turbo_orm.plans.values import Bail
@@ -45,7 +45,21 @@ try:
 except ImportError:  # before Django 5.0
     DatabaseDefault = None
 
-__all__ = ["InsertPlan", "insert_plan", "is_left_to_database", "sample_of"]
+__all__ = [
+    "CompiledInsert",
+    "InsertPlan",
+    "Inserts",
+    "check_hooks",
+    "check_insert",
+    "compile_insert",
+    "has_djangos_hooks",
+    "insert_plan",
+    "inserts_of",
+    "is_left_to_database",
+    "note_hooks",
+    "params_function",
+    "sample_of",
+]
 
 #: What `Model.save()` goes through. A model with one of its own, at any time, has no plan.
 _HOOKS = tuple(
@@ -68,7 +82,30 @@ _HOOKS = tuple(
     if hasattr(Model, name)
 )
 _hooks_of = attrgetter(*_HOOKS)
-_DJANGOS_HOOKS = _hooks_of(Model)
+
+
+class _Djangos:
+    """The methods of `Model` itself, as they were when the library was installed."""
+
+    hooks = _hooks_of(Model)
+
+
+def has_djangos_hooks(model: type[Model]) -> bool:
+    """Whether `save()` of *model* is Django's, with all it goes through."""
+    return bool(_hooks_of(model) == _Djangos.hooks)
+
+
+def note_hooks() -> None:
+    """Take the methods `Model` has now for Django's: some of them were replaced by the library's."""
+    _Djangos.hooks = _hooks_of(Model)
+
+
+def check_hooks() -> None:
+    """Raise `Unsupported` if somebody else has replaced a method of `Model`."""
+    for name, function in zip(_HOOKS, _Djangos.hooks, strict=True):
+        if not (name.startswith("__") or is_djangos(function) or hasattr(function, "_turbo")):
+            raise Unsupported(f"Model.{name}() was replaced")
+
 
 #: Where what is known of a model is kept: with its options, so that it goes where they go.
 _ATTRIBUTE = "_turbo_inserts"
@@ -119,7 +156,7 @@ def insert_plan(  # noqa: C901 - in one: each call would cost more than the ques
     `save()` raises for related objects that are not saved.
     """
     model = type(obj)
-    if _hooks_of(model) != _DJANGOS_HOOKS:
+    if _hooks_of(model) != _Djangos.hooks:
         return None
     meta: Any = model._meta
     if (pre_save.receivers or post_save.receivers) and (
@@ -130,9 +167,9 @@ def insert_plan(  # noqa: C901 - in one: each call would cost more than the ques
     state = attributes["_state"]
     if "save" in attributes or not (state.adding or force_insert):
         return None
-    inserts: _Inserts | None = meta.__dict__.get(_ATTRIBUTE)
+    inserts: Inserts | None = meta.__dict__.get(_ATTRIBUTE)
     if inserts is None or inserts.fields is not meta.local_concrete_fields:
-        inserts = meta.__dict__[_ATTRIBUTE] = _Inserts(model)
+        inserts = inserts_of(model)
     cache = state.__dict__.get("fields_cache")
     if cache and not inserts.are_saved(cache, attributes):
         obj._prepare_related_fields_for_save(operation_name="save")
@@ -156,7 +193,16 @@ def insert_plan(  # noqa: C901 - in one: each call would cost more than the ques
         return inserts.add(shape, obj, alias, connection)
 
 
-class _Inserts:
+def inserts_of(model: type[Model]) -> Inserts:
+    """Return what is known of *model*."""
+    meta: Any = model._meta
+    inserts: Inserts | None = meta.__dict__.get(_ATTRIBUTE)
+    if inserts is None or inserts.fields is not meta.local_concrete_fields:
+        inserts = meta.__dict__[_ATTRIBUTE] = Inserts(model)
+    return inserts
+
+
+class Inserts:
     """The plans of one model, and what decides which one an object needs."""
 
     def __init__(self, model: type[Model]) -> None:
@@ -232,31 +278,51 @@ def _compile(model: type[Model], obj: Any, alias: str, connection: Any) -> Inser
         raise Unsupported(f"{model.__qualname__} has several tables")
     if concrete._meta.order_with_respect_to:
         raise Unsupported(f"{model.__qualname__} queries for its order")
-    hooks = zip(_HOOKS, _DJANGOS_HOOKS, strict=True)
-    if not all(is_djangos(function) for name, function in hooks if not name.startswith("__")):
-        raise Unsupported("a method of Model was replaced")
+    check_hooks()
     local = [
         field for field in concrete._meta.local_concrete_fields if not getattr(field, "generated", False)
     ]
-    FieldValues(model, local, connection)
+    # Compiling calls pre_save() of all of them.
+    FieldReads(model, local, add=True)
     sample = sample_of(model, obj)
     manager, fields, returning = _captured(sample, concrete, alias, connection)
-    if not _is_djangos_insert(type(manager.get_queryset())) or not _is_proxy(type(manager)._insert):
-        raise Unsupported(f"{type(manager).__qualname__} inserts by itself")
-    given = [(field, vars(sample)[field.attname]) for field in fields]
-    fields = [field for field, value in given if not is_left_to_database(value)]
-    if any(hasattr(vars(sample)[field.attname], "resolve_expression") for field in fields):
+    check_insert(manager)
+    compiled = compile_insert(concrete, sample, fields, returning, connection)
+    prepare = params_function(model, compiled.fields, connection)
+    compiled.check(prepare(sample))
+    finish = _finish(model, returning, compiled.compiler)
+    return InsertPlan(model, compiled.statement, prepare, finish, returns=bool(returning))
+
+
+class CompiledInsert(NamedTuple):
+    """The INSERT of one object, as Django makes it."""
+
+    statement: Statement
+    params: tuple[Any, ...]
+    #: Without those that are left to the database.
+    fields: list[Any]
+    compiler: Any
+
+    def check(self, params: tuple[Any, ...]) -> None:
+        """Raise `Unsupported` unless *params* are of the same types as Django's."""
+        if [type(as_djangos(each)) for each in params] != [*map(type, self.params)]:
+            raise Unsupported("a field is more than one parameter")
+
+
+def compile_insert(
+    concrete: type[Model], sample: Any, fields: Sequence[Any], returning: Sequence[Any], connection: Any
+) -> CompiledInsert:
+    """Compile the INSERT of *sample*; raise `Bail` if it has expressions for values."""
+    attributes = vars(sample)
+    given = [field for field in fields if not is_left_to_database(attributes.get(field.attname))]
+    if any(hasattr(attributes.get(field.attname), "resolve_expression") for field in given):
         raise Bail
     query = sql.InsertQuery(concrete)
-    query.insert_values([field for field, _ in given], [sample], raw=False)
+    query.insert_values([*fields], [sample], raw=False)
     compiler: Any = query.get_compiler(connection=connection)
     compiler.returning_fields = returning
     ((text, params),) = compiler.as_sql()
-    prepare = _params(model, fields, connection)
-    if [type(as_djangos(each)) for each in prepare(sample)] != [*map(type, params)]:
-        raise Unsupported(f"{model.__qualname__} has a field that is more than one parameter")
-    finish = _finish(model, returning, compiler)
-    return InsertPlan(model, statement(text, len(params)), prepare, finish, returns=bool(returning))
+    return CompiledInsert(statement(text, len(params)), tuple(params), given, compiler)
 
 
 def sample_of(model: type[Model], obj: Any) -> Any:
@@ -287,10 +353,15 @@ def _captured(
     return captured[0]  # type: ignore[no-any-return]
 
 
-def _is_djangos_insert(queryset_class: Any) -> bool:
+def check_insert(manager: Any) -> None:
+    """Raise `Unsupported` unless *manager*, and its querysets, insert one object as Django's do."""
     djangos: Any = QuerySet
-    insert = queryset_class._insert
-    return insert is djangos._insert or getattr(insert, "inserts_one_as_django", False)
+    insert = type(manager.get_queryset())._insert
+    if not (
+        (insert is djangos._insert or getattr(insert, "inserts_one_as_django", False))
+        and _is_proxy(type(manager)._insert)
+    ):
+        raise Unsupported(f"{type(manager).__qualname__} inserts by itself")
 
 
 def _is_proxy(method: Any) -> bool:
@@ -299,16 +370,20 @@ def _is_proxy(method: Any) -> bool:
     return code is not None and code.co_filename == managers.__file__
 
 
-def _params(model: type[Model], fields: list[Any], connection: Any) -> Callable[[Any], tuple[Any, ...]]:
-    values = FieldValues(model, fields, connection)
+def params_function(
+    model: type[Model], fields: list[Any], connection: Any, *, in_bridge: bool = False
+) -> Callable[[Any], tuple[Any, ...]]:
+    """Return what makes an object into the parameters of its INSERT."""
+    reads = FieldReads(model, fields, add=True, in_bridge=in_bridge)
+    made = FieldParams(fields, connection)
     lines = [
         "def params(o):",
         "    d = o.__dict__",
-        *(f"    {line}" for line in (*values.reading, *values.converting)),
-        f"    return ({''.join(f'{each}, ' for each in values.prepared)})",
+        *(f"    {line}" for line in (*reads.lines, *made.lines)),
+        f"    return ({''.join(f'{each}, ' for each in made.expressions)})",
     ]
     params: Callable[[Any], tuple[Any, ...]] = make_function(
-        "params", "\n".join([*lines, ""]), values.namespace
+        "params", "\n".join([*lines, ""]), reads.namespace | made.namespace
     )
     return params
 

@@ -26,7 +26,8 @@ from turbo_orm.plans.unsupported import Unsupported
 from turbo_orm.plans.values import Bail
 
 __all__ = [
-    "FieldValues",
+    "FieldParams",
+    "FieldReads",
     "checked_wrapper_of",
     "fitting",
     "integer_type",
@@ -91,51 +92,65 @@ _NOW = dt.datetime(2000, 1, 1, tzinfo=dt.timezone.utc)
 _SAMPLES = {Decimal: Decimal(1), dt.datetime: _NOW, dt.date: _NOW.date(), dt.time: _NOW.time()}
 
 
-class FieldValues:
-    """Source code that reads the *fields* of an instance and prepares them.
+class FieldReads:
+    """Source code that reads the *fields* of an instance, as `Field.pre_save()` does.
 
-    It is for an INSERT unless it does not *add*. Raises `Unsupported` for a field whose
-    `pre_save()` is the project's, or whose placeholder depends on the value.
+    It is for an INSERT unless it does not *add*. Raises `Unsupported` for a field whose `pre_save()`
+    is the project's; also for that of files, unless the code is to run *in_bridge*.
     """
 
-    def __init__(self, model: type[Model], fields: Any, connection: Any, *, add: bool = True) -> None:
+    def __init__(self, model: type[Model], fields: Any, *, add: bool, in_bridge: bool = False) -> None:
         self._add_time = add
+        self._in_bridge = in_bridge
         #: Globals of the generated function.
         self.namespace: dict[str, Any] = {}
         #: Statements that set ``v0``, ``v1``... from ``o`` and its ``d``, its ``__dict__``.
-        self.reading: list[str] = []
-        #: Statements that come next.
-        self.converting: list[str] = []
-        #: An expression per field.
-        self.prepared: list[str] = []
+        self.lines: list[str] = []
         for number, field in enumerate(fields):
-            self._add(model, number, field, connection)
+            self._read(model, number, field)
 
-    def _add(self, model: type[Model], number: int, field: Any, connection: Any) -> None:
+    def _read(self, model: type[Model], number: int, field: Any) -> None:
         value, stored = f"v{number}", f"d[{field.attname!r}]"
-        self.namespace[f"prepare{number}"] = preparer(field, connection)
-        if may_set_at_save(model, field):
+        through_field = f"{value} = field{number}.pre_save(o, {self._add_time})"
+        if self._in_bridge and type(field).pre_save is fields.files.FileField.pre_save:
+            self.namespace[f"field{number}"] = field
+            self.lines.append(through_field)
+        elif may_set_at_save(model, field):
             # Tests switch that off and on.
             self.namespace[f"field{number}"] = field
-            automatic = f"field{number}.auto_now" + (
-                f" or field{number}.auto_now_add" if self._add_time else ""
-            )
+            automatic = f"field{number}.auto_now"
+            if self._add_time:
+                automatic += f" or field{number}.auto_now_add"
             if type(field).pre_save is fields.DateTimeField.pre_save:
                 self.namespace["timezone"] = timezone
-                now = f"{value} = {stored} = timezone.now()"
-            else:
-                now = f"{value} = field{number}.pre_save(o, {self._add_time})"
-            self.reading.append(f"if {automatic}: {now}")
-            self.reading.append(f"else: {value} = {stored}")
+                through_field = f"{value} = {stored} = timezone.now()"
+            self.lines += [f"if {automatic}: {through_field}", f"else: {value} = {stored}"]
         else:
-            self.reading.append(f"{value} = {stored}")
-        self.prepared.append(self._expression(number, field, connection))
+            self.lines.append(f"{value} = {stored}")
+
+
+class FieldParams:
+    """Source code that makes the values of *fields* into parameters.
+
+    Raises `Unsupported` where `preparer()` does.
+    """
+
+    def __init__(self, fields: Any, connection: Any) -> None:
+        #: Globals of the generated function.
+        self.namespace: dict[str, Any] = {}
+        #: Statements before, which change ``v0``, ``v1``...
+        self.lines: list[str] = []
+        #: An expression per field.
+        self.expressions: list[str] = []
+        for number, field in enumerate(fields):
+            self.namespace[f"prepare{number}"] = preparer(field, connection)
+            self.expressions.append(self._expression(number, field, connection))
 
     def _expression(self, number: int, field: Any, connection: Any) -> str:
         value, thorough = f"v{number}", f"prepare{number}(v{number})"
         if _is_plain_json(field, connection):
             self.namespace |= {"JSON_KINDS": JSON_KINDS, "JsonText": JsonText, "json_parts": json_parts}
-            self.converting += [
+            self.lines += [
                 f"if {value}.__class__ in JSON_KINDS:",
                 f"    json = JsonText(''.join(json_parts({value}, 0)))",
                 f"    json.value = {value}",
@@ -167,10 +182,8 @@ class FieldValues:
 def may_set_at_save(model: type[Model], field: Any) -> bool:
     """Whether `pre_save()` of *field* may set the time, besides reading an instance's ``__dict__``.
 
-    Raises `Unsupported` if it is the project's, or the column has placeholders by value.
+    Raises `Unsupported` if it is the project's.
     """
-    if not _has_one_placeholder(type(field)):
-        raise Unsupported(f"{field} has placeholders of its own")
     if not stores_directly(model, field.attname):
         raise Unsupported(f"{field} is set by a descriptor")
     pre_save = type(field).pre_save
@@ -251,7 +264,12 @@ def _has_one_placeholder(field_class: Any) -> bool:
 
 
 def preparer(field: Any, connection: Any) -> Any:
-    """Return `get_db_prep_save()` of *field*; it raises `Bail` for expressions, and what is too large."""
+    """Return `get_db_prep_save()` of *field*; it raises `Bail` for expressions, and what is too large.
+
+    Raises `Unsupported` for a field whose placeholder depends on the value.
+    """
+    if not _has_one_placeholder(type(field)):
+        raise Unsupported(f"{field} has placeholders of its own")
     prepare = field.get_db_prep_save
 
     def prepared(value: Any) -> Any:

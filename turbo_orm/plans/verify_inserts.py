@@ -1,23 +1,32 @@
-"""Always-compare for INSERTs: each planned one against what Django itself would execute."""
+"""Always-compare for what is saved: each planned statement against what Django itself would execute."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from django.db.models import sql
+from django.db.models import sql as queries
 
 from turbo_orm.bridge.handler import connections_replaced
 from turbo_orm.db.arrays import ENCODERS, Array
 from turbo_orm.plans.bulk import BulkInsert, Conflict
 from turbo_orm.plans.connections import Captured, capturing, compiling_connection
 from turbo_orm.plans.inserts import sample_of
+from turbo_orm.plans.row_updates import compiled_update
 from turbo_orm.plans.verify import Verified, refuse, same_params
 
-__all__ = ["verify_bulk_insert", "verify_insert"]
+__all__ = [
+    "verify_bulk_insert",
+    "verify_insert",
+    "verify_row_insert",
+    "verify_row_update",
+    "verify_update",
+]
 
 
 class _AsSQL(Protocol):
+    @property
+    def alias(self) -> str: ...
     def as_sql(self) -> tuple[str, tuple[Any, ...]]: ...
 
 
@@ -35,14 +44,53 @@ def verify_insert(obj: Any, insert: _AsSQL, alias: str, *, force_insert: bool) -
             statements = compiler.as_sql()
         else:
             statements = []
+    _compare(f"to insert {type(obj).__name__}", obj, insert, statements)
+
+
+def verify_row_insert(obj: Any, insert: _AsSQL, insert_as_django: Callable[[Any], Any]) -> None:
+    """Raise `PlanMismatchError` unless *insert* is what *insert_as_django*, given *obj*, would send."""
+    sample = sample_of(type(obj), obj)
+    alias = insert.alias
+    with connections_replaced({alias: compiling_connection(alias, capturing)}):
+        try:
+            insert_as_django(sample)
+        except Captured as captured:
+            compiler: Any = captured.compiler
+            statements = compiler.as_sql()
+        else:
+            statements = []
+    _compare(f"to insert {type(obj).__name__}", obj, insert, statements)
+
+
+def verify_row_update(
+    obj: Any, update: _AsSQL, base_qs: Any, fields: Sequence[Any], values: Sequence[Any], key: Any
+) -> None:
+    """Raise `PlanMismatchError` unless *update* is what ``obj._do_update(base_qs, ...)`` would send."""
+    djangos = compiled_update(obj, base_qs, fields, values, key, update.alias)
+    _compare(f"to update {type(obj).__name__}", obj, update, [djangos])
+
+
+def verify_update(obj: Any, update: _AsSQL, names: frozenset[str] | None) -> None:
+    """Raise `PlanMismatchError` unless *update* is what ``obj.save(update_fields=names)`` would send.
+
+    Times that are set at that moment may differ.
+    """
+    sample = sample_of(type(obj), obj)
+    alias = update.alias
+    statements = []
+    with connections_replaced({alias: compiling_connection(alias, capturing)}):
+        try:
+            sample.save(force_update=names is None, using=alias, update_fields=names)
+        except Captured as captured:
+            statements = [captured.compiler.as_sql()]
+    _compare(f"to update {type(obj).__name__}", obj, update, statements)
+
+
+def _compare(what: str, obj: Any, planned: _AsSQL, statements: Sequence[tuple[str, Any]]) -> None:
     text, djangos = statements[0] if len(statements) == 1 else ("(something else)", ())
-    planned, params = insert.as_sql()
-    if planned != text or not same_params(*_without_times(obj, params, tuple(djangos))):
-        refuse(
-            f"to insert {type(obj).__name__}",
-            django=f"{text!r} {tuple(djangos)!r}",
-            plan=f"{planned!r} {params!r}",
-        )
+    sql, params = planned.as_sql()
+    if sql != text or not same_params(*_without_times(obj, params, tuple(djangos))):
+        refuse(what, django=f"{text!r} {tuple(djangos)!r}", plan=f"{sql!r} {params!r}")
     Verified.same += 1
 
 
@@ -56,7 +104,7 @@ def verify_bulk_insert(
     connection: Any,
 ) -> None:
     """Raise `PlanMismatchError` unless *found* is what Django's compiler makes of the same."""
-    query = sql.InsertQuery(
+    query = queries.InsertQuery(
         model,
         on_conflict=conflict.on_conflict,
         update_fields=conflict.update_fields,

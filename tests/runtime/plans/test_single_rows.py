@@ -1,0 +1,266 @@
+"""What `save()` sends in the bridge: on plans, wherever it comes from, or by Django's own methods."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.files.base import ContentFile
+from django.db import connection, models
+from django.db.models.signals import post_init, post_save
+from django.test import override_settings
+from django.test.utils import isolate_apps
+
+from tests.project.library.models import Author, Book, Person, Place, Restaurant, Shouter, Tag
+from tests.runtime.parity.data import Snapshot
+from tests.runtime.plans.same import seen
+from tests.runtime.plans.test_inserts import CREATIONS, shelf  # noqa: F401
+from turbo_orm import AsyncQuerySet, run_sync
+from turbo_orm.plans.verify import Verified
+
+POOL = {"min_size": 1, "max_size": 5}
+
+
+@pytest.fixture(autouse=True)
+async def _verifying(snapshot: Snapshot, frozen_now: None) -> AsyncIterator[None]:
+    await AsyncQuerySet(Tag).acount()  # then the server's version is known
+    with override_settings(TURBO_ORM={"VERIFY_PLANS": True, "POOL": POOL}):
+        yield
+    snapshot.restore()
+
+
+async def by_django(function: Any, *args: Any, **kwargs: Any) -> Any:
+    with override_settings(TURBO_ORM={"PLANS": False, "POOL": POOL}):
+        return await run_sync(function, *args, **kwargs)
+
+
+@pytest.mark.usefixtures("same_keys")
+@pytest.mark.parametrize("name", CREATIONS)
+async def test_create(snapshot: Snapshot, name: str) -> None:
+    model, kwargs = CREATIONS[name]
+    values = await run_sync(kwargs)
+    outcomes = []
+    for run in (by_django, run_sync):
+        snapshot.restore()
+        same = Verified.same
+        obj = await run(model._base_manager.create, **values)
+        outcomes.append((seen(obj), snapshot.rows()))
+    assert outcomes[0] == outcomes[1]
+    assert Verified.same > same
+
+
+@pytest.fixture
+def same_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Person._meta.get_field("id"), "_get_default", lambda: uuid.UUID(int=1000))
+
+
+UNUSUAL = [
+    ("Upper", {"text": "a"}),
+    ("Lonely", {}),
+    ("Keyed", {"key": "a"}),
+    ("Keys", {}),
+    ("Generated", {"n": 4}),
+    ("Defaults", {}),
+    ("Defaults", {"a": 1}),
+    ("Defaults", {"a": 1, "b": "y"}),
+    ("OnlyDefaults", {"id": 6}),
+    ("Counting", {"number": 1}),
+    ("Upload", {"file": "x.txt"}),
+]
+
+
+@pytest.mark.parametrize("number", range(len(UNUSUAL)))
+async def test_unusual_tables(shelf: dict[str, Any], number: int) -> None:  # noqa: F811
+    name, kwargs = UNUSUAL[number]
+    if name not in shelf:
+        return  # Django 4.2 knows neither generated fields nor database defaults
+    model = shelf[name]
+
+    def create_and_change() -> Any:
+        obj = model._base_manager.create(**kwargs)
+        created = {**model._base_manager.values().get(pk=obj.pk), "id": None, "d": None}
+        obj.save()
+        obj.save(force_update=True)
+        changed = {**model._base_manager.values().get(pk=obj.pk), "id": None, "d": None}
+        shown = [(key, str(value)) for key, value in vars(obj).items() if key not in {"id", "d", "_state"}]
+        obj.delete()
+        return created, changed, shown
+
+    expected = await by_django(create_and_change)
+    same = Verified.same
+    assert await run_sync(create_and_change) == expected
+    # Where a pre_save() is the project's, it is the UPDATE, whose values are known.
+    assert Verified.same > same
+
+
+async def test_files_are_stored_once(shelf: dict[str, Any], tmp_path: Path) -> None:  # noqa: F811
+    with override_settings(MEDIA_ROOT=str(tmp_path)):
+        obj = shelf["Upload"](file=ContentFile(b"content", name="a.txt"))
+        same = Verified.same
+        await run_sync(obj.save)
+        assert Verified.same == same + 1
+        assert obj.file.name == "a.txt"
+        assert await run_sync(_stored_in, tmp_path) == {"a.txt": b"content"}
+        assert await run_sync(lambda: shelf["Upload"]._base_manager.get(pk=obj.pk).file.name) == "a.txt"
+
+
+def _stored_in(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+async def test_saves_of_ones_own_and_parents_have_plans() -> None:
+    for obj, statements in (
+        (Shouter(name="x"), 1),
+        (Restaurant(name="x", stars=2), 2),
+        (await run_sync(Shouter.objects.get, name="HEY"), 1),
+        (await run_sync(Restaurant.objects.get, name="Cafe"), 2),
+    ):
+        same = Verified.same
+        await run_sync(obj.save)
+        # Shouter counts, too.
+        assert Verified.same - same >= statements
+
+
+async def test_get_or_create_and_update_or_create() -> None:
+    same = Verified.same
+    tag, created = await Tag.objects.aget_or_create(label="new")
+    assert created
+    assert (await Tag.objects.aget(label="new")) == tag
+    assert Verified.same > same
+    same = Verified.same
+    author, created = await Author.objects.aupdate_or_create(name="Ada", defaults={"age": 50})
+    assert not created
+    assert (author.age, (await Author.objects.aget(name="Ada")).age) == (50, 50)
+    assert Verified.same > same
+
+
+async def test_receivers_that_write(snapshot: Snapshot) -> None:
+    seen_in_receiver = []
+
+    def receiver(instance: Any, created: bool, **kwargs: Any) -> None:
+        Tag.objects.create(label=f"of-{instance.name}")
+        seen_in_receiver.append((instance.pk, created, instance._state.adding))
+
+    post_save.connect(receiver, sender=Place)
+    try:
+        same = Verified.same
+        place = await AsyncQuerySet(Place).acreate(name="here")
+    finally:
+        post_save.disconnect(receiver, sender=Place)
+    assert seen_in_receiver == [(place.pk, True, False)]
+    assert await Tag.objects.filter(label="of-here").acount() == 1
+    assert Verified.same - same >= 2
+
+
+async def test_objects_built_by_django() -> None:
+    def receiver(instance: Any, **kwargs: Any) -> None:
+        instance.name = instance.name.upper()
+
+    post_init.connect(receiver, sender=Place)
+    try:
+        same = Verified.same
+        place = await AsyncQuerySet(Place).acreate(name="here")
+    finally:
+        post_init.disconnect(receiver, sender=Place)
+    assert place.name == "HERE"
+    assert Verified.same > same
+
+
+@pytest.fixture
+def unusual() -> Iterator[dict[str, Any]]:
+    with isolate_apps("tests.project.library"):
+
+        class Locked(models.Model):
+            """With a version that must not have changed."""
+
+            version = models.IntegerField(default=0)
+
+            class Meta:
+                app_label = "library"
+
+            def _do_update(self, base_qs: Any, using: Any, pk_val: Any, values: Any, *args: Any) -> Any:
+                base_qs = base_qs.filter(version=self.version - 1)
+                return super()._do_update(base_qs, using, pk_val, values, *args)
+
+        class Visible(models.Manager):  # type: ignore[type-arg]
+            def get_queryset(self) -> Any:
+                return super().get_queryset().filter(hidden=False)
+
+        class Hidden(models.Model):
+            hidden = models.BooleanField()
+
+            objects = Visible()
+
+            class Meta:
+                app_label = "library"
+                base_manager_name = "objects"
+
+        class Watched(models.Model):
+            """Looks before it writes."""
+
+            name = models.CharField(max_length=9)
+
+            class Meta:
+                app_label = "library"
+                select_on_save = True
+
+        made = {"Locked": Locked, "Hidden": Hidden, "Watched": Watched}
+        with connection.schema_editor() as editor:
+            for model in made.values():
+                editor.create_model(model)
+        yield made
+        with connection.schema_editor() as editor:
+            for model in made.values():
+                editor.delete_model(model)
+
+
+async def test_a_queryset_that_is_filtered(unusual: dict[str, Any]) -> None:
+    def work() -> list[Any]:
+        obj = unusual["Locked"]._base_manager.create()
+        found = []
+        for version in (1, 2):
+            obj.version = version
+            obj.save(force_update=True)
+            found.append(unusual["Locked"]._base_manager.get(pk=obj.pk).version)
+        with pytest.raises(Exception, match="did not affect any rows"):
+            obj.save(force_update=True)
+        return found
+
+    assert await run_sync(work) == await by_django(work) == [1, 2]
+
+
+async def test_a_base_manager_that_filters(unusual: dict[str, Any]) -> None:
+    def work() -> int:
+        obj = unusual["Hidden"](hidden=True)
+        obj.save()
+        obj.hidden = False
+        with pytest.raises(Exception, match="did not affect any rows"):
+            obj.save(force_update=True)
+        return models.QuerySet(unusual["Hidden"]).filter(hidden=False).count()
+
+    assert await by_django(work) == 0
+    assert await run_sync(work) == 0
+
+
+async def test_one_that_looks_first(unusual: dict[str, Any]) -> None:
+    def work() -> list[str]:
+        obj = unusual["Watched"]._base_manager.create(name="a")
+        obj.name = "b"
+        obj.save()
+        return [*unusual["Watched"]._base_manager.values_list("name", flat=True)]
+
+    assert await run_sync(work) == ["b"]
+    assert await by_django(work) == ["b", "b"]
+
+
+async def test_raw_saves_are_djangos() -> None:
+    book = await run_sync(Book.objects.get, pk=1)
+    book.title = "raw"
+    await run_sync(book.save_base, raw=True)
+    assert (await run_sync(Book.objects.get, pk=1)).title == "raw"
+    same = Verified.same
+    await run_sync(Tag(label="raw").save_base, raw=True, force_insert=True)
+    assert Verified.same == same

@@ -1,0 +1,301 @@
+"""UPDATE plans: what `save()` of an object that has a row sends, compiled once per shape.
+
+The shape is the fields that are saved and, before Django 6.1, which of their values are NULL.
+`planned_update()` reads an object itself, where `save()` would run no code of the project;
+`update_plan()` is given what `save()` has read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from django.db.models import Model, QuerySet
+from django.db.models import manager as managers
+from django.db.models.signals import post_save, pre_save
+from django.db.models.sql.compiler import SQLUpdateCompiler
+
+from turbo_orm.bridge.handler import connections_replaced
+from turbo_orm.db.json_text import as_djangos
+from turbo_orm.db.statements import Statement, statement
+from turbo_orm.plans.connections import Captured, capturing, compiling_connection
+from turbo_orm.plans.functions import make_function
+from turbo_orm.plans.inserts import check_hooks, has_djangos_hooks, inserts_of, sample_of
+from turbo_orm.plans.mode import PlannedQuerySet
+from turbo_orm.plans.saving import (
+    FieldParams,
+    FieldReads,
+    integer_type,
+    unchanged_kind,
+    without_foreign_keys,
+    wrapper_of,
+)
+from turbo_orm.plans.signals import has_listeners
+from turbo_orm.plans.unsupported import Unsupported
+from turbo_orm.plans.values import Bail
+
+__all__ = ["PlannedUpdate", "UpdatePlan", "compiled_update", "planned_update", "update_plan"]
+
+Params = tuple[Any, ...]
+
+#: Where what is known of a model is kept: with its options, so that it goes where they go.
+_ATTRIBUTE = "_turbo_row_updates"
+
+#: Combinations of fields and, before Django 6.1, of NULLs that are worth a plan each.
+_MAX_PLANS = 100
+
+#: Of old, NULL is written into the text.
+_NULL_IS_TEXT = any(
+    isinstance(each, str) and "NULL" in each for each in SQLUpdateCompiler.as_sql.__code__.co_consts
+)
+
+#: As Django has it: ``install()`` of single_rows.py puts another in its place.
+do_update: Any = Model._do_update
+_TAKES_RETURNING_FIELDS = "returning_fields" in do_update.__code__.co_varnames
+
+
+class UpdatePlan(NamedTuple):
+    """The UPDATE of one row of a table, of a number of fields."""
+
+    statement: Statement
+    #: From the fields' values and the key to the statement's parameters. Raises `Bail`, and what
+    #: fields raise: both are for Django's own path.
+    params: Callable[[Sequence[Any], Any], Params]
+    #: Kept alive: they are known by their `id()`.
+    fields: Sequence[Any]
+
+
+class PlannedUpdate(NamedTuple):
+    """A statement with its parameters."""
+
+    alias: str
+    statement: Statement
+    params: Params
+    writes: bool = True
+
+    def as_sql(self) -> tuple[str, Params]:
+        """Return what a cursor takes."""
+        return self.statement.sql, tuple(map(as_djangos, self.params))
+
+
+class _Updates:
+    """The plans of one table."""
+
+    def __init__(self, model: type[Model]) -> None:
+        meta: Any = model._meta
+        #: They are other ones when the model gets a field.
+        self.fields = meta.local_concrete_fields
+        self.plans: dict[Any, UpdatePlan | None] = {}
+        #: By class and names of fields: the fields, and what reads them. None if only Django can.
+        self.reads: dict[Any, tuple[Sequence[Any], Callable[[Any], list[Any]]] | None] = {}
+
+
+def _updates_of(model: type[Model]) -> _Updates:
+    attributes = model._meta.__dict__
+    found: _Updates | None = attributes.get(_ATTRIBUTE)
+    if found is None or found.fields is not attributes.get("local_concrete_fields"):
+        found = attributes[_ATTRIBUTE] = _Updates(model)
+    return found
+
+
+def planned_update(
+    obj: Any, alias: str, names: frozenset[str] | None, connection: Any
+) -> PlannedUpdate | None:
+    """Return the UPDATE that ``obj.save(using=alias, update_fields=names)`` begins with.
+
+    None unless it is one, and `save()` runs no code of the project but fields' conversions.
+    *connection* compiles. Raises what `save()` raises for related objects that are not saved.
+    """
+    model = type(obj)
+    meta: Any = model._meta
+    attributes = obj.__dict__
+    if (
+        not has_djangos_hooks(model)
+        or "save" in attributes
+        or (
+            (pre_save.receivers or post_save.receivers)
+            and not meta.auto_created
+            and (has_listeners(pre_save, model) or has_listeners(post_save, model))
+        )
+    ):
+        return None
+    inserts = inserts_of(model)
+    field, state = inserts.key, attributes["_state"]
+    if field is None or (state.adding and inserts.key_may_be_set):
+        return None
+    concrete = meta.concrete_model
+    known = _updates_of(concrete).reads
+    try:
+        found = known[model, names]
+    except KeyError:
+        if len(known) >= _MAX_PLANS:
+            known.clear()
+        found = known[model, names] = _reads(model, names)
+    key = attributes.get(field.attname)
+    if found is None or key is None:
+        return None
+    cache = state.__dict__.get("fields_cache")
+    if cache and not inserts.are_saved(cache, attributes):
+        obj._prepare_related_fields_for_save(operation_name="save")
+    fields, read = found
+    try:
+        values = read(obj)
+        plan = update_plan(obj, concrete, fields, values, key, alias, connection)
+        return None if plan is None else PlannedUpdate(alias, plan.statement, plan.params(values, key))
+    except Exception:  # a deferred field, or a value that is not the field's: Django knows
+        return None
+
+
+def _reads(
+    model: type[Model], names: frozenset[str] | None
+) -> tuple[Sequence[Any], Callable[[Any], list[Any]]] | None:
+    meta: Any = model._meta
+    concrete: Any = meta.concrete_model
+    local = concrete._meta.local_concrete_fields
+    if (
+        (meta.parents and not meta.proxy)
+        or concrete._meta.parents
+        or concrete._meta.select_on_save
+        or any(getattr(field, "generated", False) for field in local)
+    ):
+        return None
+    fields = [field for field in local if not field.primary_key]
+    if names is not None:
+        if not names <= {name for field in fields for name in (field.name, field.attname)}:
+            return None
+        fields = [field for field in fields if field.name in names or field.attname in names]
+    if not fields:
+        return None
+    try:
+        check_hooks()
+        reads = FieldReads(model, fields, add=False)
+    except Unsupported:
+        return None
+    lines = ["def read(o):", "    d = o.__dict__", *(f"    {line}" for line in reads.lines)]
+    lines += [f"    return [{', '.join(f'v{number}' for number in range(len(fields)))}]", ""]
+    return fields, make_function("read", "\n".join(lines), reads.namespace)
+
+
+def update_plan(
+    obj: Any,
+    table: type[Model],
+    fields: Sequence[Any],
+    values: Sequence[Any],
+    key: Any,
+    alias: str,
+    connection: Any,
+) -> UpdatePlan | None:
+    """Return the plan to set *fields* in the row *key* of the model *table*, None if there is none.
+
+    *obj* and the *values* serve as a sample. *connection* compiles.
+    """
+    nulls = tuple([value is None for value in values]) if _NULL_IS_TEXT else ()
+    shape = (alias, connection, table._meta.db_table, *map(id, fields), nulls)
+    plans = _updates_of(table).plans
+    try:
+        return plans[shape]
+    except KeyError:
+        pass
+    try:
+        plan = _compile(obj, table, fields, values, key, alias, connection)
+    except Unsupported:
+        plan = None
+    except Exception:  # of this object; the next one may do
+        return None
+    if len(plans) >= _MAX_PLANS:
+        plans.clear()
+    plans[shape] = plan
+    return plan
+
+
+def _compile(
+    obj: Any,
+    table: Any,
+    fields: Sequence[Any],
+    values: Sequence[Any],
+    key: Any,
+    alias: str,
+    connection: Any,
+) -> UpdatePlan:
+    _check_manager(table._base_manager)
+    if any(hasattr(value, "resolve_expression") for value in values):
+        raise Bail
+    text, djangos = compiled_update(obj, table._base_manager.using(alias), fields, values, key, alias)
+    nulls = [_NULL_IS_TEXT and value is None for value in values]
+    params = _params(table, fields, nulls, connection)
+    if [type(as_djangos(each)) for each in params(values, key)] != [*map(type, djangos)]:
+        raise Unsupported("a field is more than one parameter")
+    return UpdatePlan(statement(text, len(djangos)), params, tuple(fields))
+
+
+def compiled_update(
+    obj: Any, base_qs: Any, fields: Sequence[Any], values: Sequence[Any], key: Any, alias: str
+) -> tuple[str, Params]:
+    """Return the SQL and parameters that Django's own `_do_update()` of *obj* would execute."""
+    triples = [(field, None, value) for field, value in zip(fields, values, strict=True)]
+    sample = sample_of(type(obj), obj)
+    with connections_replaced({alias: compiling_connection(alias, capturing)}):
+        try:
+            do_update(
+                sample, base_qs, alias, key, triples, None, True, *([[]] if _TAKES_RETURNING_FIELDS else ())
+            )
+        except Captured as captured:
+            sql, params = captured.compiler.as_sql()
+            return sql, tuple(params)
+    raise Unsupported("it executes nothing")
+
+
+def _params(
+    table: Any, fields: Sequence[Any], nulls: Sequence[bool], connection: Any
+) -> Callable[[Sequence[Any], Any], Params]:
+    made = FieldParams([field for field, null in zip(fields, nulls, strict=True) if not null], connection)
+    numbers = iter(range(len(fields)))
+    targets = "".join("_, " if null else f"v{next(numbers)}, " for null in nulls)
+    is_key, key = _key(table._meta.pk, connection, made.namespace)
+    made.namespace["Bail"] = Bail
+    lines = [
+        "def params(values, key):",
+        f"    {targets}= values",
+        f"    if not ({is_key}): raise Bail",
+        *(f"    {line}" for line in made.lines),
+        f"    params = ({''.join(f'{each}, ' for each in made.expressions)}{key},)",
+        *(["    if None in params: raise Bail"] if _NULL_IS_TEXT else []),
+        "    return params",
+        "",
+    ]
+    params: Callable[[Sequence[Any], Any], Params] = make_function("params", "\n".join(lines), made.namespace)
+    return params
+
+
+def _key(field: Any, connection: Any, namespace: dict[str, Any]) -> tuple[str, str]:
+    """Return the condition on ``key``, and the expression that is its parameter in a filter."""
+    integer = integer_type(field, connection)
+    kind = int if integer is not None else unchanged_kind(field, connection)
+    if kind not in (int, str, UUID):
+        raise Unsupported(f"{field} is an unusual key")
+    namespace["kind_of_key"] = kind
+    condition = "key.__class__ is kind_of_key"
+    if kind is int:
+        internal_type = without_foreign_keys(field).get_internal_type()
+        low, high = connection.ops.integer_field_range(internal_type)
+        # Django knows that there is no row of a key the column can't hold.
+        condition += f" and {low} <= key <= {high}"
+    if integer is None:
+        return condition, "key"
+    namespace["integer_of_key"] = wrapper_of(integer)
+    return condition, "integer_of_key(key)"
+
+
+#: What `_do_update()` calls of a queryset.
+_STEPS = ("using", "filter", "_chain", "_clone", "_filter_or_exclude", "_update", "db", "query")
+
+
+def _check_manager(manager: Any) -> None:
+    """Raise `Unsupported` unless *manager* returns Django's querysets of all rows, or ours."""
+    made = type(manager.get_queryset())
+    own = PlannedQuerySet if issubclass(made, PlannedQuerySet) else QuerySet
+    if type(manager).get_queryset is not managers.BaseManager.get_queryset or any(
+        getattr(made, name) is not getattr(own, name) for name in _STEPS
+    ):
+        raise Unsupported(f"{type(manager).__qualname__} may not have all rows")

@@ -1,0 +1,224 @@
+"""The statements of `save()` in the bridge, on their plans, wherever it comes from.
+
+Around them everything is Django's: signals, overridden methods, parents, transactions. What is
+replaced are the two methods of `Model` that execute the INSERT and the UPDATE of one row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Any, NamedTuple
+
+from django.db.models import Model
+from django.db.models.sql import Query
+
+from turbo_orm.bridge.greenlets import current_bridge
+from turbo_orm.conf import get_config
+from turbo_orm.db.statements import Statement
+from turbo_orm.plans import running
+from turbo_orm.plans.columns import Columns
+from turbo_orm.plans.connections import compiling_connection
+from turbo_orm.plans.inserts import (
+    check_insert,
+    compile_insert,
+    inserts_of,
+    is_left_to_database,
+    note_hooks,
+    params_function,
+    sample_of,
+)
+from turbo_orm.plans.row_updates import PlannedUpdate, do_update, update_plan
+from turbo_orm.plans.unsupported import Unsupported
+from turbo_orm.plans.verify_inserts import verify_row_insert, verify_row_update
+
+__all__ = ["install"]
+
+#: Where the plans of a table are kept: with its options, so that they go where they go.
+_ATTRIBUTE = "_turbo_single_rows"
+_MAX_PLANS = 100
+
+_djangos_insert: Any = Model._do_insert
+
+
+class _Insert(NamedTuple):
+    statement: Statement
+    params: Callable[[Any], tuple[Any, ...]]
+    #: What `_do_insert()` returns for the rows of the statement.
+    load: Callable[[Sequence[tuple[Any, ...]]], list[Any]] | None
+    #: Kept alive: they are known by their `id()`.
+    known: tuple[Any, ...]
+
+
+def _insert(
+    obj: Any, manager: Any, alias: str, fields: Sequence[Any], returning: Sequence[Any]
+) -> list[Any] | None:
+    """Insert *obj*, and return what `_do_insert()` does; None, having done nothing, if only that can."""
+    config = get_config()
+    connection = compiling_connection(alias) if config.plans else None
+    if connection is None:
+        return None
+    model = type(obj)
+    try:
+        plan = _insert_plan(obj, model, manager, fields, returning, connection)
+        params = None if plan is None else plan.params(obj)
+    except Exception:  # Django raises it again, or knows better
+        return None
+    if plan is None or params is None:
+        return None
+    insert = PlannedUpdate(alias, plan.statement, params)
+    if config.verify_plans:
+        verify_row_insert(
+            obj, insert, lambda sample: _djangos_insert(sample, manager, alias, fields, returning, False)
+        )
+    rows = running.run_in_bridge(insert).rows
+    return [] if plan.load is None else plan.load(rows or ())
+
+
+def _insert_plan(
+    obj: Any,
+    model: type[Model],
+    manager: Any,
+    fields: Sequence[Any],
+    returning: Sequence[Any],
+    connection: Any,
+) -> _Insert | None:
+    table = manager.model
+    meta = table._meta
+    attributes = obj.__dict__
+    shape = (
+        model,
+        type(manager),
+        connection,
+        meta.db_table,
+        *map(id, fields),
+        None,
+        *map(id, returning),
+        *[is_left_to_database(attributes.get(name)) for name in inserts_of(table).db_defaults],
+    )
+    plans: dict[Any, _Insert | None] = meta.__dict__.setdefault(_ATTRIBUTE, {})
+    try:
+        return plans[shape]
+    except KeyError:
+        pass
+    try:
+        plan = _compile_insert(obj, model, manager, fields, returning, connection)
+    except Unsupported:
+        plan = None
+    if len(plans) >= _MAX_PLANS:
+        plans.clear()
+    plans[shape] = plan
+    return plan
+
+
+def _compile_insert(
+    obj: Any,
+    model: type[Model],
+    manager: Any,
+    fields: Sequence[Any],
+    returning: Sequence[Any],
+    connection: Any,
+) -> _Insert:
+    check_insert(manager)
+    sample = sample_of(model, obj)
+    params = params_function(model, [*fields], connection, in_bridge=True)
+    compiled = compile_insert(manager.model, sample, fields, returning, connection)
+    if len(compiled.fields) != len(fields):
+        params = params_function(model, compiled.fields, connection, in_bridge=True)
+    compiled.check(params(sample))
+    load = None
+    if returning:
+        table = manager.model._meta.db_table
+        columns = Columns(compiled.compiler, [field.get_col(table) for field in returning])
+        function, _ = columns.function(f"({columns.targets})")
+        alias = connection.alias
+        load = lambda rows: function(rows, alias, None, None)  # noqa: E731
+    return _Insert(compiled.statement, params, load, (*fields, *returning))
+
+
+def _update(
+    obj: Any, base_qs: Any, alias: str, key: Any, triples: Sequence[tuple[Any, Any, Any]], forced: Any
+) -> int | None:
+    """Update the row *key*; return how many there were, None if only `_do_update()` can."""
+    config = get_config()
+    connection = compiling_connection(alias) if config.plans else None
+    if (
+        connection is None
+        or not triples
+        or (obj._meta.select_on_save and not forced)
+        or not _has_all_rows(base_qs)
+    ):
+        return None
+    fields = [triple[0] for triple in triples]
+    values = [triple[2] for triple in triples]
+    try:
+        plan = update_plan(obj, base_qs.model, fields, values, key, alias, connection)
+        params = None if plan is None else plan.params(values, key)
+    except Exception:  # Django raises it again, or knows better
+        return None
+    if plan is None or params is None:
+        return None
+    update = PlannedUpdate(alias, plan.statement, params)
+    if config.verify_plans:
+        verify_row_update(obj, update, base_qs, fields, values, key)
+    return running.run_in_bridge(update).rowcount
+
+
+def _has_all_rows(base_qs: Any) -> bool:
+    """Whether *base_qs* is its model's base manager's, and nothing was done to it."""
+    model = base_qs.model
+    if type(base_qs) is not model._base_manager._queryset_class:
+        return False
+    planned = base_qs.__dict__.get("_planned")
+    if planned is not None:
+        return planned.node.parent is None and planned.limits is None
+    query = base_qs.__dict__.get("_query")
+    return (
+        type(query) is Query
+        and not query.where.children
+        and not query.annotations
+        and not query.is_sliced
+        and not query.combinator
+    )
+
+
+def install() -> None:
+    """Replace `Model._do_insert()` and `Model._do_update()`, once per process."""
+    patched: Any = Model
+    if hasattr(patched._do_insert, "_turbo"):
+        return
+
+    @wraps(_djangos_insert)
+    def do_insert_planned(
+        self: Any, manager: Any, using: str, fields: Any, returning_fields: Any, raw: bool
+    ) -> Any:
+        if current_bridge() is not None and not raw:
+            rows = _insert(self, manager, using, fields, returning_fields)
+            if rows is not None:
+                return rows
+        return _djangos_insert(self, manager, using, fields, returning_fields, raw)
+
+    @wraps(do_update)
+    def do_update_planned(
+        self: Any,
+        base_qs: Any,
+        using: str,
+        pk_val: Any,
+        values: Any,
+        update_fields: Any,
+        forced_update: Any,
+        *returning_fields: Any,
+    ) -> Any:
+        if current_bridge() is not None and not any(returning_fields):
+            count = _update(self, base_qs, using, pk_val, values, forced_update)
+            if count is not None:
+                # Since Django 6.0 it is rows.
+                return [()] * count if returning_fields else count > 0
+        return do_update(
+            self, base_qs, using, pk_val, values, update_fields, forced_update, *returning_fields
+        )
+
+    do_insert_planned._turbo = do_update_planned._turbo = True  # type: ignore[attr-defined]
+    patched._do_insert = do_insert_planned
+    patched._do_update = do_update_planned
+    note_hooks()
