@@ -6,6 +6,8 @@ import asyncio
 import logging
 import os
 import sys
+from collections.abc import Iterable
+from itertools import accumulate
 from typing import Any
 
 import psycopg
@@ -150,8 +152,9 @@ class Channel:
             if result is None:
                 raise psycopg.OperationalError("the connection is lost")
             # Mostly its end has come with it.
-            if result.status in _COPYING or pgconn.is_busy() or pgconn.get_result() is not None:
-                await self._read_end(result)
+            end = None
+            if result.status in _COPYING or pgconn.is_busy() or (end := pgconn.get_result()) is not None:
+                result = await self._read_end(result, end)
         except BaseException as exc:
             await self.interrupted(exc)
             raise
@@ -159,37 +162,54 @@ class Channel:
             self._pass_on(notification)
         return result
 
-    async def _read_end(self, result: PGresult) -> None:
+    async def _read_end(self, result: PGresult, following: PGresult | None) -> PGresult:
+        """Return what *result* is in the end: its transaction may fail when it is over."""
         pgconn = self.pgconn
         if result.status in _COPYING:
             raise _copying()  # there would be no end
         try:
             while True:
+                if following is not None and following.status == _FATAL_ERROR:
+                    result = following
                 if pgconn.is_busy():
                     await self.ready()
-                if pgconn.get_result() is None:
-                    return
+                following = pgconn.get_result()
+                if following is None:
+                    return result
         except psycopg.OperationalError:
             # The server says why it hangs up, and does.
             if result.status != _FATAL_ERROR:
                 raise
             close_now(self.conn)
+            return result
 
-    async def collect(self) -> list[PGresult]:
+    async def collect(  # noqa: C901 - one call for each result is enough
+        self, commands: Iterable[int]
+    ) -> list[PGresult]:
         """Send what is queued in pipeline mode, and return one result for each command.
 
-        The connection is in normal mode afterwards; or closed, if there are less of them.
+        *commands* is how many there are before each synchronisation point. Where a transaction
+        fails as it ends there, that is the result of its last command. The connection is in
+        normal mode afterwards; or closed, if there are less results.
         """
         pgconn = self.pgconn
         results: list[PGresult] = []
+        ends = accumulate(commands)
+        end = next(ends, 0)
         try:
             if pgconn.flush():
                 await self.send_rest()
             while self.syncs_due:
                 while pgconn.is_busy():
                     await self._wait(None)
-                if (result := self._next_in_pipeline()) is not None:
+                syncs_due = self.syncs_due
+                result = self._next_in_pipeline()
+                if result is not None and results and len(results) == end:
+                    results[-1] = result
+                elif result is not None:
                     results.append(result)
+                elif self.syncs_due < syncs_due:
+                    end = next(ends, 0)
             pgconn.exit_pipeline_mode()
         except psycopg.OperationalError:
             close_now(self.conn)

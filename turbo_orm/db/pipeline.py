@@ -109,7 +109,7 @@ async def _run_first(wire: Wire, statement: Statement, params: Sequence[Any], be
             queue.command(_END_OF_GUARD)
         queue.sync()
         queue.close_unneeded()
-    results = iter(await wire.collect())
+    results = iter(await wire.collect(queue.commands))
     for _, result in zip(before, results, strict=False):
         if result.status in _FAILED:
             raise wire.error_of(result)
@@ -158,6 +158,9 @@ class Queue:
         self._wire = wire
         self._pgconn = wire.pgconn
         self._fresh: dict[Key, bytes] = {}
+        #: How many commands there are before each synchronisation point.
+        self.commands: list[int] = []
+        self._count = 0
 
     def __enter__(self) -> Self:
         self._pgconn.enter_pipeline_mode()
@@ -170,6 +173,7 @@ class Queue:
     def command(self, text: bytes) -> None:
         """Queue SQL without parameters."""
         self._pgconn.send_query_params(text, None)
+        self._count += 1
 
     def statement(self, bound: Bound, isolated: bool = False) -> bytes | None:
         """Queue a statement, and a `sync()` if it is *isolated*.
@@ -187,8 +191,10 @@ class Queue:
             name = self._fresh[key] = wire.prepared.new_name()
             pgconn.send_prepare(name, statement.text, types)
             pgconn.send_query_prepared(name, values, formats)
+            self._count += 1
         else:
             pgconn.send_query_params(statement.text, values, types, formats)
+        self._count += 1
         if isolated:
             self.sync()
         return name
@@ -197,12 +203,15 @@ class Queue:
         """Queue the end of a transaction, or of a group within one."""
         self._pgconn.pipeline_sync()
         self._wire.syncs_due += 1
+        self.commands.append(self._count)
+        self._count = 0
 
     def close_unneeded(self) -> None:
         """Queue the closing of prepared statements nobody needs."""
         names, self._wire.prepared.unneeded = self._wire.prepared.unneeded, []
         for name in names:
             close_prepared(self._pgconn, name)
+            self._count += 1
             self.sync()
 
 
@@ -269,7 +278,7 @@ async def _run_many(wire: Wire, work: Work, begin: bytes | None, isolated: bool)
         ]
         queue.sync()
         queue.close_unneeded()
-    results = iter(await wire.collect())
+    results = iter(await wire.collect(queue.commands))
     if begin is not None and (result := next(results)).status in _FAILED:
         raise wire.error_of(result)
     answers: list[Result | Exception] = []

@@ -31,9 +31,9 @@ class Traffic:
             monkeypatch.setattr(Wire, name, self._counting(getattr(Wire, name)))
 
     def _counting(self, original: Any) -> Any:
-        async def counting(wire: Wire) -> Any:
+        async def counting(wire: Wire, *args: Any) -> Any:
             self.round_trips += 1
-            return await original(wire)
+            return await original(wire, *args)
 
         return counting
 
