@@ -20,7 +20,7 @@ from turbo_orm.db.arrays import ENCODERS, Array
 from turbo_orm.db.json_text import JSON_KINDS, json_parts
 from turbo_orm.db.statements import Statement, statement
 from turbo_orm.plans.columns import Columns
-from turbo_orm.plans.inserts import is_left_to_database, sample_of
+from turbo_orm.plans.compiled_inserts import is_left_to_database, sample_of
 from turbo_orm.plans.saving import may_set_at_save, preparer, unchanged_kind
 from turbo_orm.plans.unsupported import Unsupported
 from turbo_orm.plans.values import Bail

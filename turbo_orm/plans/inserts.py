@@ -18,47 +18,38 @@ queryset's. An error of the statement inside of a transaction marks it for rollb
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import Any
 
-from django.db.models import NOT_PROVIDED, Field, Model, QuerySet, sql
-from django.db.models import manager as managers
-from django.db.models.base import ModelState
+from django.db.models import NOT_PROVIDED, Field, Model
 from django.db.models.fields.related import ForeignKey
 from django.db.models.signals import post_save, pre_save
 
 from turbo_orm.bridge.handler import connections_replaced
-from turbo_orm.db.json_text import as_djangos
-from turbo_orm.db.statements import Statement, statement
+from turbo_orm.db.statements import Statement
 from turbo_orm.plans.columns import Columns
+from turbo_orm.plans.compiled_inserts import (
+    check_insert,
+    compile_insert,
+    is_left_to_database,
+    params_function,
+    sample_of,
+)
 from turbo_orm.plans.functions import make_function
 from turbo_orm.plans.instances import cache_key, is_djangos, is_free
-from turbo_orm.plans.saving import FieldParams, FieldReads
+from turbo_orm.plans.saving import FieldReads
 from turbo_orm.plans.signals import has_listeners
 from turbo_orm.plans.unsupported import Unsupported
-from turbo_orm.plans.values import Bail
-
-DatabaseDefault: Any
-try:
-    from django.db.models.expressions import DatabaseDefault
-except ImportError:  # before Django 5.0
-    DatabaseDefault = None
 
 __all__ = [
-    "CompiledInsert",
     "InsertPlan",
     "Inserts",
     "check_hooks",
-    "check_insert",
-    "compile_insert",
     "has_djangos_hooks",
     "insert_plan",
     "inserts_of",
-    "is_left_to_database",
     "note_hooks",
-    "params_function",
-    "sample_of",
 ]
 
 #: What `Model.save()` goes through. A model with one of its own, at any time, has no plan.
@@ -184,7 +175,9 @@ def insert_plan(  # noqa: C901 - in one: each call would cost more than the ques
                 setattr(obj, field.attname, key)
     elif key is _MISSING or not (force_insert or inserts.key_may_be_set):
         return None
-    shape: Any = (alias, connection, meta.db_table, key is None)
+    # Tests replace the class of the manager's querysets, or the name of the table.
+    querysets = meta.concrete_model._meta.base_manager._queryset_class
+    shape: Any = (alias, connection, meta.db_table, querysets, key is None)
     if inserts.db_defaults:
         shape = (*shape, *[is_left_to_database(attributes.get(name)) for name in inserts.db_defaults])
     try:
@@ -262,11 +255,6 @@ class Inserts:
         return plan
 
 
-def is_left_to_database(value: Any) -> bool:
-    """Whether *value* stands for the database's own default."""
-    return DatabaseDefault is not None and isinstance(value, DatabaseDefault)
-
-
 def _has_db_default(field: Any) -> bool:
     return hasattr(field, "has_db_default") and field.has_db_default()
 
@@ -294,48 +282,6 @@ def _compile(model: type[Model], obj: Any, alias: str, connection: Any) -> Inser
     return InsertPlan(model, compiled.statement, prepare, finish, returns=bool(returning))
 
 
-class CompiledInsert(NamedTuple):
-    """The INSERT of one object, as Django makes it."""
-
-    statement: Statement
-    params: tuple[Any, ...]
-    #: Without those that are left to the database.
-    fields: list[Any]
-    compiler: Any
-
-    def check(self, params: tuple[Any, ...]) -> None:
-        """Raise `Unsupported` unless *params* are of the same types as Django's."""
-        if [type(as_djangos(each)) for each in params] != [*map(type, self.params)]:
-            raise Unsupported("a field is more than one parameter")
-
-
-def compile_insert(
-    concrete: type[Model], sample: Any, fields: Sequence[Any], returning: Sequence[Any], connection: Any
-) -> CompiledInsert:
-    """Compile the INSERT of *sample*; raise `Bail` if it has expressions for values."""
-    attributes = vars(sample)
-    given = [field for field in fields if not is_left_to_database(attributes.get(field.attname))]
-    if any(hasattr(attributes.get(field.attname), "resolve_expression") for field in given):
-        raise Bail
-    query = sql.InsertQuery(concrete)
-    query.insert_values([*fields], [sample], raw=False)
-    compiler: Any = query.get_compiler(connection=connection)
-    compiler.returning_fields = returning
-    ((text, params),) = compiler.as_sql()
-    return CompiledInsert(statement(text, len(params)), tuple(params), given, compiler)
-
-
-def sample_of(model: type[Model], obj: Any) -> Any:
-    """A copy of *obj* to compile with; making it runs no code of the project."""
-    sample: Any = object.__new__(model)
-    state = ModelState()
-    # A cache of its own: the end of a state empties it.
-    for name, value in {**vars(obj._state), "fields_cache": dict(obj._state.fields_cache)}.items():
-        setattr(state, name, value)
-    sample.__dict__.update(vars(obj), _state=state)
-    return sample
-
-
 def _captured(
     sample: Any, concrete: type[Model], alias: str, connection: Any
 ) -> tuple[Any, list[Any], list[Any]]:
@@ -351,41 +297,6 @@ def _captured(
     with connections_replaced({alias: connection}):
         sample._save_table(cls=concrete, force_insert=True, using=alias)
     return captured[0]  # type: ignore[no-any-return]
-
-
-def check_insert(manager: Any) -> None:
-    """Raise `Unsupported` unless *manager*, and its querysets, insert one object as Django's do."""
-    djangos: Any = QuerySet
-    insert = type(manager.get_queryset())._insert
-    if not (
-        (insert is djangos._insert or getattr(insert, "inserts_one_as_django", False))
-        and _is_proxy(type(manager)._insert)
-    ):
-        raise Unsupported(f"{type(manager).__qualname__} inserts by itself")
-
-
-def _is_proxy(method: Any) -> bool:
-    """Whether a manager's method is the one Django made of the queryset's."""
-    code = getattr(method, "__code__", None)
-    return code is not None and code.co_filename == managers.__file__
-
-
-def params_function(
-    model: type[Model], fields: list[Any], connection: Any, *, in_bridge: bool = False
-) -> Callable[[Any], tuple[Any, ...]]:
-    """Return what makes an object into the parameters of its INSERT."""
-    reads = FieldReads(model, fields, add=True, in_bridge=in_bridge)
-    made = FieldParams(fields, connection)
-    lines = [
-        "def params(o):",
-        "    d = o.__dict__",
-        *(f"    {line}" for line in (*reads.lines, *made.lines)),
-        f"    return ({''.join(f'{each}, ' for each in made.expressions)})",
-    ]
-    params: Callable[[Any], tuple[Any, ...]] = make_function(
-        "params", "\n".join([*lines, ""]), reads.namespace | made.namespace
-    )
-    return params
 
 
 def _finish(

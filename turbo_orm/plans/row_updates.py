@@ -19,9 +19,10 @@ from django.db.models.sql.compiler import SQLUpdateCompiler
 from turbo_orm.bridge.handler import connections_replaced
 from turbo_orm.db.json_text import as_djangos
 from turbo_orm.db.statements import Statement, statement
+from turbo_orm.plans.compiled_inserts import sample_of
 from turbo_orm.plans.connections import Captured, capturing, compiling_connection
 from turbo_orm.plans.functions import make_function
-from turbo_orm.plans.inserts import check_hooks, has_djangos_hooks, inserts_of, sample_of
+from turbo_orm.plans.inserts import check_hooks, has_djangos_hooks, inserts_of
 from turbo_orm.plans.mode import PlannedQuerySet
 from turbo_orm.plans.saving import (
     FieldParams,
@@ -35,7 +36,7 @@ from turbo_orm.plans.signals import has_listeners
 from turbo_orm.plans.unsupported import Unsupported
 from turbo_orm.plans.values import Bail
 
-__all__ = ["PlannedUpdate", "UpdatePlan", "compiled_update", "planned_update", "update_plan"]
+__all__ = ["PlannedWrite", "UpdatePlan", "compiled_update", "planned_update", "update_plan"]
 
 Params = tuple[Any, ...]
 
@@ -66,8 +67,8 @@ class UpdatePlan(NamedTuple):
     fields: Sequence[Any]
 
 
-class PlannedUpdate(NamedTuple):
-    """A statement with its parameters."""
+class PlannedWrite(NamedTuple):
+    """The statement of one row, with its parameters."""
 
     alias: str
     statement: Statement
@@ -101,7 +102,7 @@ def _updates_of(model: type[Model]) -> _Updates:
 
 def planned_update(
     obj: Any, alias: str, names: frozenset[str] | None, connection: Any
-) -> PlannedUpdate | None:
+) -> PlannedWrite | None:
     """Return the UPDATE that ``obj.save(using=alias, update_fields=names)`` begins with.
 
     None unless it is one, and `save()` runs no code of the project but fields' conversions.
@@ -142,7 +143,7 @@ def planned_update(
     try:
         values = read(obj)
         plan = update_plan(obj, concrete, fields, values, key, alias, connection)
-        return None if plan is None else PlannedUpdate(alias, plan.statement, plan.params(values, key))
+        return None if plan is None else PlannedWrite(alias, plan.statement, plan.params(values, key))
     except Exception:  # a deferred field, or a value that is not the field's: Django knows
         return None
 
@@ -191,7 +192,9 @@ def update_plan(
     *obj* and the *values* serve as a sample. *connection* compiles.
     """
     nulls = tuple([value is None for value in values]) if _NULL_IS_TEXT else ()
-    shape = (alias, connection, table._meta.db_table, *map(id, fields), nulls)
+    meta: Any = table._meta
+    # Tests replace the class of the manager's querysets, or the name of the table.
+    shape = (alias, connection, meta.db_table, meta.base_manager._queryset_class, *map(id, fields), nulls)
     plans = _updates_of(table).plans
     try:
         return plans[shape]

@@ -14,7 +14,7 @@ from decimal import Decimal
 from functools import partial
 from typing import Any
 
-from django.db.models import Model, fields
+from django.db.models import FileField, JSONField, Model, fields
 from django.db.models.fields.related import ForeignKey
 from django.utils import timezone
 from psycopg.types import numeric
@@ -112,7 +112,7 @@ class FieldReads:
     def _read(self, model: type[Model], number: int, field: Any) -> None:
         value, stored = f"v{number}", f"d[{field.attname!r}]"
         through_field = f"{value} = field{number}.pre_save(o, {self._add_time})"
-        if self._in_bridge and type(field).pre_save is fields.files.FileField.pre_save:
+        if self._in_bridge and type(field).pre_save is FileField.pre_save:
             self.namespace[f"field{number}"] = field
             self.lines.append(through_field)
         elif may_set_at_save(model, field):
@@ -245,7 +245,7 @@ def fitting(param: Any) -> Any:
 def _is_plain_json(field: Any, connection: Any) -> bool:
     """Whether *field* is one of Django's whose values psycopg gives to `json.dumps()`."""
     if not all(
-        getattr(type(field), name) is getattr(fields.json.JSONField, name)
+        getattr(type(field), name) is getattr(JSONField, name)
         for name in ("get_db_prep_save", "get_db_prep_value", "get_prep_value", "get_internal_type")
     ) or not vars(field).keys().isdisjoint(_METHODS):
         return False

@@ -18,17 +18,16 @@ from turbo_orm.conf import get_config
 from turbo_orm.db.statements import Statement
 from turbo_orm.plans import running
 from turbo_orm.plans.columns import Columns
-from turbo_orm.plans.connections import compiling_connection
-from turbo_orm.plans.inserts import (
+from turbo_orm.plans.compiled_inserts import (
     check_insert,
     compile_insert,
-    inserts_of,
     is_left_to_database,
-    note_hooks,
     params_function,
     sample_of,
 )
-from turbo_orm.plans.row_updates import PlannedUpdate, do_update, update_plan
+from turbo_orm.plans.connections import compiling_connection
+from turbo_orm.plans.inserts import inserts_of, note_hooks
+from turbo_orm.plans.row_updates import PlannedWrite, do_update, update_plan
 from turbo_orm.plans.unsupported import Unsupported
 from turbo_orm.plans.verify_inserts import verify_row_insert, verify_row_update
 
@@ -38,7 +37,8 @@ __all__ = ["install"]
 _ATTRIBUTE = "_turbo_single_rows"
 _MAX_PLANS = 100
 
-_djangos_insert: Any = Model._do_insert
+_patched: Any = Model
+_djangos_insert = _patched._do_insert
 
 
 class _Insert(NamedTuple):
@@ -66,7 +66,7 @@ def _insert(
         return None
     if plan is None or params is None:
         return None
-    insert = PlannedUpdate(alias, plan.statement, params)
+    insert = PlannedWrite(alias, plan.statement, params)
     if config.verify_plans:
         verify_row_insert(
             obj, insert, lambda sample: _djangos_insert(sample, manager, alias, fields, returning, False)
@@ -89,6 +89,7 @@ def _insert_plan(
     shape = (
         model,
         type(manager),
+        manager._queryset_class,
         connection,
         meta.db_table,
         *map(id, fields),
@@ -158,7 +159,7 @@ def _update(
         return None
     if plan is None or params is None:
         return None
-    update = PlannedUpdate(alias, plan.statement, params)
+    update = PlannedWrite(alias, plan.statement, params)
     if config.verify_plans:
         verify_row_update(obj, update, base_qs, fields, values, key)
     return running.run_in_bridge(update).rowcount
@@ -184,8 +185,7 @@ def _has_all_rows(base_qs: Any) -> bool:
 
 def install() -> None:
     """Replace `Model._do_insert()` and `Model._do_update()`, once per process."""
-    patched: Any = Model
-    if hasattr(patched._do_insert, "_turbo"):
+    if hasattr(_patched._do_insert, "_turbo"):
         return
 
     @wraps(_djangos_insert)
@@ -219,6 +219,6 @@ def install() -> None:
         )
 
     do_insert_planned._turbo = do_update_planned._turbo = True  # type: ignore[attr-defined]
-    patched._do_insert = do_insert_planned
-    patched._do_update = do_update_planned
+    _patched._do_insert = do_insert_planned
+    _patched._do_update = do_update_planned
     note_hooks()

@@ -10,8 +10,8 @@ from django.db.models import sql as queries
 from turbo_orm.bridge.handler import connections_replaced
 from turbo_orm.db.arrays import ENCODERS, Array
 from turbo_orm.plans.bulk import BulkInsert, Conflict
+from turbo_orm.plans.compiled_inserts import sample_of
 from turbo_orm.plans.connections import Captured, capturing, compiling_connection
-from turbo_orm.plans.inserts import sample_of
 from turbo_orm.plans.row_updates import compiled_update
 from turbo_orm.plans.verify import Verified, refuse, same_params
 

@@ -264,3 +264,31 @@ async def test_raw_saves_are_djangos() -> None:
     same = Verified.same
     await run_sync(Tag(label="raw").save_base, raw=True, force_insert=True)
     assert Verified.same == same
+
+
+class NeverUpdates(AsyncQuerySet):
+    """What tests put in the place of a manager's querysets."""
+
+    def _update(self, *args: Any, **kwargs: Any) -> Any:
+        found = super()._update(*args, **kwargs)  # type: ignore[misc]
+        return [] if isinstance(found, list) else 0
+
+    def _insert(self, *args: Any, **kwargs: Any) -> Any:
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize("way", ["asave", "in the bridge"])
+async def test_querysets_of_the_manager_that_are_replaced(monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+    def save(tag: Tag, **kwargs: Any) -> Any:
+        return tag.asave(**kwargs) if way == "asave" else run_sync(tag.save, **kwargs)
+
+    tag = await Tag.objects.aget(label="red")
+    await save(tag, force_update=True)
+    await save(Tag(label="new"))
+    monkeypatch.setattr(Tag._base_manager, "_queryset_class", NeverUpdates)
+    with pytest.raises(Exception, match="Forced update did not affect any rows"):
+        await save(tag, force_update=True)
+    with pytest.raises(NotImplementedError):
+        await save(Tag(label="newer"))
+    monkeypatch.undo()
+    await save(tag, force_update=True)
