@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any, NamedTuple
 
-from django.db.models import Model
+from django.db.models import FileField, Model
 from django.db.models.sql import Query
 
 from turbo_orm.bridge.greenlets import current_bridge
@@ -121,6 +121,9 @@ def _compile_insert(
     connection: Any,
 ) -> _Insert:
     check_insert(manager)
+    for field in fields:
+        if type(field).pre_save is FileField.pre_save:
+            field.pre_save(obj, True)  # or the sample would store the file, under another name
     sample = sample_of(model, obj)
     params = params_function(model, [*fields], connection, in_bridge=True)
     compiled = compile_insert(manager.model, sample, fields, returning, connection)
