@@ -39,14 +39,13 @@ class IntegerDumper(BaseDumper):
         super().__init__(cls, context)
         psycopgs: Any = adapters.get_dumper(int, PyFormat.from_pq(self.format))
         self._psycopgs = psycopgs(cls, context)
+        # What the dumper of a value is kept by is asked for each parameter: in C, if it may be.
+        # Smallints have a key of their own then, for a dumper of the same kind as that of others.
+        self.get_key = self._psycopgs.get_key  # type: ignore[method-assign]
 
     def dump(self, obj: Any) -> bytes:
         """Nothing: each value has the dumper of its size, see `upgrade()`."""
         raise NotImplementedError
-
-    def get_key(self, obj: int, format: PyFormat) -> Any:  # noqa: A002  psycopg's name
-        """Return what the dumper of *obj* is kept by, see psycopg."""
-        return self._psycopgs.get_key(_NO_SMALLINT if -32768 <= obj <= 32767 else obj, format)
 
     def upgrade(self, obj: int, format: PyFormat) -> Any:  # noqa: A002
         """Return the dumper of *obj*, see psycopg."""
