@@ -30,6 +30,7 @@ LAYERS: list[set[str]] = [
         "fetch_modes",
         "rows",
         "many_to_many",
+        "prefetched",
         "prefetching",
         "transaction",
         "sql",

@@ -1,21 +1,32 @@
-"""Prefetch a many-to-many relation on the plan of its query, without the bridge."""
+"""Prefetch a many-to-many relation on the plan of its query, without the bridge.
+
+The first time, Django's related manager of an instance makes the query and each instance's
+queryset. What it came to is kept with the relation's descriptor: managers of the same code make
+the same of the next instances, but for their keys.
+"""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
+from functools import partial
 from inspect import getattr_static
 from operator import attrgetter
-from typing import Any
+from typing import Any, TypeAlias
 
 from django.db import router
-from django.db.models import Model, fields
+from django.db.models import Model, QuerySet, fields
+from django.db.models.base import ModelState
 from django.db.models.fields.related_descriptors import ManyToManyDescriptor
 
 from turbo_orm.bridge.handler import connections_replaced
+from turbo_orm.fetch_modes import FETCH_ONE
 from turbo_orm.plans import running
 from turbo_orm.plans.connections import compiling_connection
 from turbo_orm.plans.mode import PlannedQuerySet
+from turbo_orm.plans.shapes import Node, note_use, trie
 from turbo_orm.plans.state import Planned
+from turbo_orm.prefetched import keep
 from turbo_orm.rows import objects
 
 __all__ = ["prefetch_many_to_many"]
@@ -34,6 +45,9 @@ _METHODS = (
 #: Keys which are the same in Python and in the database.
 _PLAIN_KEYS = frozenset({fields.AutoField, fields.BigAutoField, fields.SmallAutoField})
 
+#: A query, and what gives its rows to the instances they were prefetched for.
+_Prefetch: TypeAlias = "tuple[PlannedQuerySet, Callable[[list[Any]], None]]"
+
 
 async def prefetch_many_to_many(instances: Sequence[Any], name: str) -> bool:
     """Load the relation *name* of *instances* as `prefetch_related_objects()` does.
@@ -41,43 +55,213 @@ async def prefetch_many_to_many(instances: Sequence[Any], name: str) -> bool:
     False, without having done anything, where that must do it: for another kind of relation,
     managers with a code of their own, instances that have some of it already, or without a plan.
     """
+    first = instances[0] if instances else None
+    if not isinstance(first, Model):
+        return False
+    known = getattr(getattr(type(first), name, None), "_turbo_prefetch", None)
+    prefetch = known.prefetch(instances, name) if type(known) is _KnownRelation else None
+    if prefetch is None and (prefetch := _prefetch_by_manager(instances, name)) is None:
+        return False
+    rows, keep_found = prefetch
+    bound = rows._bound("list")
+    if bound is None:
+        return False
+    keep_found(await objects(rows, bound, await running.run(bound)))
+    return True
+
+
+class _KnownRelation:
+    """What the managers of a model's relation come to, for instances with a plain key."""
+
+    __slots__ = (
+        "_attname",
+        "_cache_name",
+        "_code",
+        "_descriptor",
+        "_key_of_row",
+        "_look",
+        "_manager_class",
+        "_model",
+        "_name",
+        "_nodes",
+        "_queryset",
+        "_rows",
+    )
+
+    def __init__(
+        self, manager: Any, name: str, instances: Sequence[Any], rows: PlannedQuerySet, key_of_row: Any
+    ) -> None:
+        """Raises `_Unknown` if the next instances may come to something else."""
+        first = instances[0]
+        self._model = type(first)
+        self._name = name
+        self._cache_name: str = manager.prefetch_cache_name
+        self._descriptor = getattr_static(self._model, name)
+        self._manager_class = type(manager)
+        self._look = _code_of(self._manager_class)
+        self._code = self._look()
+        self._key_of_row = key_of_row
+        ((_, foreign),) = manager.source_field.related_fields
+        self._attname: str = foreign.attname
+        # Any: Django's private attributes are in no stub.
+        self._rows: Any = rows
+        self._queryset: Any = manager.get_queryset()
+        if self._model._meta.parents or foreign is not self._model._meta.pk:
+            raise _Unknown
+        keys = self._keys_of(instances)
+        if keys is None:
+            raise _Unknown
+        nodes = []
+        for queryset, values in ((self._rows, (keys,)), (self._queryset, (keys[0],))):
+            planned = queryset._planned if isinstance(queryset, PlannedQuerySet) else None
+            if (
+                planned is None
+                or planned.values != values
+                or planned.limits is not None
+                or planned.chained
+                or queryset._db is not None
+                or queryset._hints != {"instance": first}
+                or "get" not in queryset._plannable_terminals
+                or any(getattr(type(queryset), each) is not getattr(QuerySet, each) for each in _KEPT)
+            ):
+                raise _Unknown
+            nodes.append(planned.node)
+        self._nodes: tuple[Node, Node] = (nodes[0], nodes[1])
+        # Without the first instance, which is not to live as long as the model.
+        self._rows = self._rows._derive(_planned(nodes[0], None))
+        self._queryset = self._queryset._derive(_planned(nodes[1], None))
+        self._rows._hints, self._queryset._hints = {}, {}
+
+    def remember(self) -> None:
+        """Keep this with the relation's descriptor, in the place of what another model's came to."""
+        self._descriptor._turbo_prefetch = self
+
+    def prefetch(self, instances: Sequence[Any], name: str) -> _Prefetch | None:
+        """Return what `_prefetch_by_manager()` does; None if managers might come to something else now."""
+        of_rows, of_queryset = self._nodes
+        if (
+            name != self._name
+            or self._descriptor.related_manager_cls is not self._manager_class
+            or of_rows.forgotten
+            or of_queryset.forgotten
+            or not of_rows.epoch == trie.epoch == of_queryset.epoch
+            or self._look() != self._code
+            or (keys := self._keys_of(instances)) is None
+        ):
+            return None
+        note_use(of_rows)
+        note_use(of_queryset)
+        rows = self._rows._derive(_planned(of_rows, keys))
+        rows._hints = {"instance": instances[0]}
+        return rows, partial(self._keep, instances, keys)
+
+    def _keys_of(self, instances: Sequence[Any]) -> list[int] | None:
+        """Return the key of each of *instances*; None if one is not what this is known for."""
+        model, name, cache_name, attname = self._model, self._name, self._cache_name, self._attname
+        keys = []
+        for instance in instances:
+            if type(instance) is not model:
+                return None
+            attributes = instance.__dict__
+            key = attributes.get(attname)
+            if (
+                type(key) is not int
+                or getattr(attributes["_state"], "fetch_mode", FETCH_ONE) is not FETCH_ONE
+            ):
+                return None
+            kept = attributes.get("_prefetched_objects_cache")
+            if kept and (name in kept or cache_name in kept):
+                return None
+            keys.append(key)
+        return keys
+
+    def _keep(self, instances: Sequence[Any], keys: list[int], found: list[Any]) -> None:
+        related: defaultdict[Any, list[Any]] = defaultdict(list)
+        key_of_row = self._key_of_row
+        for row in found:
+            related[key_of_row(row)].append(row)
+        keep(instances, self._cache_name, keys, related, self)
+
+    def queryset(self, instance: Any, key: Any, rows: list[Any]) -> Any:
+        """Return what ``get_queryset()`` of the manager of *instance* does, with its rows."""
+        queryset: Any = self._queryset._derive(_planned(self._nodes[1], key))
+        queryset._hints = {"instance": instance}
+        queryset._known_related_objects = {}
+        queryset._result_cache = rows
+        queryset._prefetch_done = True
+        return queryset
+
+    def stand_in(self, state: ModelState, key: Any) -> Any:
+        """Return an instance that has *state* and *key*, and nothing else is known of."""
+        instance = object.__new__(self._model)
+        instance.__dict__.update({"_state": state, self._attname: key})
+        return instance
+
+
+_new_planned: Callable[[type[Planned], tuple[Any, ...]], Planned] = tuple.__new__
+
+
+def _planned(node: Node, value: Any) -> Planned:
+    return _new_planned(Planned, (node, (value,), None, None, False))
+
+
+class _Unknown(Exception):
+    """Each manager has to be asked."""
+
+
+#: What Django's related managers call on querysets, and plan mode leaves alone.
+_KEPT = ("using", "_add_hints")
+
+
+def _code_of(manager_class: type) -> Callable[[], tuple[Any, ...]]:
+    """Return what returns the methods that managers of this class prefetch with, as they are then."""
+    base = manager_class.__mro__[1]
+    own = attrgetter(*(name for name in _METHODS if hasattr(manager_class, name)), "__init__")
+    bases = attrgetter("get_queryset", "__init__")
+    return lambda: (*own(manager_class), *bases(base))
+
+
+def _prefetch_by_manager(instances: Sequence[Any], name: str) -> _Prefetch | None:
     manager = _manager_of(instances, name)
     if manager is None:
-        return False
+        return None
     alias = manager._db or router.db_for_read(manager.model, instance=instances[0])
     connection = compiling_connection(alias)
     if connection is None:
-        return False
+        return None
     with connections_replaced({alias: connection}):
         get = getattr(manager, "get_prefetch_querysets", None) or manager.get_prefetch_queryset
         rows, key_of_row, key_of_instance, _, cache_name, _ = get(list(instances))
     if not isinstance(rows, PlannedQuerySet) or rows._prefetch_related_lookups:
-        return False
-    bound = rows._bound("list")
-    if bound is None:
-        return False
-    found = await objects(rows, bound, await running.run(bound))
+        return None
     ((local, foreign), *more) = manager.source_field.related_fields
     if not more and type(foreign) in _PLAIN_KEYS:
         key_of_row = attrgetter(f"_prefetch_related_val_{local.attname}")
         key_of_instance = attrgetter(foreign.attname)
-    related: dict[Any, list[Any]] = {}
-    for row in found:
-        related.setdefault(key_of_row(row), []).append(row)
-    queryset_of = _querysets(manager, name, instances[0])
-    for instance in instances:
-        queryset = queryset_of(instance)
-        queryset._result_cache = related.get(key_of_instance(instance), [])
-        queryset._prefetch_done = True
-        instance.__dict__.setdefault("_prefetched_objects_cache", {})[cache_name] = queryset
-    return True
+        try:
+            known = _KnownRelation(manager, name, instances, rows, key_of_row)
+        except _Unknown:
+            pass
+        else:
+            known.remember()
+            return known.prefetch(instances, name)
+
+    def keep_found(found: list[Any]) -> None:
+        related: dict[Any, list[Any]] = {}
+        for row in found:
+            related.setdefault(key_of_row(row), []).append(row)
+        for instance in instances:
+            queryset = getattr(instance, name).get_queryset()
+            queryset._result_cache = related.get(key_of_instance(instance), [])
+            queryset._prefetch_done = True
+            instance.__dict__.setdefault("_prefetched_objects_cache", {})[cache_name] = queryset
+
+    return rows, keep_found
 
 
 def _manager_of(instances: Sequence[Any], name: str) -> Any:
     """Return the related manager of the first instance if it and all others are as Django makes them."""
-    first = instances[0] if instances else None
-    if not isinstance(first, Model):
-        return None
+    first = instances[0]
     model = type(first)
     if type(getattr_static(model, name, None)) is not ManyToManyDescriptor:
         return None
@@ -106,25 +290,3 @@ def _is_djangos(owner: Any, method: str) -> bool:
     """Whether *owner* has *method* from Django, or not at all."""
     found = getattr(owner, method, None)
     return found is None or found.__module__ in _DJANGOS
-
-
-def _querysets(manager: Any, name: str, first: Any) -> Callable[[Any], Any]:
-    """Return what makes an instance's queryset, like ``manager.get_queryset()`` of its manager."""
-    template: Any = manager.get_queryset()
-    planned = template._planned if isinstance(template, PlannedQuerySet) else None
-    pairs = manager.source_field.related_fields
-    if planned is None or planned.given is not None or len(planned.values) != 1 or len(pairs) != 1:
-        return lambda instance: getattr(instance, name).get_queryset()
-    attname = pairs[0][1].attname
-    if planned.values[0] != first.__dict__.get(attname):
-        return lambda instance: getattr(instance, name).get_queryset()
-
-    def make(instance: Any) -> Any:
-        value = instance.__dict__[attname]
-        clone: Any = template._derive(Planned(planned.node, (value,), None, None, False))
-        clone._hints = {**template._hints, "instance": instance}
-        if "_fetch_mode" in template.__dict__:
-            clone._fetch_mode = instance._state.fetch_mode
-        return clone
-
-    return make

@@ -28,10 +28,9 @@ async def aprefetch_related_objects(instances: Iterable[Any], *lookups: Lookup) 
     https://docs.djangoproject.com/en/stable/ref/models/querysets/#prefetch-related-objects
     """
     rows = list(instances)
+    groups = independent_groups(lookups) if len(lookups) > 1 else []
     alias = next((row._state.db for row in rows if hasattr(row, "_state")), None)
-    groups = independent_groups(lookups)
-    places = _places(alias)
-    if len(groups) < 2 or places < 2:
+    if len(groups) < 2 or (places := _places(alias)) < 2:
         await _prefetch(rows, lookups)
         return
     # Dealt out to as many tasks as there are connections; in each, one after another.
@@ -46,11 +45,11 @@ async def aprefetch_related_objects(instances: Iterable[Any], *lookups: Lookup) 
 
 
 async def _prefetch(rows: list[Any], lookups: Sequence[Lookup]) -> None:
-    left = []
-    for lookup in lookups:
-        simple = isinstance(lookup, str) and LOOKUP_SEP not in lookup
-        if not simple or not await prefetch_many_to_many(rows, str(lookup)):
-            left.append(lookup)
+    left = [
+        lookup
+        for lookup in lookups
+        if not (isinstance(lookup, str) and await prefetch_many_to_many(rows, lookup))
+    ]
     if left:
         await run_sync(prefetch_related_objects, rows, *left)
 
@@ -69,7 +68,7 @@ async def fetch_with_prefetches(queryset: QuerySet[Any, Any]) -> None:
         finally:
             internals._prefetch_related_lookups = lookups
     rows: Any = internals._result_cache
-    await aprefetch_related_objects(rows, *lookups)
+    await (_prefetch(rows, lookups) if len(lookups) == 1 else aprefetch_related_objects(rows, *lookups))
     internals._prefetch_done = True
 
 

@@ -1,0 +1,135 @@
+"""What an instance has prefetched, as querysets that are made when somebody looks at them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import wraps
+from typing import Any, NamedTuple, Protocol
+from weakref import ref
+
+from django.db.models import Model
+
+__all__ = ["Prefetched", "Relation", "Rows", "keep"]
+
+
+class Relation(Protocol):
+    """Makes the querysets of a relation."""
+
+    def queryset(self, instance: Any, key: Any, rows: list[Any]) -> Any:
+        """Return the queryset of *instance*, whose rows are known."""
+        ...
+
+    def stand_in(self, state: Any, key: Any) -> Any:
+        """Return an instance that has *state* and *key*, and nothing else is known of."""
+        ...
+
+
+class Rows(NamedTuple):
+    """The prefetched rows of an instance, in the place of the queryset."""
+
+    #: What of the instance the relation goes by.
+    key: Any
+    rows: list[Any]
+    relation: Relation
+
+
+class Prefetched(dict[str, Any]):
+    """A ``_prefetched_objects_cache``: from the names of relations to querysets.
+
+    Whoever looks at the querysets finds them, but most are never looked at. Each refers to the
+    instance that has it, so that with them only the garbage collector gets rid of the rows.
+    """
+
+    __slots__ = ("_instance", "_state")
+
+    #: Whose it is.
+    _instance: ref[Model]
+    #: The instance's.
+    _state: Any
+
+    def of(self, instance: Model) -> bool:
+        """Whether it was made for *instance*; a copy of an instance shares its dictionary."""
+        return self._instance() is instance
+
+    def _make(self, name: str, rows: Rows) -> Any:
+        instance: Any = self._instance()
+        if instance is None:
+            # Only a copy of the instance is left. The querysets want the original to ask
+            # database routers with.
+            instance = rows.relation.stand_in(self._state, rows.key)
+        queryset = rows.relation.queryset(instance, rows.key, rows.rows)
+        dict.__setitem__(self, name, queryset)
+        return queryset
+
+    def _make_all(self) -> None:
+        for name, value in list(dict.items(self)):
+            if type(value) is Rows:
+                self._make(name, value)
+
+    def __getitem__(self, name: str) -> Any:
+        value = dict.__getitem__(self, name)
+        return self._make(name, value) if type(value) is Rows else value
+
+    def get(self, name: str, default: Any = None) -> Any:
+        value = dict.get(self, name, default)
+        return self._make(name, value) if type(value) is Rows else value
+
+    def __iter__(self) -> Iterator[str]:
+        # With a method of its own for this, dict() and ** go through __getitem__().
+        return dict.__iter__(self)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Pickle and copy as a dictionary: what is pickled can be had without this library."""
+        return dict, (), None, None, iter(self.items())
+
+
+def _after_making_all(method: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(method)
+    def of_querysets(self: Prefetched, *args: Any) -> Any:
+        self._make_all()
+        return method(self, *args)
+
+    return of_querysets
+
+
+for _name in (
+    "__eq__",
+    "__ne__",
+    "__or__",
+    "__repr__",
+    "__ror__",
+    "copy",
+    "items",
+    "pop",
+    "popitem",
+    "setdefault",
+    "values",
+):
+    setattr(Prefetched, _name, _after_making_all(getattr(dict, _name)))
+
+_new_rows: Callable[[type[Rows], tuple[Any, ...]], Rows] = tuple.__new__
+_NAME = "_prefetched_objects_cache"
+
+
+def keep(
+    instances: Iterable[Any],
+    name: str,
+    keys: Iterable[Any],
+    rows: Mapping[Any, list[Any]],
+    relation: Relation,
+) -> None:
+    """Give each of *instances* its part of *rows*, which *relation* has prefetched, as *name*.
+
+    *keys* are what the instances have in *rows*.
+    """
+    for instance, key in zip(instances, keys, strict=True):
+        attributes = instance.__dict__
+        kept = attributes.get(_NAME)
+        if kept is None:
+            kept = attributes[_NAME] = Prefetched()
+            kept._instance = ref(instance)
+            kept._state = attributes["_state"]
+        elif type(kept) is not Prefetched or not kept.of(instance):
+            kept[name] = relation.queryset(instance, key, rows[key])
+            continue
+        kept[name] = _new_rows(Rows, (key, rows[key], relation))
