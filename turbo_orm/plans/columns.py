@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import secrets
+from collections.abc import Callable, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import connections
 from django.db.models import JSONField
-from django.db.models.expressions import BaseExpression
+from django.db.models.expressions import BaseExpression, Col
 
 from turbo_orm.plans.functions import make_function
 from turbo_orm.plans.unsupported import Unsupported
@@ -28,6 +29,16 @@ _CASTS: dict[str, tuple[str, type]] = {
     "IntegerField": ("int", int),
     "DecimalField": ("Decimal", Decimal),
 }
+
+
+class _Conversion(NamedTuple):
+    """How a column is converted."""
+
+    position: int
+    #: Statements for one row.
+    lines: Sequence[str]
+    #: An expression for the converted values of the column in all ``rows``; None if there is none.
+    together: str | None = None
 
 
 class Columns:
@@ -49,11 +60,15 @@ class Columns:
         self.namespace: dict[str, Any] = {}
         #: Whether a converter may look at the connection: the project's, and a few of Django's.
         self.calls_user_code = False
-        #: Statements, indented by nothing.
-        self.conversions: list[str] = []
+        self._conversions: list[_Conversion] = []
         for position, (converters, expression) in compiler.get_converters(expressions).items():
             for converter in converters:
-                self._convert(position, converter, expression)
+                self._convert(position, converter, expression, alone=len(converters) == 1)
+
+    @property
+    def conversions(self) -> list[str]:
+        """Statements for one row, indented by nothing."""
+        return [line for conversion in self._conversions for line in conversion.lines]
 
     @property
     def setup(self) -> list[str]:
@@ -72,19 +87,32 @@ class Columns:
         self.namespace[name] = value
         return name
 
+    def for_each_row(self, body: Sequence[str], *, many: bool) -> list[str]:
+        """Return statements which execute *body* for each of ``rows``, with its columns converted.
+
+        With *many*, columns are converted for all rows together where that is possible.
+        """
+        together = [each for each in self._conversions if many and each.together is not None]
+        by_row = [line for each in self._conversions if each not in together for line in each.lines]
+        if together:
+            columns = ", ".join([f"({self.targets})", *(f"c{each.position}" for each in together)])
+            values = ", ".join(["rows", *(str(each.together) for each in together)])
+            header = f"for {columns} in zip({values}, strict=True):"
+        else:
+            header = f"for {self.targets} in rows:"
+        return [header, *(f"    {line}" for line in (*by_row, *body))]
+
     def function(self, expression: str) -> tuple[Callable[..., list[Any]], str]:
         """Return the function that makes a list of *expression* for each row, and its source."""
-        if self.conversions:
-            lines = [
-                "def load(rows, db, fetch_mode, peers):",
-                *(f"    {line}" for line in self.setup),
-                "    loaded = []",
-                "    add = loaded.append",
-                f"    for {self.targets} in rows:",
-                *(f"        {line}" for line in self.conversions),
-                f"        add({expression})",
-                "    return loaded",
+        if self._conversions:
+            statements = [
+                *self.setup,
+                "loaded = []",
+                "add = loaded.append",
+                *self.for_each_row([f"add({expression})"], many=True),
+                "return loaded",
             ]
+            lines = ["def load(rows, db, fetch_mode, peers):", *(f"    {line}" for line in statements)]
         else:
             whole = "(" + "".join(f"c{position}, " for position in range(self.count)) + ")"
             comprehension = (
@@ -96,33 +124,36 @@ class Columns:
         source = "\n".join([*lines, ""])
         return make_function("load", source, self.namespace), source
 
-    def _convert(self, position: int, converter: Any, expression: Any) -> None:
+    def _convert(self, position: int, converter: Any, expression: Any, *, alone: bool) -> None:
         column = f"c{position}"
         function = getattr(converter, "__func__", None)
         owner = getattr(converter, "__self__", None)
         if _ignores_connection(function, owner) and function is JSONField.from_db_value:
-            self._parse_json(column, converter, expression)
-        elif (cast := _cast(converter, expression)) is not None:
-            name, kind = cast
+            self._conversions.append(self._parse_json(position, converter, expression, alone=alone))
+        elif (found := _cast(converter, expression)) is not None:
+            name, kind = found
             self.namespace[name] = kind
             # A value that has the type stays as it is: the constructor would return it.
-            self.conversions.append(
+            cast = (
                 f"if {column} is not None and {column}.__class__ is not {name}: {column} = {name}({column})"
             )
+            self._conversions.append(_Conversion(position, [cast]))
         else:
             call = f"{self.name('convert', converter)}({column}, {self.name('expression', expression)}"
             if _ignores_connection(function, owner):
-                self.conversions.append(f"{column} = {call}, None)")
+                call += ", None)"
             else:
                 self.calls_user_code = True
                 self.namespace["connections"] = connections
-                self.conversions.append(f"{column} = {call}, connection)")
+                call += ", connection)"
+            self._conversions.append(_Conversion(position, [f"{column} = {call}"]))
 
-    def _parse_json(self, column: str, converter: Any, expression: Any) -> None:
+    def _parse_json(self, position: int, converter: Any, expression: Any, *, alone: bool) -> _Conversion:
         """The quick way for what PostgreSQL sends, which has no blanks around it."""
+        column = f"c{position}"
         self.namespace["scan"] = _scan
         call = f"{self.name('convert', converter)}({column}, {self.name('expression', expression)}, None)"
-        self.conversions += [
+        lines = [
             f"if {column} is not None:",
             "    try:",
             f"        parsed, end = scan({column}, 0)",
@@ -130,6 +161,41 @@ class Columns:
             "    except Exception:",
             f"        {column} = {call}",
         ]
+        if not alone or type(expression) is not Col:
+            return _Conversion(position, lines)
+        self.namespace["parse_together"] = _parse_together
+        one = self.name("parse_one", lambda text: converter(text, expression, None))
+        return _Conversion(position, lines, f"parse_together([row[{position}] for row in rows], {one})")
+
+
+#: Stands between the values of a column when they are parsed together. It is not to be guessed:
+#: a value could pretend to be two then, and another two to be one, if they are not known to be JSON.
+_BETWEEN = secrets.token_hex(8)
+_JOIN = f',"{_BETWEEN}",'
+
+
+#: So many at once: there is a copy of their texts meanwhile.
+_TOGETHER = 100
+
+
+def _parse_together(texts: list[Any], one: Callable[[Any], Any]) -> list[Any]:
+    """Return the parsed JSON *texts*, some of which may be None, as *one* parses one of them."""
+    if len(texts) > _TOGETHER:
+        parts = [texts[start : start + _TOGETHER] for start in range(0, len(texts), _TOGETHER)]
+        return [value for part in parts for value in _parse_together(part, one)]
+    try:
+        try:
+            text = f"[{_JOIN.join(texts)}]"
+        except TypeError:
+            text = f"[{_JOIN.join(['null' if each is None else each for each in texts])}]"
+        parsed, end = _scan(text, 0)
+        gaps = len(texts) - 1
+        if end == len(text) and len(parsed) == len(texts) + gaps and parsed[1::2].count(_BETWEEN) == gaps:
+            values: list[Any] = parsed[::2]
+            return values
+    except Exception:  # one of them is no JSON, is nested too deeply, or has too long a number
+        return [*map(one, texts)]
+    return [*map(one, texts)]
 
 
 def _cast(converter: Any, expression: Any) -> tuple[str, type] | None:

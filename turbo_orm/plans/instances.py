@@ -137,9 +137,8 @@ class Instances:
             *(f"peers{node} = []" for node in range(1, self._nodes) if peers == "all"),
             "loaded = []",
             "add = loaded.append",
-            f"for {self._columns.targets} in rows:",
-            *(f"    {line}" for line in (*self._columns.conversions, *body)),
-            "    add(o0)",
+            # Of a single row, nobody is a peer.
+            *self._columns.for_each_row([*body, "add(o0)"], many=peers != "none"),
             *(["peers += map(ref, loaded)"] if peers != "none" else []),
             "return loaded",
         ]

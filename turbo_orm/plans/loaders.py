@@ -100,7 +100,7 @@ class Loader:
 
     def __call__(
         self,
-        rows: Iterable[tuple[Any, ...]],
+        rows: Sequence[tuple[Any, ...]],
         db: str,
         fetch_mode: Any = None,
         peers: list[Any] | None = None,

@@ -30,10 +30,12 @@ from django.db.models import (
 )
 from django.db.models.base import ModelBase
 from django.db.models.functions import Coalesce, Length, TruncMonth, Upper
-from django.db.models.query import ModelIterable
+from django.db.models.query import FlatValuesListIterable, ModelIterable
 from django.db.models.signals import post_init, pre_init
 from django.db.models.sql.compiler import SQLCompiler
 from django.test.utils import isolate_apps
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.project.library.models import (
     Author,
@@ -388,6 +390,7 @@ def zoo() -> Iterator[dict[str, type[models.Model]]]:
             noted=NotingField(),
             last=models.IntegerField(),
         )
+        model("Data", data=models.JSONField(null=True), more=models.JSONField())
         model("Owner", noted=NotingField(), label=models.TextField())
         model("Owned", owner=models.OneToOneField("library.Owner", models.CASCADE), noted=NotingField())
         model("OwnInit", __init__=lambda self, *args: models.Model.__init__(self, *args))
@@ -418,6 +421,72 @@ def test_values_go_through_the_fields_they_belong_to(fake_rows: FakeRows, zoo: d
     assert ours[0].noted_noted[:2] == (True, None)
     assert ours[0].upload.name == "file"
     assert "! from default" in ours[0].text
+
+
+JSON: dict[str, list[Any]] = {
+    "nothing": [],
+    "one": ['{"a": 1}'],
+    "plain": ["{}", '{"a": [1, null]}', "[]", '"text"', "1.5", "true", "null"],
+    "with NULL": ["{}", None, "1"],
+    "only NULL": [None, None],
+    "a text that is none": ["{}", "{", "1"],
+    "an empty text": ["{}", "", "1"],
+    "an empty text alone": [""],
+    "one that looks like two, two that look like one": ["1, 2", "[3", "4]", "5"],
+    "one that looks like three": ["1", '2, "", 3', "4"],
+    "two that look like one": ["[1", "2]"],
+    "brackets": ["1]", "[2"],
+    "blanks": [" 1 ", "\n{ }\t", "3"],
+    "too deep": ["1", "[" * 100_000 + "]" * 100_000, "[" * 900 + "]" * 900],
+    "what Python alone knows": ["NaN", "-Infinity", "1"],
+    "parsed already": ["{}", {"a": 1}, [2]],
+    "many": [f'{{"a": {number}}}' for number in range(350)],
+    "one of many": [*map(str, range(150)), "no", *map(str, range(150))],
+}
+
+
+@pytest.mark.parametrize("case", JSON)
+def test_json_of_many_rows(fake_rows: FakeRows, zoo: dict[str, Any], case: str) -> None:
+    rows = [(number, text, "[]") for number, text in enumerate(JSON[case])]
+    outcomes = []
+    for load_many in (True, False):
+        compiler = rows_of(zoo["Data"]).query.get_compiler("default")
+        compiler.as_sql()
+        loader = row_loader(compiler, ModelIterable)
+        try:
+            loaded = loader(rows, "default", peers=[] if load_many else None)
+        except (ValueError, TypeError, RecursionError) as exc:
+            outcomes.append((type(exc), str(exc)))
+        else:
+            outcomes.append([repr((row.pk, row.data, row.more)) for row in loaded])
+    assert outcomes[0] == outcomes[1]
+    if isinstance(outcomes[0], list):
+        _, ours, djangos = fake_rows.both(rows_of(zoo["Data"]).values_list("id", "data", "more"), rows)
+        assert repr(ours) == repr(djangos)
+
+
+def test_a_number_that_is_too_long(zoo: dict[str, Any]) -> None:
+    """It is refused as Python refuses it, and not what stands beside it."""
+    compiler = rows_of(zoo["Data"]).query.get_compiler("default")
+    compiler.as_sql()
+    loader = row_loader(compiler, ModelIterable)
+    with pytest.raises(ValueError, match="limit"):
+        loader([(1, "1", "[]"), (2, "1" * 5000, "[]")], "default", peers=[])
+
+
+@given(
+    st.lists(
+        st.none()
+        | st.recursive(st.none() | st.integers() | st.text(), lambda each: st.lists(each)).map(json.dumps)
+        | st.text(alphabet='[]{},:"1 ')
+    )
+)
+def test_json_that_is_parsed_together_is_parsed_alike(texts: list[Any]) -> None:
+    compiler = Book.objects.values_list("meta", flat=True).query.get_compiler("default")
+    compiler.as_sql()
+    loader = row_loader(compiler, FlatValuesListIterable)
+    expected = [Book._meta.get_field("meta").from_db_value(text, None, connection) for text in texts]
+    assert loader([(text,) for text in texts], "default") == expected
 
 
 def test_a_deferred_field_with_a_descriptor(fake_rows: FakeRows, zoo: dict[str, Any]) -> None:
