@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import wraps
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol, TypeAlias
 from weakref import ref
 
 from django.db.models import Model
 
-__all__ = ["Prefetched", "Relation", "Rows", "keep"]
+__all__ = ["Prefetched", "Relation", "keep"]
 
 
 class Relation(Protocol):
@@ -24,13 +24,14 @@ class Relation(Protocol):
         ...
 
 
-class Rows(NamedTuple):
-    """The prefetched rows of an instance, in the place of the queryset."""
+#: The prefetched rows of an instance, in the place of the queryset: `_ROWS`, what of the instance
+#: the relation goes by, the rows, and the relation. A plain tuple, for there may be many.
+_Rows: TypeAlias = "tuple[object, Any, list[Any], Relation]"
+_ROWS = object()
 
-    #: What of the instance the relation goes by.
-    key: Any
-    rows: list[Any]
-    relation: Relation
+
+def _is_rows(value: Any) -> bool:
+    return type(value) is tuple and len(value) == 4 and value[0] is _ROWS
 
 
 class Prefetched(dict[str, Any]):
@@ -51,28 +52,29 @@ class Prefetched(dict[str, Any]):
         """Whether it was made for *instance*; a copy of an instance shares its dictionary."""
         return self._instance() is instance
 
-    def _make(self, name: str, rows: Rows) -> Any:
+    def _make(self, name: str, rows: _Rows) -> Any:
+        _, key, found, relation = rows
         instance: Any = self._instance()
         if instance is None:
             # Only a copy of the instance is left. The querysets want the original to ask
             # database routers with.
-            instance = rows.relation.stand_in(self._state, rows.key)
-        queryset = rows.relation.queryset(instance, rows.key, rows.rows)
+            instance = relation.stand_in(self._state, key)
+        queryset = relation.queryset(instance, key, found)
         dict.__setitem__(self, name, queryset)
         return queryset
 
     def _make_all(self) -> None:
         for name, value in list(dict.items(self)):
-            if type(value) is Rows:
+            if _is_rows(value):
                 self._make(name, value)
 
     def __getitem__(self, name: str) -> Any:
         value = dict.__getitem__(self, name)
-        return self._make(name, value) if type(value) is Rows else value
+        return self._make(name, value) if _is_rows(value) else value
 
     def get(self, name: str, default: Any = None) -> Any:
         value = dict.get(self, name, default)
-        return self._make(name, value) if type(value) is Rows else value
+        return self._make(name, value) if _is_rows(value) else value
 
     def __iter__(self) -> Iterator[str]:
         # With a method of its own for this, dict() and ** go through __getitem__().
@@ -107,7 +109,6 @@ for _name in (
 ):
     setattr(Prefetched, _name, _after_making_all(getattr(dict, _name)))
 
-_new_rows: Callable[[type[Rows], tuple[Any, ...]], Rows] = tuple.__new__
 _NAME = "_prefetched_objects_cache"
 
 
@@ -132,4 +133,4 @@ def keep(
         elif type(kept) is not Prefetched or not kept.of(instance):
             kept[name] = relation.queryset(instance, key, rows[key])
             continue
-        kept[name] = _new_rows(Rows, (key, rows[key], relation))
+        kept[name] = _ROWS, key, rows[key], relation

@@ -68,7 +68,10 @@ async def fetch_with_prefetches(queryset: QuerySet[Any, Any]) -> None:
         finally:
             internals._prefetch_related_lookups = lookups
     rows: Any = internals._result_cache
-    await (_prefetch(rows, lookups) if len(lookups) == 1 else aprefetch_related_objects(rows, *lookups))
+    if len(lookups) > 1:
+        await aprefetch_related_objects(rows, *lookups)
+    elif rows and not (isinstance(lookups[0], str) and await prefetch_many_to_many(rows, lookups[0])):
+        await run_sync(prefetch_related_objects, rows, *lookups)
     internals._prefetch_done = True
 
 

@@ -247,7 +247,7 @@ async def test_each_kind_of_relation(model: Any, name: str):
 async def test_no_garbage_collector_is_needed():
     await books()
     found = await prefetched("tags")
-    tags = dict.__getitem__(found[0].__dict__["_prefetched_objects_cache"], "tags").rows
+    tags = dict.__getitem__(found[0].__dict__["_prefetched_objects_cache"], "tags")[2]
     watched = [weakref.ref(each) for each in (*found, *tags)]
     del tags
     gc.disable()
