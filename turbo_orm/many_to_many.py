@@ -45,8 +45,9 @@ _METHODS = (
 #: Keys which are the same in Python and in the database.
 _PLAIN_KEYS = frozenset({fields.AutoField, fields.BigAutoField, fields.SmallAutoField})
 
-#: A query, and what gives its rows to the instances they were prefetched for.
-_Prefetch: TypeAlias = "tuple[PlannedQuerySet, Callable[[list[Any]], None]]"
+#: A query, and what gives the objects it finds to the instances they were prefetched for. It is
+#: called with the rows and with what was made of them.
+_Prefetch: TypeAlias = "tuple[PlannedQuerySet, Callable[[list[tuple[Any, ...]], list[Any]], None]]"
 
 
 async def prefetch_many_to_many(instances: Sequence[Any], name: str) -> bool:
@@ -66,7 +67,9 @@ async def prefetch_many_to_many(instances: Sequence[Any], name: str) -> bool:
     bound = rows._bound("list")
     if bound is None:
         return False
-    keep_found(await objects(rows, bound, await running.run(bound)))
+    result = await running.run(bound)
+    found = await objects(rows, bound, result)
+    keep_found(result.rows or [], found)
     return True
 
 
@@ -78,7 +81,6 @@ class _KnownRelation:
         "_cache_name",
         "_code",
         "_descriptor",
-        "_key_of_row",
         "_look",
         "_manager_class",
         "_model",
@@ -88,9 +90,7 @@ class _KnownRelation:
         "_rows",
     )
 
-    def __init__(
-        self, manager: Any, name: str, instances: Sequence[Any], rows: PlannedQuerySet, key_of_row: Any
-    ) -> None:
+    def __init__(self, manager: Any, name: str, instances: Sequence[Any], rows: PlannedQuerySet) -> None:
         """Raises `_Unknown` if the next instances may come to something else."""
         first = instances[0]
         self._model = type(first)
@@ -100,7 +100,6 @@ class _KnownRelation:
         self._manager_class = type(manager)
         self._look = _code_of(self._manager_class)
         self._code = self._look()
-        self._key_of_row = key_of_row
         ((_, foreign),) = manager.source_field.related_fields
         self._attname: str = foreign.attname
         # Any: Django's private attributes are in no stub.
@@ -175,11 +174,13 @@ class _KnownRelation:
             keys.append(key)
         return keys
 
-    def _keep(self, instances: Sequence[Any], keys: list[int], found: list[Any]) -> None:
+    def _keep(
+        self, instances: Sequence[Any], keys: list[int], rows: list[tuple[Any, ...]], found: list[Any]
+    ) -> None:
+        # The key comes before the columns of the objects, see QuerySet.extra().
         related: defaultdict[Any, list[Any]] = defaultdict(list)
-        key_of_row = self._key_of_row
-        for row in found:
-            related[key_of_row(row)].append(row)
+        for row, each in zip(rows, found, strict=True):
+            related[row[0]].append(each)
         keep(instances, self._cache_name, keys, related, self)
 
     def queryset(self, instance: Any, key: Any, rows: list[Any]) -> Any:
@@ -239,14 +240,14 @@ def _prefetch_by_manager(instances: Sequence[Any], name: str) -> _Prefetch | Non
         key_of_row = attrgetter(f"_prefetch_related_val_{local.attname}")
         key_of_instance = attrgetter(foreign.attname)
         try:
-            known = _KnownRelation(manager, name, instances, rows, key_of_row)
+            known = _KnownRelation(manager, name, instances, rows)
         except _Unknown:
             pass
         else:
             known.remember()
             return known.prefetch(instances, name)
 
-    def keep_found(found: list[Any]) -> None:
+    def keep_found(_: list[tuple[Any, ...]], found: list[Any]) -> None:
         related: dict[Any, list[Any]] = {}
         for row in found:
             related.setdefault(key_of_row(row), []).append(row)
