@@ -188,7 +188,10 @@ class Chaining(PlanMode):
         )
 
     def prefetch_related(self, *lookups: Any) -> Any:
-        if self._planned is None or not all(isinstance(each, str | Prefetch) for each in lookups):
+        if self._planned is None or not (
+            _STRINGS.issuperset(map(type, lookups))
+            or all(isinstance(each, str | Prefetch) for each in lookups)
+        ):
             return super().prefetch_related(*lookups)
         clone = self._chain()
         clone._prefetch_related_lookups = (*clone._prefetch_related_lookups, *lookups)

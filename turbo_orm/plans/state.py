@@ -242,7 +242,7 @@ class PlanMode(QuerySet[Any, Any]):
         planned = self._planned
         if planned is None:
             return super()._clone()  # type: ignore[misc, no-any-return]
-        clone = self._derive(planned if planned.chained else planned._replace(chained=True))
+        clone = self._derive(planned if planned.chained else _new_planned(Planned, (*planned[:-1], True)))
         clone._sticky_filter = self._sticky_filter
         return clone
 
