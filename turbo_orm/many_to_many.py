@@ -24,10 +24,10 @@ from turbo_orm.fetch_modes import FETCH_ONE
 from turbo_orm.plans import running
 from turbo_orm.plans.connections import compiling_connection
 from turbo_orm.plans.mode import PlannedQuerySet
-from turbo_orm.plans.shapes import Node, note_use, trie
+from turbo_orm.plans.shapes import Node, trie
 from turbo_orm.plans.state import Planned
 from turbo_orm.prefetched import keep
-from turbo_orm.rows import objects
+from turbo_orm.rows import load_now, objects
 
 __all__ = ["prefetch_many_to_many"]
 
@@ -68,7 +68,9 @@ async def prefetch_many_to_many(instances: Sequence[Any], name: str) -> bool:
     if bound is None:
         return False
     result = await running.run(bound)
-    found = await objects(rows, bound, result)
+    found = load_now(rows, bound, result)
+    if found is None:
+        found = await objects(rows, bound, result)
     keep_found(result.rows or [], found)
     return True
 
@@ -78,11 +80,13 @@ class _KnownRelation:
 
     __slots__ = (
         "_attname",
+        "_base_code",
+        "_base_methods",
         "_cache_name",
         "_code",
         "_descriptor",
-        "_look",
         "_manager_class",
+        "_methods",
         "_model",
         "_name",
         "_nodes",
@@ -97,9 +101,11 @@ class _KnownRelation:
         self._name = name
         self._cache_name: str = manager.prefetch_cache_name
         self._descriptor = getattr_static(self._model, name)
-        self._manager_class = type(manager)
-        self._look = _code_of(self._manager_class)
-        self._code = self._look()
+        kind = self._manager_class = type(manager)
+        self._methods = attrgetter(*(each for each in _METHODS if hasattr(kind, each)), "__init__")
+        self._code = self._methods(kind)
+        self._base_methods = attrgetter("get_queryset", "__init__")
+        self._base_code = self._base_methods(kind.__mro__[1])
         ((_, foreign),) = manager.source_field.related_fields
         self._attname: str = foreign.attname
         # Any: Django's private attributes are in no stub.
@@ -144,12 +150,12 @@ class _KnownRelation:
             or of_rows.forgotten
             or of_queryset.forgotten
             or not of_rows.epoch == trie.epoch == of_queryset.epoch
-            or self._look() != self._code
+            or self._methods(self._manager_class) != self._code
+            or self._base_methods(self._manager_class.__mro__[1]) != self._base_code
             or (keys := self._keys_of(instances)) is None
         ):
             return None
-        note_use(of_rows)
-        note_use(of_queryset)
+        trie.clock = of_rows.used = of_queryset.used = trie.clock + 1
         rows = self._rows._derive(_planned(of_rows, keys))
         rows._hints = {"instance": instances[0]}
         return rows, partial(self._keep, instances, keys)
@@ -212,14 +218,6 @@ class _Unknown(Exception):
 
 #: What Django's related managers call on querysets, and plan mode leaves alone.
 _KEPT = ("using", "_add_hints")
-
-
-def _code_of(manager_class: type) -> Callable[[], tuple[Any, ...]]:
-    """Return what returns the methods that managers of this class prefetch with, as they are then."""
-    base = manager_class.__mro__[1]
-    own = attrgetter(*(name for name in _METHODS if hasattr(manager_class, name)), "__init__")
-    bases = attrgetter("get_queryset", "__init__")
-    return lambda: (*own(manager_class), *bases(base))
 
 
 def _prefetch_by_manager(instances: Sequence[Any], name: str) -> _Prefetch | None:
