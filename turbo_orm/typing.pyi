@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any, ClassVar, Generic, Literal, Protocol, TypeAlias, overload, type_check_only
 from uuid import UUID
 
+from django.core.files.base import File
 from django.db.models import Manager, Model, Q, QuerySet
 from django.db.models.expressions import Combinable, CombinedExpression
 from typing_extensions import Self, TypeVar, TypeVarTuple, Unpack
@@ -27,6 +28,15 @@ _From = TypeVar("_From", contravariant=True)  # the model that a column's path b
 _Value = TypeVar("_Value", covariant=True, default=Any)  # what a column gives, NULL included
 _Other = TypeVar("_Other", contravariant=True, default=Any)  # what it is compared with
 _Null = TypeVar("_Null", covariant=True)  # None where a column may be NULL, else Never
+_Chained = TypeVar("_Chained", covariant=True)  # the generated queryset
+_Annotated = TypeVar("_Annotated", covariant=True)  # a row with more attributes than its class has
+_Base = TypeVar("_Base", contravariant=True)  # the hand-written class of a row
+_Field = TypeVar("_Field", contravariant=True)  # names of fields: from here on, Literals of a model
+_Path = TypeVar("_Path", contravariant=True)
+_Ordering = TypeVar("_Ordering", contravariant=True)
+_Related = TypeVar("_Related", contravariant=True)
+_Prefetched = TypeVar("_Prefetched", contravariant=True)
+_KeyRead = TypeVar("_KeyRead")
 _T1 = TypeVar("_T1")
 _T2 = TypeVar("_T2")
 _T3 = TypeVar("_T3")
@@ -109,6 +119,8 @@ DurationRange: TypeAlias = tuple[timedelta | Expr, timedelta | Expr]
 UuidValue: TypeAlias = UUID | str | Expr
 UuidValues: TypeAlias = Iterable[UUID | str | Expr] | Expr
 UuidRange: TypeAlias = tuple[UUID | str | Expr, UUID | str | Expr]
+# An alias because only django-stubs' File is generic; the files of rows are Files.
+FileLike: TypeAlias = str | File
 
 # ---------------------------------------------------------------- columns
 @type_check_only
@@ -329,6 +341,93 @@ class RawRows(Generic[_Row]):
     def using(self, alias: str | None) -> Self: ...
     def prefetch_related(self, *lookups: str | PrefetchLike | None) -> Self: ...
 
+@type_check_only
+class Queries(Generic[_Chained, _Row, _M, _Annotated, _Path, _Ordering, _Related, _Prefetched]):
+    """What generated querysets and managers have alike but for the model and its names. What makes querysets
+    of other rows is in the stub, for no type variable can stand for a generic class."""
+
+    alias: Chain[AsyncQuerySet[_M, _Row]]
+    def all(self) -> _Chained: ...
+    def none(self) -> _Chained: ...
+    def reverse(self) -> _Chained: ...
+    def distinct(self, *field_names: _Path) -> _Chained: ...
+    def using(self, alias: str | None) -> _Chained: ...
+    def fetch_mode(self, fetch_mode: FetchMode) -> _Chained: ...
+    def complex_filter(self, filter_obj: Any) -> _Chained: ...
+    def order_by(self, *field_names: _Ordering) -> _Chained: ...
+    def only(self, *fields: _Path) -> _Chained: ...
+    def defer(self, *fields: _Path | None) -> _Chained: ...
+    def select_related(self, *fields: _Related | None) -> _Chained: ...
+    def prefetch_related(self, *lookups: _Prefetched) -> _Chained: ...
+    def select_for_update(
+        self,
+        nowait: bool = False,
+        skip_locked: bool = False,
+        of: Iterable[Literal["self"] | _Related] = (),
+        no_key: bool = False,
+    ) -> _Chained: ...
+    def union(self, *other_qs: AsyncQuerySet[Any, Any], all: bool = False) -> _Chained: ...
+    def intersection(self, *other_qs: AsyncQuerySet[Any, Any]) -> _Chained: ...
+    def difference(self, *other_qs: AsyncQuerySet[Any, Any]) -> _Chained: ...
+    def dates(self, field_name: _Path, kind: DateKind, order: Direction = "ASC") -> AsyncQuerySet[_M, date]: ...
+    def datetimes(
+        self, field_name: _Path, kind: DateTimeKind, order: Direction = "ASC", tzinfo: Any = None
+    ) -> AsyncQuerySet[_M, datetime]: ...
+    def raw(
+        self, raw_query: str, params: RawParams = (), translations: Translations = None, using: str | None = None
+    ) -> RawRows[_Annotated]: ...
+    async def araw(
+        self, raw_query: str, params: RawParams = (), translations: Translations = None, using: str | None = None
+    ) -> list[_Annotated]: ...
+    def earliest(self, *fields: _Ordering) -> _Row: ...
+    async def aearliest(self, *fields: _Ordering) -> _Row: ...
+    def latest(self, *fields: _Ordering) -> _Row: ...
+    async def alatest(self, *fields: _Ordering) -> _Row: ...
+
+@type_check_only
+class Writes(Generic[_Base, _M, _Field, _Key, _KeyRead]):
+    """What generated querysets and managers have besides, and whose types do not depend on the row.
+
+    ``_Key`` is what a primary key accepts, ``_KeyRead`` what it reads.
+    """
+
+    def contains(self, obj: _Base) -> bool: ...
+    async def acontains(self, obj: _Base) -> bool: ...
+    def bulk_create(
+        self,
+        objs: Iterable[_Base],
+        batch_size: int | None = None,
+        ignore_conflicts: bool = False,
+        update_conflicts: bool = False,
+        update_fields: Iterable[_Field] | None = None,
+        unique_fields: Iterable[_Field] | None = None,
+    ) -> list[_M]: ...
+    async def abulk_create(
+        self,
+        objs: Iterable[_Base],
+        batch_size: int | None = None,
+        ignore_conflicts: bool = False,
+        update_conflicts: bool = False,
+        update_fields: Iterable[_Field] | None = None,
+        unique_fields: Iterable[_Field] | None = None,
+    ) -> list[_M]: ...
+    def bulk_update(self, objs: Iterable[_Base], fields: Iterable[_Field], batch_size: int | None = None) -> int: ...
+    async def abulk_update(
+        self, objs: Iterable[_Base], fields: Iterable[_Field], batch_size: int | None = None
+    ) -> int: ...
+    @overload
+    def in_bulk(self, id_list: Iterable[_Key] | None = None) -> dict[_KeyRead, _M]: ...
+    @overload
+    def in_bulk(
+        self, id_list: Iterable[Any] | None = None, *, field_name: _Field | Literal["pk"]
+    ) -> dict[Any, _M]: ...
+    @overload
+    async def ain_bulk(self, id_list: Iterable[_Key] | None = None) -> dict[_KeyRead, _M]: ...
+    @overload
+    async def ain_bulk(
+        self, id_list: Iterable[Any] | None = None, *, field_name: _Field | Literal["pk"]
+    ) -> dict[Any, _M]: ...
+
 class AsyncQuerySet(QuerySet[_QM, _QRow], Generic[_QM, _QRow]):
     """A queryset with untyped lookups: the base of hand-written ones, and what is left after annotate()."""
 
@@ -515,9 +614,23 @@ class ManagerOverlay(RowResults[_M]):
     def db_manager(self, using: str | None = None, hints: dict[str, Any] | None = None) -> Self: ...
 
 @type_check_only
+class RelatedDescriptor:
+    """What a model class has where its rows have a related manager."""
+
+    field: Any
+    rel: Any
+
+@type_check_only
+class ManyDescriptor(RelatedDescriptor):
+    through: type[Any]
+
+@type_check_only
 class RelatedOverlay(Generic[_Set]):
     """A manager reached from a row. Comes first in the bases, for its __get__."""
 
+    @overload
+    def __get__(self, instance: None, owner: Any = None, /) -> RelatedDescriptor: ...
+    @overload
     def __get__(self, instance: object, owner: Any = None, /) -> Self: ...
 
 @type_check_only
@@ -536,6 +649,12 @@ class ReverseOverlay(RelatedOverlay[_Set]):
 @type_check_only
 class ManyOverlay(RelatedOverlay[_Set], Generic[_Set, _Key]):
     """Either side of a many-to-many relation; takes rows and their keys."""
+
+    through: type[Any]
+    @overload
+    def __get__(self, instance: None, owner: Any = None, /) -> ManyDescriptor: ...
+    @overload
+    def __get__(self, instance: object, owner: Any = None, /) -> Self: ...
 
     def add(self, *objs: _Set | _Key, through_defaults: Mapping[str, Any] | None = None) -> None: ...
     async def aadd(self, *objs: _Set | _Key, through_defaults: Mapping[str, Any] | None = None) -> None: ...

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from devtools.postgres import Server, create_database, drop_database, server_from_environment
+from devtools.types.bare import check_bare
 from devtools.types.cases import Case, read_case
 from devtools.types.checkers import CHECKERS, Report, check
 from devtools.types.environments import Environment
@@ -27,11 +28,6 @@ APPLICATIONS: Mapping[str, Environment] = {
     "wagtail": Environment("wagtail", (*_TOOLS, "wagtail==8.0.*")),
     "oscar": Environment("oscar", (*_TOOLS, "django-oscar==4.2.*")),
 }
-#: What laying exact types over other classes must break: signatures narrower than the base's, two bases
-#: which disagree, and the two ways of `annotate()`, whose results have bases of which mypy knows too little.
-_OF_OVERLAYING = {"misc", "override", "assignment", "overload-overlap"}
-#: Django's File and some managers are generic in django-stubs alone, so that stubs cannot say of what.
-_OF_STUBS = {"type-arg"}
 _LABELS = """
 import django; django.setup()
 from django.apps import apps
@@ -115,14 +111,9 @@ def _check_stubs(project: _Project) -> list[str]:
     """Return the errors of mypy in the stubs themselves, but for those of laying them over other classes."""
     bare = project.folder.with_name(f"{project.name}-bare")
     shutil.copytree(project.folder, bare, ignore=shutil.ignore_patterns(".mypy_cache"))
-    for stub in (bare / "facades").glob("*.pyi"):
-        text = stub.read_text(encoding="utf-8")
-        stub.write_text(text.replace("# mypy: ignore-errors\n", ""), encoding="utf-8")
-    report = check("mypy", bare, "facades", python=project.python, follow=True)
     return [
         f"{error.file}:{error.line}: {error.message} [{error.code}]"
-        for error in report.errors
-        if error.file.startswith("facades/") and error.code not in _OF_OVERLAYING | _OF_STUBS
+        for error in check_bare(bare, "facades", python=project.python, follow=True)
     ]
 
 

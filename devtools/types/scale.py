@@ -11,7 +11,7 @@ from pathlib import Path
 from devtools.types.checkers import CHECKERS, Report, check
 from devtools.types.project import generate
 
-__all__ = ["Measurement", "main", "synthesize"]
+__all__ = ["Measurement", "main", "megabytes", "synthesize"]
 
 _MODELS_PER_APP = 20
 _QUERIES = 200
@@ -94,6 +94,11 @@ def _queries(models: int) -> str:
     return "\n".join([*imports, "", "async def queries() -> None:", *lines, ""])
 
 
+def megabytes(folder: Path) -> float:
+    """Return the size of all stubs of the project in ``folder``."""
+    return sum(path.stat().st_size for path in folder.rglob("turbo.pyi")) / 1e6
+
+
 def measure(models: int, depth: int, checkers: Sequence[str]) -> Measurement:
     with tempfile.TemporaryDirectory(prefix="turbo-scale-") as name:
         folder = Path(name).resolve()
@@ -101,14 +106,13 @@ def measure(models: int, depth: int, checkers: Sequence[str]) -> Measurement:
         started = time.monotonic()
         generate(folder, "--depth", str(depth))
         seconds = time.monotonic() - started
-        size = sum(path.stat().st_size for path in folder.rglob("turbo.pyi")) / 1e6
         taken = {}
         for checker in checkers:
             report = check(checker, folder, "queries.py")
             if report.errors:
                 raise RuntimeError(f"{checker} finds errors in right code: {report.errors[0]}")
             taken[checker] = report
-        return Measurement(models, depth, seconds, size, taken)
+        return Measurement(models, depth, seconds, megabytes(folder), taken)
 
 
 def _measurements(sizes: Sequence[int]) -> Iterator[Measurement]:

@@ -24,6 +24,17 @@ def test_package_takes_the_facades_of_the_named_apps(external: Project) -> None:
     assert external.facades() == {}
 
 
+def test_managers_which_stubs_of_django_make_generic_are_those_of_the_model(external: Project) -> None:
+    assert external.generate("--package", "external", "auth").returncode == 0
+    stub = external.read("external/auth.pyi")
+    bases = "UserQueries[User], ManagerOverlay[User], _UserManager[User], AsyncManager[User]"
+    assert f"class UserManager({bases}):" in stub
+    assert (
+        "class GroupManager(GroupQueries[Group], ManagerOverlay[Group], _GroupManager, AsyncManager[Group]):"
+        in stub
+    )
+
+
 def test_setting_gives_the_module_and_others_refer_to_it(external: Project) -> None:
     setting = '\nTURBO_ORM = {"CODEGEN": {"FACADES": {"auth": "external.users"}}}\n'
     external.write("settings.py", external.read("settings.py") + setting)

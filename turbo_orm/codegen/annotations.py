@@ -16,6 +16,17 @@ from turbo_orm.codegen.expressions import ANY, NONE, builtin, generic, name, uni
 __all__ = ["AnnotationReader", "UnreadableAnnotation", "is_importable"]
 
 
+#: What these are generic in, where the annotation does not say it.
+_BARE: Mapping[type[Any], tuple[str, ...]] = {
+    dict: (ANY, ANY),
+    frozenset: (ANY,),
+    list: (ANY,),
+    set: (ANY,),
+    tuple: (ANY, "..."),
+    type: (ANY,),
+}
+
+
 class UnreadableAnnotation(Exception):
     """An annotation which generated code can't repeat."""
 
@@ -70,12 +81,13 @@ class AnnotationReader:
             return self._read_class(value)
         raise UnreadableAnnotation(repr(value))
 
-    def _read_class(self, value: type[Any]) -> str:
+    def _read_class(self, value: type[Any], *, bare: bool = True) -> str:
         if issubclass(value, Model):
             return self._model_expression(value)
         if not is_importable(value):
             raise UnreadableAnnotation(repr(value))
-        return name(value.__module__, value.__qualname__)
+        written = name(value.__module__, value.__qualname__)
+        return generic(written, *_BARE[value]) if value in _BARE and bare else written
 
     def _read_generic(self, value: Any, origin: Any, namespace: Mapping[str, Any]) -> str:
         arguments = typing.get_args(value)
@@ -87,8 +99,11 @@ class AnnotationReader:
             return self.read(arguments[0], namespace)
         if not isinstance(origin, type):
             raise UnreadableAnnotation(repr(value))
+        if not arguments:  # typing.List
+            return self._read_class(origin)
         return generic(
-            self._read_class(origin), *(self._read_argument(item, namespace) for item in arguments)
+            self._read_class(origin, bare=False),
+            *(self._read_argument(item, namespace) for item in arguments),
         )
 
     def _read_argument(self, argument: Any, namespace: Mapping[str, Any]) -> str:

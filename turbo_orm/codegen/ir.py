@@ -170,6 +170,8 @@ class Manager:
     base: str | None
     #: The hand-written queryset class, where source code can name it.
     queryset: str | None
+    #: Whether that is an `AsyncQuerySet`; importing the facade makes querysets of other classes into it.
+    is_queryset_async: bool
     methods: tuple[Method, ...]
     queryset_methods: tuple[Method, ...]
 

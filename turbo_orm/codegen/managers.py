@@ -12,10 +12,23 @@ from django.db.models import Manager, Model, QuerySet
 
 from turbo_orm.codegen import ir
 from turbo_orm.codegen.annotations import AnnotationReader, UnreadableAnnotation, is_importable
-from turbo_orm.codegen.expressions import ANY, name
+from turbo_orm.codegen.expressions import ANY, generic, name
 from turbo_orm.codegen.inference import infer_return
 
 __all__ = ["has_async_manager", "model_managers"]
+
+#: Managers of Django's that are generic in the model in the stubs of Django there are, and subscriptable as
+#: all managers are.
+_GENERIC = frozenset(
+    name(module, qualname)
+    for module, qualname in (
+        ("django.contrib.auth.base_user", "BaseUserManager"),
+        ("django.contrib.auth.models", "UserManager"),
+        ("django.contrib.sessions.base_session", "BaseSessionManager"),
+        ("django.contrib.sessions.models", "SessionManager"),
+        ("django.contrib.sites.managers", "CurrentSiteManager"),
+    )
+)
 
 
 def has_async_manager(model: type[Model]) -> bool:
@@ -44,11 +57,17 @@ def _describe(manager: Any, default: str, annotations: AnnotationReader, *, atta
         name=manager.name,
         is_default=manager.name == default,
         is_attached=attached,
-        base=_nameable(type(manager)),
+        base=_manager_base(manager),
         queryset=_nameable(manager._queryset_class),
+        is_queryset_async=any(map(_is_turbo, manager._queryset_class.__mro__)),
         methods=tuple(_methods(type(manager), annotations)),
         queryset_methods=tuple(_methods(manager._queryset_class, annotations)),
     )
+
+
+def _manager_base(manager: Any) -> str | None:
+    base = _nameable(type(manager))
+    return generic(base, name("@row", manager.model._meta.label)) if base in _GENERIC else base
 
 
 def _is_async(manager: Any) -> bool:

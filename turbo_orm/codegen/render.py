@@ -38,12 +38,14 @@ _SYMBOLS: Mapping[str, tuple[str, ...]] = {
         "FetchMode",
         "ManyOverlay",
         "PrefetchLike",
+        "Queries",
         "RawParams",
         "RawRows",
         "ReverseOverlay",
         "Sort",
         "SortExpr",
         "Translations",
+        "Writes",
     ),
 }
 #: Names which every facade's classes define, and which would hide an import of the same name.

@@ -148,13 +148,7 @@ _HSTORE = replace(
 
 
 def _file(module: str, qualname: str) -> ValueType:
-    read = name(module, qualname)
-    return replace(
-        _TEXT,
-        read=read,
-        accept=union(_STR, name("django.core.files.base", "File"), read),
-        row=_STR,
-    )
+    return replace(_TEXT, read=name(module, qualname), accept=_shared("FileLike"), row=_STR)
 
 
 #: The value types of Django's own field classes and a few of the best-known others, by dotted path.

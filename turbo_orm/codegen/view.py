@@ -293,11 +293,10 @@ class _ModelViewer:
         annotated_row = self._names["_Annotated"]
         rows = self._spell(name(_STUB, "Rows"))
         overlay = self._spell(generic(name(_STUB, "ManagerOverlay"), fresh))
-        base = (
-            self._spell(manager.base)
-            if manager.base
-            else self._spell(generic(name(_STUB, "AsyncManager"), row))
-        )
+        # Next to a base which cannot be edited, importing the facade puts ours.
+        base = [self._spell(manager.base)] if manager.base else []
+        if not manager.base or manager.is_attached:
+            base.append(self._spell(generic(name(_STUB, "AsyncManager"), row)))
         custom = self._spell(manager.queryset) if manager.queryset else ""
         annotated = (
             f"_{queryset}Annotated"
@@ -310,17 +309,23 @@ class _ModelViewer:
             for method in manager.queryset_methods
             if method.returns in (ir.SAME_QUERYSET, ir.ANNOTATED_QUERYSET)
         ]
-        plain = self._spell(generic(name(_STUB, "AsyncQuerySet"), row, "_R"))
+
+        def querysets(rows_of: str) -> str:
+            ours = self._spell(generic(name(_STUB, "AsyncQuerySet"), row, rows_of))
+            if not custom:
+                return f"{rows}[{rows_of}], {ours}"
+            return ", ".join([f"{rows}[{rows_of}]", custom, *([] if manager.is_queryset_async else [ours])])
+
         return ManagerView(
             attribute=manager.name,
             queries=queries,
             queryset=queryset,
             manager=called("Manager"),
-            queryset_bases=f"{rows}[_R], {custom or plain}",
-            manager_bases=f"{overlay}, {base}",
+            queryset_bases=querysets("_R"),
+            manager_bases=", ".join([overlay, *base]),
             annotate=f"_{queryset}Annotate",
             annotated=annotated,
-            annotated_base=f"{rows}[{annotated_row}], {custom}" if custom else "",
+            annotated_base=querysets(annotated_row) if custom else "",
             methods=self._methods(
                 (
                     *(

@@ -29,6 +29,9 @@ async def right(book: Book, user: User, tag: Tag, group: Group) -> None:
     await book.fans.aadd(accounts.models.User(), 3)
     await user.groups.aadd(group, 1)
     assert_type(await user.groups.afirst(), Group | None)
+    await Book.tags.through.objects.filter(book=book).acount()
+    await book.tags.through.objects.filter(tag=tag).acount()
+    print(User.books.rel, User.books.field)
     book.author = user
     book.author = accounts.models.User()
     book.editor = None
@@ -50,4 +53,6 @@ async def wrong(book: Book, user: User, tag: Tag, publisher: Publisher) -> None:
     user.boks  # E: attr-defined
     user.books[0]  # E: index
     user.books.publishd()  # E: attr-defined
+    User.books.filter(title="x")  # E: attr-defined
+    Book.tags.all()  # E: attr-defined
     print(owner)
