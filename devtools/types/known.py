@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-__all__ = ["KNOWN", "UNTESTED", "reason"]
+__all__ = ["KNOWN", "reason"]
 
 #: By checker and environment (``*`` is each of them): the text of the line, and why.
 KNOWN: Mapping[tuple[str, str], Mapping[str, str]] = {
@@ -20,10 +20,6 @@ KNOWN: Mapping[tuple[str, str], Mapping[str, str]] = {
     ("pyright", "*"): {
         "from turbo_orm.fetch_modes import": "older stubs of Django do not have Django 6.1's fetch modes",
     },
-}
-#: Facades which stubtest cannot go through.
-UNTESTED: Mapping[str, str] = {
-    "facades.wagtailcore": "stubtest gives up at Task.get_task_state_class(self), a class method",
 }
 
 
