@@ -17,9 +17,6 @@ KNOWN: Mapping[tuple[str, str], Mapping[str, str]] = {
             "ty adds what the model's own methods assign to the attribute",
         ),
     },
-    ("pyright", "*"): {
-        "from turbo_orm.fetch_modes import": "older stubs of Django do not have Django 6.1's fetch modes",
-    },
 }
 
 

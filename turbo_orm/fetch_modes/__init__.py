@@ -6,11 +6,19 @@ https://docs.djangoproject.com/en/6.1/topics/db/fetch-modes/
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
-    from django.core.exceptions import FieldFetchBlocked
-    from django.db.models.fetch_modes import FETCH_ONE, FETCH_PEERS, FETCH_RAISE, FetchMode
+    # Attributes of the modules: older stubs of Django have no such names, and of a name imported from
+    # there pyright would say so wherever it is imported from here.
+    from django.core import exceptions
+    from django.db.models import fetch_modes
+
+    FetchMode: TypeAlias = fetch_modes.FetchMode
+    FieldFetchBlocked: TypeAlias = exceptions.FieldFetchBlocked
+    FETCH_ONE: FetchMode
+    FETCH_PEERS: FetchMode
+    FETCH_RAISE: FetchMode
 else:
     try:
         from django.core.exceptions import FieldFetchBlocked
