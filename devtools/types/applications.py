@@ -116,7 +116,7 @@ def _check_queries(project: _Project, checker: str, case: Case) -> tuple[str, li
             told.append(f"{checker}, {project.name}: {kind}: {line}" + (f"  ({why})" if why else ""))
     row = (
         f"| {project.name} | {checker} | {len(case.wrong) - len(missed)} of {len(case.wrong)} "
-        f"| {len(false_positives)} | {report.seconds:.1f} | {report.memory:.0f} |"
+        f"| {len(false_positives)} | {report.cpu_seconds:.1f} | {report.memory:.0f} |"
     )
     return row, told
 
@@ -179,7 +179,7 @@ def _report(projects: Sequence[_Project]) -> list[str]:
     print("|---" * 7 + "|")
     for project in projects:
         print(_generate(project), flush=True)
-    print("\n| application | checker | wrong lines caught | false positives | s | MB |")
+    print("\n| application | checker | wrong lines caught | false positives | CPU s | MB |")
     print("|---" * 6 + "|")
     told: list[str] = []
     for project in projects:

@@ -52,6 +52,7 @@ async def right() -> None:
     assert_type(await Locale.objects.aget_or_create(language_code="fr"), tuple[Locale, bool])
     assert_type(await Collection.objects.order_by("path").alist(), list[Collection])
     assert_type(await User.objects.filter(is_active=True, groups__name="Editors").alist(), list[User])
+    assert_type(await User.objects.acreate_user("guest"), User)
     assert_type(await Group.objects.values_list("name", flat=True).alist(), list[str])
     counted: Any = await BlogPage.objects.annotate(links_count=Count("links")).afirst()
     assert counted is not None
