@@ -38,6 +38,9 @@ _PIPELINE_ABORTED = int(ExecStatus.PIPELINE_ABORTED)
 _IDLE = int(TransactionStatus.IDLE)
 _OK = int(ConnStatus.OK)
 
+#: Commands before the synchronisation point.
+_BEGIN_AND_STATEMENT = (2,)
+
 logger = logging.getLogger(__name__)
 
 
@@ -98,7 +101,7 @@ class Wire(Channel):
                     return await pipeline.run_first(self, statement, params)
                 begun = self.syncs_due
                 if begun:
-                    result = pipeline.result_after_begin(self, await self.collect())
+                    result = pipeline.result_after_begin(self, await self.collect(_BEGIN_AND_STATEMENT))
                 else:
                     result = await self.fetch()
                 return self.result_of(result, key)
@@ -154,7 +157,9 @@ class Wire(Channel):
         if key is None:
             return await pipeline.run_first(self, statement, params)
         if self.syncs_due:
-            return self.result_of(pipeline.result_after_begin(self, await self.collect()), key)
+            return self.result_of(
+                pipeline.result_after_begin(self, await self.collect(_BEGIN_AND_STATEMENT)), key
+            )
         return self.result_of(await self.fetch(), key)
 
     def _send(self, statement: Statement, params: Sequence[Any]) -> Key | None:
