@@ -6,7 +6,7 @@ Every a-method comes through here. Today each runs Django's own sync method in t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator
 from functools import partial, wraps
 from itertools import islice
 from typing import Any, TypeVar
@@ -39,7 +39,7 @@ __all__ = [
     "run_sync",
     "stream",
     "terminal_verb",
-    "update",
+    "update_verb",
 ]
 
 T = TypeVar("T")
@@ -108,14 +108,22 @@ async def _complete(queryset: PlannedQuerySet, bound: Bound, result: Result) -> 
     return found
 
 
-async def update(queryset: PlannedQuerySet, kwargs: Mapping[str, Any]) -> Any:
-    """Run ``update(**kwargs)`` of *queryset*; return how many rows it matched."""
-    bound = queryset._bound_update(kwargs)
-    if bound is None:
-        return await run_sync(queryset.update, **kwargs)
-    result = await running.run(bound)
-    queryset._result_cache = None
-    return result.rowcount
+def update_verb(like: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the async method that runs ``update()``, on its plan where there is one.
+
+    It looks like *like*, Django's method of that name.
+    """
+
+    @wraps(like)
+    async def verb(self: PlannedQuerySet, **kwargs: Any) -> Any:
+        bound = self._bound_update(kwargs)
+        if bound is None:
+            return await run_sync(self.update, **kwargs)
+        result = await running.run(bound)
+        self._result_cache = None
+        return result.rowcount
+
+    return verb
 
 
 async def delete(queryset: PlannedQuerySet) -> tuple[int, dict[str, int]]:

@@ -64,6 +64,7 @@ class AsyncQuerySet(InsertsByColumn, PlannedQuerySet):
     afirst = execution.terminal_verb("first", QuerySet.afirst)
     aget = execution.get_verb(QuerySet.aget)
     alast = execution.terminal_verb("last", QuerySet.alast)
+    aupdate = execution.update_verb(QuerySet.aupdate)
     acontains = async_verb("contains", QuerySet.acontains)
     aearliest = async_verb("earliest", QuerySet.aearliest)
     aexplain = async_verb("explain", QuerySet.aexplain)
@@ -75,10 +76,6 @@ class AsyncQuerySet(InsertsByColumn, PlannedQuerySet):
     @_as(QuerySet.adelete)
     async def adelete(self) -> Any:
         return await execution.delete(self)
-
-    @_as(QuerySet.aupdate)
-    async def aupdate(self, **kwargs: Any) -> Any:
-        return await execution.update(self, kwargs)
 
     async def alist(self) -> list[Any]:
         """Return all rows as a list: ``await qs.alist()`` is ``list(qs)``."""

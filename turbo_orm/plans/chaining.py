@@ -8,7 +8,7 @@ from typing import Any
 from django.db.models import Prefetch, QuerySet
 from typing_extensions import Self
 
-from turbo_orm.plans.state import PlanMode
+from turbo_orm.plans.state import ALWAYS_CLONES, PlanMode
 from turbo_orm.plans.steps import (
     Annotate,
     Call,
@@ -48,7 +48,7 @@ class Chaining(PlanMode):
     def filter(self, *args: Any, **kwargs: Any) -> Any:
         if not args and (planned := self._known_filter(kwargs)) is not None:
             self._defer_next_filter = False
-            return self._at(planned)
+            return self._derive(planned) if ALWAYS_CLONES or self._cloning_enabled else self._at(planned)
         return self._take_filter(False, QuerySet.filter, args, kwargs)
 
     def exclude(self, *args: Any, **kwargs: Any) -> Any:
@@ -110,7 +110,7 @@ class Chaining(PlanMode):
         key = (name, options, args)
         planned = self._known(key)
         if planned is not None:
-            found = self._at(planned)
+            found = self._derive(planned) if ALWAYS_CLONES or self._cloning_enabled else self._at(planned)
         else:
             taken = Taken(key, lambda: Call(name, args, options))
             found = self._take(taken, lambda queryset: django(queryset, *args, **kwargs))
@@ -210,7 +210,7 @@ class Chaining(PlanMode):
             return self._note(super().__getitem__(key), self._trace, _SLICED)
         planned = self._known("slice", limits)
         if planned is not None:
-            return self._at(planned)
+            return self._derive(planned) if ALWAYS_CLONES or self._cloning_enabled else self._at(planned)
         found = self._take(_SLICED, lambda queryset: QuerySet.__getitem__(queryset, key))
         if found._planned is not None:
             found._planned = found._planned._replace(limits=limits)

@@ -94,7 +94,14 @@ class PlannedQuerySet(Chaining):
             loader.usable() and (not self._known_related_objects or loader.takes(self._known_related_objects))
         ):
             return None
-        return self._bind(plan, planned, values)
+        # What _bind() does, inline.
+        try:
+            bound = plan.bound(values, planned.limits)
+        except Exception:
+            return None
+        if get_config().verify_plans:
+            verify(bound, self._replay(planned), planned.limits)
+        return bound
 
     def _bound_update(self, kwargs: Mapping[str, Any]) -> Bound | None:
         """Return the planned statement of ``update(**kwargs)``; None without a plan."""
@@ -106,8 +113,15 @@ class PlannedQuerySet(Chaining):
         except Bail:
             return None
         self._for_write = True
+        if self._hints or _router_state != _NOBODY or ConnectionRouter.db_for_write is not _db_for_write:
+            alias = self.db
+        else:
+            alias = self._db or DEFAULT_DB_ALIAS
+        node = planned.node
         values = (*planned.values, *values)
-        plan = plan_for(planned.node, update, self.db, values, expressions)
+        plan = node.plans.get((update, alias))
+        if type(plan) is not Plan or plan.time_zone is not None or not plan.is_current():
+            plan = plan_for(node, update, alias, values, expressions)
         return None if plan is None else self._bind(plan, planned, values, kwargs)
 
     def _bound_delete(self) -> Bound | None:
@@ -138,7 +152,8 @@ class PlannedQuerySet(Chaining):
         return bound
 
 
-# Unless somebody has given Django's router any routers, reads go to the default database.
+# Unless somebody has given Django's router any routers, everything goes to the default database.
 _router_state = vars(router)
 _NOBODY: dict[str, Any] = {"_routers": [], "routers": []}
 _db_for_read = ConnectionRouter.db_for_read
+_db_for_write = ConnectionRouter.db_for_write

@@ -16,7 +16,7 @@ from turbo_orm.plans.shapes import ROOT, Node, make_root, note_use, seen, trie
 from turbo_orm.plans.steps import Call, NoneType, Taken, kinds_and_values
 from turbo_orm.plans.values import CONTAINERS
 
-__all__ = ["INTERNALS", "PlanMode", "Planned"]
+__all__ = ["ALWAYS_CLONES", "INTERNALS", "PlanMode", "Planned"]
 
 T = TypeVar("T")
 
@@ -78,7 +78,7 @@ _set_query_of = QuerySet.query.fset  # type: ignore[attr-defined]
 
 _HAS_FETCH_MODES = DEFAULT_FETCH_MODE is not None
 #: Before Django 6.1 querysets always are cloned.
-_ALWAYS_CLONES = not hasattr(QuerySet, "_disable_cloning")
+ALWAYS_CLONES = not hasattr(QuerySet, "_disable_cloning")
 
 
 class PlanMode(QuerySet[Any, Any]):
@@ -148,7 +148,7 @@ class PlanMode(QuerySet[Any, Any]):
         self._fields = None
         self._defer_next_filter = False
         self._deferred_filter = None
-        if not _ALWAYS_CLONES:
+        if not ALWAYS_CLONES:
             self._cloning_enabled = True
         root = model._meta.__dict__.get(ROOT)
         if root is None or root.epoch != trie.epoch:
@@ -233,7 +233,7 @@ class PlanMode(QuerySet[Any, Any]):
         clone._fields = self._fields
         clone._defer_next_filter = False
         clone._deferred_filter = None
-        if not _ALWAYS_CLONES:
+        if not ALWAYS_CLONES:
             clone._cloning_enabled = True
         clone._planned = planned
         return clone  # type: ignore[no-any-return]
@@ -249,7 +249,7 @@ class PlanMode(QuerySet[Any, Any]):
     def _chain(self) -> Self:
         planned = self._planned
         if planned is not None and not self._sticky_filter:
-            if not (_ALWAYS_CLONES or self._cloning_enabled):
+            if not (ALWAYS_CLONES or self._cloning_enabled):
                 return self
             if not planned.node.sticky:
                 return self._clone()
@@ -263,7 +263,7 @@ class PlanMode(QuerySet[Any, Any]):
     def _ordinary(self) -> Self:
         """Return this queryset if it is an ordinary one, or an ordinary copy of it."""
         planned = self._planned
-        if planned is None or self._sticky_filter or not (_ALWAYS_CLONES or self._cloning_enabled):
+        if planned is None or self._sticky_filter or not (ALWAYS_CLONES or self._cloning_enabled):
             return self
         # A copy, for this one may go on in plan mode in another direction.
         copy = self._derive(planned)
@@ -339,7 +339,7 @@ class PlanMode(QuerySet[Any, Any]):
 
     def _at(self, planned: Planned) -> Self:
         """Return a clone in the state *planned*, or this queryset itself where nothing is cloned."""
-        if _ALWAYS_CLONES or self._cloning_enabled:
+        if ALWAYS_CLONES or self._cloning_enabled:
             return self._derive(planned)
         self._planned = planned
         self._sticky_filter = False

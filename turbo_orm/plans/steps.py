@@ -137,7 +137,10 @@ def kinds_and_values(kwargs: Mapping[str, Any]) -> tuple[list[Any], tuple[Any, .
     values = tuple(kwargs.values())
     kinds: list[Any] = [*map(type, values)]
     if bool in kinds or NoneType in kinds:
-        kinds = [*map(kind_of, values)]
+        # As kind_of(), which would be a call for each.
+        kinds = [
+            value if value is None or value is True or value is False else type(value) for value in values
+        ]
         values = tuple([value for value, kind in zip(values, kinds, strict=True) if kind is not value])
     return kinds, values
 
