@@ -39,8 +39,9 @@ class JoinedWrapper(BridgedWrapper):
     _left = False
     takes_guests = False
 
-    #: The connection is theirs, and may be anybody's.
-    wire = None
+    @property
+    def wire(self) -> None:
+        """None: the connection is theirs, and may be anybody's."""
 
     def enter(self, theirs: Any, scope: Scope) -> None:
         """Begin to share *theirs* for the operations of *scope*'s root."""
