@@ -10,7 +10,7 @@ from django.core.exceptions import SynchronousOnlyOperation
 from django.db.models import QuerySet
 from django.db.models.query import ModelIterable
 
-from turbo_orm import creation, execution
+from turbo_orm import answers, creation, execution
 from turbo_orm.bridge.greenlets import current_bridge
 from turbo_orm.columns import Columns, paths_of
 from turbo_orm.errors import NotLoadedError
@@ -20,7 +20,7 @@ from turbo_orm.plans.inserting import InsertsByColumn
 from turbo_orm.plans.mode import PlannedQuerySet
 from turbo_orm.raw import AsyncRawQuerySet
 from turbo_orm.row_classes import values_as
-from turbo_orm.rows import fetch_in_bridge
+from turbo_orm.rows import fetch_in_bridge, get_in_bridge
 
 __all__ = ["AsyncQuerySet", "async_verb"]
 
@@ -82,6 +82,14 @@ class AsyncQuerySet(InsertsByColumn, PlannedQuerySet):
         if type(self).__iter__ is not AsyncQuerySet.__iter__:  # a subclass has its own idea of rows
             return await execution.run_sync(list, self)
         return list(await execution.fetch(self))
+
+    @_as(QuerySet.get)
+    def get(self, *args: Any, **kwargs: Any) -> Any:
+        if self._planned is not None and current_bridge() is not None:
+            found = get_in_bridge(self, args, kwargs)
+            if found is not None:
+                return answers.get(self, found)
+        return super().get(*args, **kwargs)
 
     def _fetch_all(self) -> None:
         fresh = self._result_cache is None

@@ -1,0 +1,115 @@
+"""`get()` of sync code in the bridge, and what Django builds on it: on plans, as Django does it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+from django.db.models import F, Q
+from django.test import override_settings
+
+from tests.project.library.models import Author, Book, Tag
+from tests.runtime.parity.data import Snapshot
+from tests.runtime.plans.same import seen
+from turbo_orm import AsyncQuerySet, run_sync
+from turbo_orm.plans.verify import Verified
+from turbo_orm.testing import capture_queries
+
+POOL = {"min_size": 1, "max_size": 5}
+
+
+@pytest.fixture(autouse=True)
+async def _verifying(snapshot: Snapshot, at_once: None) -> AsyncIterator[None]:
+    await AsyncQuerySet(Tag).acount()  # then the server's version is known
+    with override_settings(TURBO_ORM={"VERIFY_PLANS": True, "POOL": POOL}):
+        yield
+    snapshot.restore()
+
+
+class Filtering(AsyncQuerySet):
+    def filter(self, *args: Any, **kwargs: Any) -> Any:
+        return super().filter(*args, **kwargs).exclude(name="Ada")
+
+
+class Getting(AsyncQuerySet):
+    def get(self, *args: Any, **kwargs: Any) -> Any:
+        return ("got", super().get(*args, **kwargs))
+
+
+#: What is done, and whether all of it has plans.
+GETS: dict[str, tuple[Callable[[], Any], bool]] = {
+    "by key": (lambda: Book.objects.get(pk=1), True),
+    "by fields": (lambda: Book.objects.get(title="Algebra", author__name="Ada"), True),
+    "by Q": (lambda: Book.objects.get(Q(title="Algebra") | Q(title="x")), True),
+    "by an expression": (lambda: Book.objects.get(pk=F("author_id"), title="Algebra"), False),
+    "of a filter": (lambda: Book.objects.filter(title="Algebra").get(), True),
+    "of a filter, by key": (lambda: Book.objects.filter(title="Algebra").get(pk=1), True),
+    "with relations": (lambda: Book.objects.select_related("author").get(pk=1), True),
+    "with prefetches": (lambda: [*Book.objects.prefetch_related("tags").get(pk=1).tags.all()], True),
+    "some fields": (lambda: Book.objects.only("title").get(pk=1), True),
+    "values": (lambda: Book.objects.values("title").get(pk=1), True),
+    "related": (lambda: Author.objects.get(pk=1).books.get(title="Algebra"), True),
+    "of a slice": (lambda: Book.objects.all()[:1].get(), False),
+    "of none": (lambda: Book.objects.none().get(pk=1), False),
+    "of what is loaded": (lambda: _loaded(Book.objects.filter(pk__lt=3)).get(pk=1), True),
+    "of one that is loaded": (lambda: _loaded(Book.objects.filter(pk=1)).get(), True),
+    "nothing there": (lambda: Book.objects.get(title="x"), True),
+    "several": (lambda: Book.objects.get(author_id=1), True),
+    "very many": (lambda: _many(Book), True),
+    "no such field": (lambda: Book.objects.get(titel="x"), False),
+    "a filter() of its own": (lambda: Filtering(Author).get(name="Ada"), False),
+    "a get() of its own": (lambda: Getting(Author).get(name="Ada"), False),
+    "get_or_create, there": (lambda: Tag.objects.get_or_create(label="red"), True),
+    "get_or_create, new": (lambda: Tag.objects.get_or_create(label="new"), True),
+    "get_or_create, callable": (
+        lambda: Author.objects.get_or_create(name="new", defaults={"age": lambda: 7}),
+        True,
+    ),
+    "get_or_create, taken": (lambda: Author.objects.get_or_create(age=77, defaults={"name": "Ada"}), True),
+    "get_or_create, related": (lambda: Book.objects.get(pk=1).tags.get_or_create(label="new"), True),
+    "update_or_create, there": (
+        lambda: Author.objects.update_or_create(name="Ada", defaults={"age": 3}),
+        True,
+    ),
+    "update_or_create, new": (lambda: Author.objects.update_or_create(name="x", defaults={"age": 3}), True),
+}
+
+
+def _loaded(queryset: Any) -> Any:
+    assert len(queryset)
+    return queryset
+
+
+def _many(model: Any) -> Any:
+    model.objects.bulk_create([model(title=f"{n}", author_id=1) for n in range(30)])
+    return model.objects.get(author_id=1)
+
+
+@pytest.mark.usefixtures("frozen_now")
+@pytest.mark.parametrize("watched", [False, True])
+@pytest.mark.parametrize("name", GETS)
+async def test_as_django(snapshot: Snapshot, name: str, watched: bool) -> None:
+    get, planned = GETS[name]
+    outcomes = []
+    same = Verified.same
+    for plans in (False, True):
+        snapshot.restore()
+        settings = {"VERIFY_PLANS": True, "PLANS": plans, "POOL": POOL}
+        with override_settings(TURBO_ORM=settings):
+            if watched:
+                with capture_queries() as queries:
+                    found = await _outcome(get)
+                statements = [query["sql"] for query in queries]
+            else:
+                found, statements = await _outcome(get), []
+        outcomes.append((found, statements, snapshot.rows()))
+    assert outcomes[0] == outcomes[1]
+    assert (Verified.same > same) is planned
+
+
+async def _outcome(get: Callable[[], Any]) -> Any:
+    try:
+        return seen(await run_sync(get))
+    except Exception as error:
+        return type(error), str(error)
