@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 from django.db.models import sql as queries
@@ -30,13 +31,25 @@ class _AsSQL(Protocol):
     def as_sql(self) -> tuple[str, tuple[Any, ...]]: ...
 
 
+@contextmanager
+def _capturing(alias: str) -> Iterator[None]:
+    connection: Any = compiling_connection(alias, capturing)
+    try:
+        with connections_replaced({alias: connection}):
+            yield
+    finally:
+        # save() has told it of the exception, and that of what is saved.
+        connection.needs_rollback = False
+        connection.rollback_exc = None
+
+
 def verify_insert(obj: Any, insert: _AsSQL, alias: str, *, force_insert: bool) -> None:
     """Raise `PlanMismatchError` unless *insert* is what ``obj.save(using=alias)`` would send.
 
     Call it before the statement is sent. Times that are set at that moment may differ.
     """
     sample = sample_of(type(obj), obj)
-    with connections_replaced({alias: compiling_connection(alias, capturing)}):
+    with _capturing(alias):
         try:
             sample.save(force_insert=force_insert, using=alias)
         except Captured as captured:
@@ -51,7 +64,7 @@ def verify_row_insert(obj: Any, insert: _AsSQL, insert_as_django: Callable[[Any]
     """Raise `PlanMismatchError` unless *insert* is what *insert_as_django*, given *obj*, would send."""
     sample = sample_of(type(obj), obj)
     alias = insert.alias
-    with connections_replaced({alias: compiling_connection(alias, capturing)}):
+    with _capturing(alias):
         try:
             insert_as_django(sample)
         except Captured as captured:
@@ -78,7 +91,7 @@ def verify_update(obj: Any, update: _AsSQL, names: frozenset[str] | None) -> Non
     sample = sample_of(type(obj), obj)
     alias = update.alias
     statements = []
-    with connections_replaced({alias: compiling_connection(alias, capturing)}):
+    with _capturing(alias):
         try:
             sample.save(force_update=names is None, using=alias, update_fields=names)
         except Captured as captured:

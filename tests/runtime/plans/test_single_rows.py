@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
+from weakref import ref
 
 import pytest
 from django.core.files.base import ContentFile
@@ -292,3 +294,31 @@ async def test_querysets_of_the_manager_that_are_replaced(monkeypatch: pytest.Mo
         await save(Tag(label="newer"))
     monkeypatch.undo()
     await save(tag, force_update=True)
+
+
+async def test_plans_have_a_bound() -> None:
+    names = ["title", "author", "editor", "price", "published", "meta", "marks"]
+    book = await Book.objects.aget(pk=1)
+    for number in range(1, 2 ** len(names)):
+        fields = [name for position, name in enumerate(names) if number >> position & 1]
+        await book.asave(update_fields=fields)
+    known: Any = vars(Book._meta)["_turbo_row_updates"]
+    assert 20 < len(known.plans) <= 100
+    assert 20 < len(known.reads) <= 100
+
+
+async def test_plans_keep_no_values_alive() -> None:
+    class Text(str):
+        __slots__ = ("__weakref__",)
+
+    for way in ("asave", "in the bridge"):
+        for attribute in ("_turbo_inserts", "_turbo_row_updates", "_turbo_single_rows"):
+            vars(Tag._meta).pop(attribute, None)
+        text = Text(f"of {way}")
+        tag = Tag(label=text)
+        for kwargs in ({}, {"force_update": True}):
+            await (tag.asave(**kwargs) if way == "asave" else run_sync(tag.save, **kwargs))
+        gone = [ref(text), ref(tag)]
+        del text, tag
+        gc.collect()
+        assert [each() for each in gone] == [None, None], way
