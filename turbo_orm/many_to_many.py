@@ -7,6 +7,7 @@ the same of the next instances, but for their keys.
 
 from __future__ import annotations
 
+import uuid
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -42,8 +43,15 @@ _METHODS = (
     "get_prefetch_querysets",
 )
 
-#: Keys which are the same in Python and in the database.
-_PLAIN_KEYS = frozenset({fields.AutoField, fields.BigAutoField, fields.SmallAutoField})
+#: Fields of keys, and of which kind these have to be to be the same in Python and in the database.
+_PLAIN_KEYS: dict[type, type] = {
+    fields.AutoField: int,
+    fields.BigAutoField: int,
+    fields.SmallAutoField: int,
+    fields.BigIntegerField: int,
+    fields.IntegerField: int,
+    fields.UUIDField: uuid.UUID,
+}
 
 #: A query, and what gives the objects it finds to the instances they were prefetched for. It is
 #: called with the rows and with what was made of them.
@@ -85,6 +93,7 @@ class _KnownRelation:
         "_cache_name",
         "_code",
         "_descriptor",
+        "_kind",
         "_manager_class",
         "_methods",
         "_model",
@@ -95,7 +104,10 @@ class _KnownRelation:
     )
 
     def __init__(self, manager: Any, name: str, instances: Sequence[Any], rows: PlannedQuerySet) -> None:
-        """Raises `_Unknown` if the next instances may come to something else."""
+        """Keep it with the relation's descriptor.
+
+        Raises `_Unknown` if the next instances may come to something else.
+        """
         first = instances[0]
         self._model = type(first)
         self._name = name
@@ -106,16 +118,17 @@ class _KnownRelation:
         self._code = self._methods(kind)
         self._base_methods = attrgetter("get_queryset", "__init__")
         self._base_code = self._base_methods(kind.__mro__[1])
-        ((_, foreign),) = manager.source_field.related_fields
+        ((_, foreign), *more) = manager.source_field.related_fields
+        if more or type(foreign) not in _PLAIN_KEYS or foreign is not self._model._meta.pk:
+            raise _Unknown
         self._attname: str = foreign.attname
+        self._kind = _PLAIN_KEYS[type(foreign)]
+        keys = self._keys_of(instances)
+        if keys is None or self._model._meta.parents:
+            raise _Unknown
         # Any: Django's private attributes are in no stub.
         self._rows: Any = rows
         self._queryset: Any = manager.get_queryset()
-        if self._model._meta.parents or foreign is not self._model._meta.pk:
-            raise _Unknown
-        keys = self._keys_of(instances)
-        if keys is None:
-            raise _Unknown
         nodes = []
         for queryset, values in ((self._rows, (keys,)), (self._queryset, (keys[0],))):
             planned = queryset._planned if isinstance(queryset, PlannedQuerySet) else None
@@ -136,9 +149,7 @@ class _KnownRelation:
         self._rows = self._rows._derive(_planned(nodes[0], None))
         self._queryset = self._queryset._derive(_planned(nodes[1], None))
         self._rows._hints, self._queryset._hints = {}, {}
-
-    def remember(self) -> None:
-        """Keep this with the relation's descriptor, in the place of what another model's came to."""
+        # In the place of what another model's came to, which has inherited the relation.
         self._descriptor._turbo_prefetch = self
 
     def prefetch(self, instances: Sequence[Any], name: str) -> _Prefetch | None:
@@ -160,9 +171,10 @@ class _KnownRelation:
         rows._hints = {"instance": instances[0]}
         return rows, partial(self._keep, instances, keys)
 
-    def _keys_of(self, instances: Sequence[Any]) -> list[int] | None:
+    def _keys_of(self, instances: Sequence[Any]) -> list[Any] | None:
         """Return the key of each of *instances*; None if one is not what this is known for."""
-        model, name, cache_name, attname = self._model, self._name, self._cache_name, self._attname
+        model, name, cache_name = self._model, self._name, self._cache_name
+        attname, kind = self._attname, self._kind
         keys = []
         for instance in instances:
             if type(instance) is not model:
@@ -170,7 +182,7 @@ class _KnownRelation:
             attributes = instance.__dict__
             key = attributes.get(attname)
             if (
-                type(key) is not int
+                type(key) is not kind
                 or getattr(attributes["_state"], "fetch_mode", FETCH_ONE) is not FETCH_ONE
             ):
                 return None
@@ -181,7 +193,7 @@ class _KnownRelation:
         return keys
 
     def _keep(
-        self, instances: Sequence[Any], keys: list[int], rows: list[tuple[Any, ...]], found: list[Any]
+        self, instances: Sequence[Any], keys: list[Any], rows: list[tuple[Any, ...]], found: list[Any]
     ) -> None:
         # The key comes before the columns of the objects, see QuerySet.extra().
         related: defaultdict[Any, list[Any]] = defaultdict(list)
@@ -233,17 +245,9 @@ def _prefetch_by_manager(instances: Sequence[Any], name: str) -> _Prefetch | Non
         rows, key_of_row, key_of_instance, _, cache_name, _ = get(list(instances))
     if not isinstance(rows, PlannedQuerySet) or rows._prefetch_related_lookups:
         return None
-    ((local, foreign), *more) = manager.source_field.related_fields
-    if not more and type(foreign) in _PLAIN_KEYS:
-        key_of_row = attrgetter(f"_prefetch_related_val_{local.attname}")
-        key_of_instance = attrgetter(foreign.attname)
-        try:
-            known = _KnownRelation(manager, name, instances, rows)
-        except _Unknown:
-            pass
-        else:
-            known.remember()
-            return known.prefetch(instances, name)
+    known = _learned(manager, name, instances, rows)
+    if known is not None:
+        return known.prefetch(instances, name)
 
     def keep_found(_: list[tuple[Any, ...]], found: list[Any]) -> None:
         related: dict[Any, list[Any]] = {}
@@ -256,6 +260,15 @@ def _prefetch_by_manager(instances: Sequence[Any], name: str) -> _Prefetch | Non
             instance.__dict__.setdefault("_prefetched_objects_cache", {})[cache_name] = queryset
 
     return rows, keep_found
+
+
+def _learned(
+    manager: Any, name: str, instances: Sequence[Any], rows: PlannedQuerySet
+) -> _KnownRelation | None:
+    try:
+        return _KnownRelation(manager, name, instances, rows)
+    except _Unknown:
+        return None
 
 
 def _manager_of(instances: Sequence[Any], name: str) -> Any:
