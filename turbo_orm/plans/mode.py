@@ -11,7 +11,8 @@ from django.db.utils import ConnectionRouter
 
 from turbo_orm.conf import get_config
 from turbo_orm.plans.chaining import Chaining
-from turbo_orm.plans.plan import Bound, Plan, plan_for
+from turbo_orm.plans.finding import plan_for
+from turbo_orm.plans.plan import Bound, Plan
 from turbo_orm.plans.state import Planned
 from turbo_orm.plans.updates import update_of
 from turbo_orm.plans.values import Bail

@@ -68,7 +68,7 @@ class Node:
         #: No longer in the trie; a queryset of a program still has it.
         self.forgotten = False
         self.children: dict[Any, Node] = {}
-        #: By terminal and alias; see ``plans.plan``.
+        #: By terminal and alias; see ``plans.finding``.
         self.plans: dict[Any, Any] = {}
         self.built = False
         self.template: Any = None

@@ -1,0 +1,223 @@
+"""How a plan is made: Django compiles a shape's template, whose parameters are traced back to values."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import EmptyResultSet
+from django.db.models.fields.related import ForeignObject
+from django.db.models.fields.reverse_related import ForeignObjectRel
+from django.db.models.sql.compiler import SQLDeleteCompiler
+from django.utils import timezone, translation
+
+from turbo_orm.bridge.handler import connections_replaced
+from turbo_orm.plans.capture import capture
+from turbo_orm.plans.connections import compiling_connection
+from turbo_orm.plans.functions import make_function
+from turbo_orm.plans.loaders import row_loader
+from turbo_orm.plans.plan import Plan, Terminal
+from turbo_orm.plans.prepare import Binding, at_bind
+from turbo_orm.plans.shapes import Node
+from turbo_orm.plans.sqltext import SQLText
+from turbo_orm.plans.template import TOKEN, Const, Group, Marker, Recording, instrument
+from turbo_orm.plans.unsupported import Unsupported
+from turbo_orm.plans.updates import Update, assignment
+
+__all__ = ["NotYet", "compile_plan", "time_zone"]
+
+#: The terminals whose rows become the queryset's own objects.
+_LOADING = frozenset({"list", "get", "first", "last"})
+
+
+class NotYet(Exception):
+    """There is no plan now, for a reason that passes."""
+
+
+def compile_plan(
+    node: Node, terminal: Terminal, alias: str, values: tuple[Any, ...], expressions: Mapping[str, Any]
+) -> Plan:
+    """Make the plan of *terminal* on *node* for the database *alias*.
+
+    *values* serve as samples; *expressions* are those in an `Update`, by name. Raises `Unsupported`
+    where there can't be one, `NotYet` where there is none now, and whatever Django raises.
+    """
+    return _Compilation(node, terminal, alias, values, expressions).plan()
+
+
+class _Compilation:
+    """Makes one plan."""
+
+    def __init__(
+        self,
+        node: Node,
+        terminal: Terminal,
+        alias: str,
+        values: tuple[Any, ...],
+        expressions: Mapping[str, Any],
+    ) -> None:
+        self._node = node
+        self._alias = alias
+        self._values = values
+        self._terminal = terminal
+        self._name = "update" if isinstance(terminal, Update) else terminal
+        self._arguments = (
+            terminal.arguments(node.slots, expressions) if isinstance(terminal, Update) else None
+        )
+
+    def plan(self) -> Plan:
+        """Raises `Unsupported`, `NotYet`, and whatever Django raises."""
+        node = self._node
+        if node.sliced and self._name != "list":
+            raise Unsupported(f"{self._name}() of a slice")
+        connection: Any = compiling_connection(self._alias, instrument)
+        if connection is None:
+            raise NotYet
+        plan = Plan(self._terminal, self._alias, node)
+        with connections_replaced({self._alias: connection}), Recording(self._values) as recording:
+            compiler = self._capture()
+            if self._name == "delete" and not isinstance(compiler, SQLDeleteCompiler):
+                raise Unsupported("it deletes other rows too")
+            sql, params = self._as_sql(compiler)
+            _check_query(compiler.query, self._name)  # now that it has all its joins
+            plan.orderings = tuple(
+                {
+                    model._meta: (model._meta, model._meta.ordering) for model in _models_in(compiler.query)
+                }.values()
+            )
+            _check_params(params, len(self._values))
+            if recording.ambient:
+                plan.time_zone = self._dependence(sql, params)
+            _write_binders(plan, sql, params, recording.groups, compiler)
+            if self._name in _LOADING:
+                plan.loader = row_loader(compiler, node.iterable, node.fields)
+        for group in recording.groups:
+            if group.lookup is not None:
+                group.lookup.rhs = None  # a user's value must not live as long as the plan
+        plan._limit_sql = connection.ops.limit_offset_sql
+        return plan
+
+    def _capture(self) -> Any:
+        return capture(self._node.template, self._name, self._alias, self._arguments)
+
+    def _as_sql(self, compiler: Any) -> tuple[str, Sequence[Any]]:
+        try:
+            # The limits of a slice are no part of its shape.
+            sql, params = compiler.as_sql(with_limits=False) if self._node.sliced else compiler.as_sql()
+        except EmptyResultSet:
+            raise Unsupported("it has no rows, whatever the values") from None
+        return sql, [Const(None) if param is None else param for param in params]
+
+    def _dependence(self, sql: str, params: Sequence[Any]) -> tuple[bool, str] | None:
+        """Compile again under another language and time zone; return the latter if it matters."""
+        expected = sql, [param.key() for param in params]
+        now = time_zone()
+
+        def again() -> tuple[str, list[Any]]:
+            with Recording(self._values):
+                sql, params = self._as_sql(self._capture())
+            return sql, [param.key() if type(param) in (Const, Marker) else param for param in params]
+
+        with translation.override(_OTHER_LANGUAGE):
+            if again() != expected:
+                raise Unsupported("it depends on the language")
+        with timezone.override(_OTHER_TIME_ZONE):
+            return None if again() == expected else now
+
+
+def _models_in(query: Any) -> Iterator[Any]:
+    """The model of *query*, and those it joins, whose ``Meta.ordering`` may be part of the SQL."""
+    yield query.model
+    for join in query.alias_map.values():
+        field = getattr(join, "join_field", None)
+        if field is not None and isinstance(field.related_model, type):
+            yield field.related_model
+
+
+def _check_query(query: Any, terminal: str) -> None:
+    if getattr(query, "related_updates", None):
+        raise Unsupported("it updates several tables")
+    if query.combinator or query.select_for_update:
+        raise Unsupported("it has a combinator or select_for_update()")
+    for join in query.alias_map.values():
+        field = getattr(join, "join_field", None)
+        for each in (field, getattr(field, "field", None)):
+            restriction = getattr(type(each), "get_extra_restriction", None)
+            if restriction not in _OWN_RESTRICTIONS:
+                raise Unsupported("a relation restricts its joins")
+
+
+_OWN_RESTRICTIONS = (None, ForeignObject.get_extra_restriction, ForeignObjectRel.get_extra_restriction)
+
+
+def _check_params(params: Sequence[Any], slots: int) -> None:
+    if any(type(param) not in (Const, Marker) for param in params):
+        raise Unsupported("a parameter has an origin that is not known")
+    found = {param.group.slot.index for param in params if type(param) is Marker}
+    if found != set(range(slots)):
+        raise Unsupported("a value was not found among the parameters")
+
+
+def time_zone() -> tuple[bool, str]:
+    """Return the time zone that queries are compiled in now."""
+    return settings.USE_TZ, timezone.get_current_timezone_name()
+
+
+_OTHER_TIME_ZONE = dt.timezone(dt.timedelta(hours=5, minutes=17), "turbo")
+_OTHER_LANGUAGE = "eo"
+
+
+def _write_binders(
+    plan: Plan, sql: str, params: Sequence[Any], groups: Sequence[Group], compiler: Any
+) -> None:
+    """Generate ``bind`` and ``bind_as_django``."""
+    namespace: dict[str, Any] = {}
+    first: list[str] = []
+    names: dict[int, str] = {}
+    dynamic: list[str] = []
+    everything: list[str] = []
+    for position, param in enumerate(params):
+        if type(param) is Const:
+            namespace[f"C{position}"] = param.value
+            everything.append(f"C{position}")
+            continue
+        number = groups.index(param.group)
+        value = f"v[{param.group.slot.index}]"
+        if number not in names:
+            binding = _binding(param.group, compiler)
+            names[number] = value
+            if binding.prepare is not None:
+                namespace[f"P{number}"] = binding.prepare
+                names[number] = f"P{number}({value})"
+            if binding.many:
+                first.append(f" g{number} = {names[number]}")
+                names[number] = f"g{number}"
+        expression = names[number]
+        if param.group.expands:
+            expression = f"*{expression}"
+        elif param.group.parts > 1:
+            expression = f"{expression}[{param.part}]"
+        dynamic.append(expression)
+        everything.append(expression)
+    plan.text = text = SQLText(sql, params, TOKEN)
+    lengths = f"({''.join(f'len(g{number}), ' for number in text.lists)})" if text.lists else "None"
+    namespace["as_django"] = text.as_django
+    body = "".join(f"{line}\n" for line in first)
+    bind = f"def bind(v):\n{body} return {_tuple(dynamic)}, {lengths}\n"
+    bind_as_django = f"def bind(v):\n{body} return as_django({lengths}), {_tuple(everything)}\n"
+    plan.bind = make_function("bind", bind, dict(namespace))
+    plan.bind_as_django = make_function("bind", bind_as_django, dict(namespace))
+
+
+def _binding(group: Group, compiler: Any) -> Binding:
+    assigned = group.assigned
+    if assigned is None:
+        return at_bind(group, compiler)
+    field = compiler.query.get_meta().get_field(assigned.name)
+    return Binding(assignment(field, compiler.connection, assigned.kind))
+
+
+def _tuple(parts: Sequence[str]) -> str:
+    return f"({parts[0]},)" if len(parts) == 1 else f"({', '.join(parts)})"
