@@ -338,10 +338,10 @@ def test_one_odd_value_does_not_spoil_a_shape() -> None:
 
 @pytest.mark.usefixtures("at_once")
 def test_a_shape_without_a_plan_is_hardly_ever_tried(monkeypatch: pytest.MonkeyPatch) -> None:
-    from turbo_orm.plans import plan
+    from turbo_orm.plans import compiling
 
     compiled: list[Any] = []
-    monkeypatch.setattr(plan._Compilation, "plan", lambda self: compiled.append(self) or 1 / 0)
+    monkeypatch.setattr(compiling._Compilation, "plan", lambda self: compiled.append(self) or 1 / 0)
     for number in range(1000):
         assert Book.objects.filter(pk=number)._bound("list") is None
     assert 1 < len(compiled) < 8
