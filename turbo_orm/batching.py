@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Awaitable, Sequence
-from typing import Any, Literal, TypeVar, overload
+from typing import Any, Literal, Protocol, TypeAlias, TypeVar, overload
 
 from turbo_orm.db.wire import Result
 from turbo_orm.plans import running
@@ -14,6 +14,7 @@ from turbo_orm.plans.running import Work
 __all__ = ["batch"]
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 T1 = TypeVar("T1")
 T2 = TypeVar("T2")
 T3 = TypeVar("T3")
@@ -22,69 +23,78 @@ T5 = TypeVar("T5")
 T6 = TypeVar("T6")
 
 
+class _Listed(Protocol[T_co]):
+    """A queryset."""
+
+    def alist(self) -> Awaitable[T_co]: ...
+
+
+_Operation: TypeAlias = "Awaitable[T] | _Listed[T]"
+
+
 @overload
-async def batch(op1: Awaitable[T1], /, *, return_exceptions: Literal[False] = False) -> tuple[T1]: ...
+async def batch(op1: _Operation[T1], /, *, return_exceptions: Literal[False] = False) -> tuple[T1]: ...
 @overload
-async def batch(op1: Awaitable[T1], /, *, return_exceptions: bool) -> tuple[T1 | BaseException]: ...
+async def batch(op1: _Operation[T1], /, *, return_exceptions: bool) -> tuple[T1 | BaseException]: ...
 @overload
 async def batch(
-    op1: Awaitable[T1], op2: Awaitable[T2], /, *, return_exceptions: Literal[False] = False
+    op1: _Operation[T1], op2: _Operation[T2], /, *, return_exceptions: Literal[False] = False
 ) -> tuple[T1, T2]: ...
 @overload
 async def batch(
-    op1: Awaitable[T1], op2: Awaitable[T2], /, *, return_exceptions: bool
+    op1: _Operation[T1], op2: _Operation[T2], /, *, return_exceptions: bool
 ) -> tuple[T1 | BaseException, T2 | BaseException]: ...
 @overload
 async def batch(
-    op1: Awaitable[T1],
-    op2: Awaitable[T2],
-    op3: Awaitable[T3],
+    op1: _Operation[T1],
+    op2: _Operation[T2],
+    op3: _Operation[T3],
     /,
     *,
     return_exceptions: Literal[False] = False,
 ) -> tuple[T1, T2, T3]: ...
 @overload
 async def batch(
-    op1: Awaitable[T1], op2: Awaitable[T2], op3: Awaitable[T3], /, *, return_exceptions: bool
+    op1: _Operation[T1], op2: _Operation[T2], op3: _Operation[T3], /, *, return_exceptions: bool
 ) -> tuple[T1 | BaseException, T2 | BaseException, T3 | BaseException]: ...
 @overload
 async def batch(
-    op1: Awaitable[T1],
-    op2: Awaitable[T2],
-    op3: Awaitable[T3],
-    op4: Awaitable[T4],
+    op1: _Operation[T1],
+    op2: _Operation[T2],
+    op3: _Operation[T3],
+    op4: _Operation[T4],
     /,
     *,
     return_exceptions: Literal[False] = False,
 ) -> tuple[T1, T2, T3, T4]: ...
 @overload
 async def batch(
-    op1: Awaitable[T1],
-    op2: Awaitable[T2],
-    op3: Awaitable[T3],
-    op4: Awaitable[T4],
+    op1: _Operation[T1],
+    op2: _Operation[T2],
+    op3: _Operation[T3],
+    op4: _Operation[T4],
     /,
     *,
     return_exceptions: bool,
 ) -> tuple[T1 | BaseException, T2 | BaseException, T3 | BaseException, T4 | BaseException]: ...
 @overload
 async def batch(
-    op1: Awaitable[T1],
-    op2: Awaitable[T2],
-    op3: Awaitable[T3],
-    op4: Awaitable[T4],
-    op5: Awaitable[T5],
+    op1: _Operation[T1],
+    op2: _Operation[T2],
+    op3: _Operation[T3],
+    op4: _Operation[T4],
+    op5: _Operation[T5],
     /,
     *,
     return_exceptions: Literal[False] = False,
 ) -> tuple[T1, T2, T3, T4, T5]: ...
 @overload
 async def batch(
-    op1: Awaitable[T1],
-    op2: Awaitable[T2],
-    op3: Awaitable[T3],
-    op4: Awaitable[T4],
-    op5: Awaitable[T5],
+    op1: _Operation[T1],
+    op2: _Operation[T2],
+    op3: _Operation[T3],
+    op4: _Operation[T4],
+    op5: _Operation[T5],
     /,
     *,
     return_exceptions: bool,
@@ -93,24 +103,24 @@ async def batch(
 ]: ...
 @overload
 async def batch(
-    op1: Awaitable[T1],
-    op2: Awaitable[T2],
-    op3: Awaitable[T3],
-    op4: Awaitable[T4],
-    op5: Awaitable[T5],
-    op6: Awaitable[T6],
+    op1: _Operation[T1],
+    op2: _Operation[T2],
+    op3: _Operation[T3],
+    op4: _Operation[T4],
+    op5: _Operation[T5],
+    op6: _Operation[T6],
     /,
     *,
     return_exceptions: Literal[False] = False,
 ) -> tuple[T1, T2, T3, T4, T5, T6]: ...
 @overload
 async def batch(
-    op1: Awaitable[T1],
-    op2: Awaitable[T2],
-    op3: Awaitable[T3],
-    op4: Awaitable[T4],
-    op5: Awaitable[T5],
-    op6: Awaitable[T6],
+    op1: _Operation[T1],
+    op2: _Operation[T2],
+    op3: _Operation[T3],
+    op4: _Operation[T4],
+    op5: _Operation[T5],
+    op6: _Operation[T6],
     /,
     *,
     return_exceptions: bool,
@@ -123,26 +133,26 @@ async def batch(
     T6 | BaseException,
 ]: ...
 @overload
-async def batch(*operations: Awaitable[T], return_exceptions: Literal[False] = False) -> tuple[T, ...]: ...
+async def batch(*operations: _Operation[T], return_exceptions: Literal[False] = False) -> tuple[T, ...]: ...
 @overload
-async def batch(*operations: Awaitable[T], return_exceptions: bool) -> tuple[T | BaseException, ...]: ...
-async def batch(*operations: Awaitable[Any], return_exceptions: bool = False) -> Any:
+async def batch(*operations: _Operation[T], return_exceptions: bool) -> tuple[T | BaseException, ...]: ...
+async def batch(*operations: _Operation[Any], return_exceptions: bool = False) -> Any:
     """Await several operations, sending what they need in as few round trips as can be.
 
-    ``books, count = await batch(Book.objects.filter(author=a).alist(), Book.objects.acount())``
-    sends both queries together, and returns the results in order, as a tuple. Takes the
-    coroutines of a-methods. What an operation does besides its planned statements (prefetches,
-    queries without a plan) it does by itself, at the same time as the others. Inside `atomic()`
-    everything happens in the block's transaction.
+    ``books, count = await batch(Book.objects.filter(author=a), Book.objects.acount())`` sends both
+    queries together, and returns the results in order, as a tuple. Takes the coroutines of
+    a-methods, and querysets, which stand for their ``alist()``. What an operation does besides its
+    planned statements (prefetches, queries without a plan) it does by itself, at the same time as
+    the others. Inside `atomic()` everything happens in the block's transaction.
 
     Each operation runs to its end, whatever becomes of the others. With *return_exceptions*
     errors stand in the places of results; otherwise the first one is raised then. Raises
-    `TypeError` for what can't be awaited, before anything is executed.
+    `TypeError` for what is neither, before anything is executed.
     """
-    _check(operations)
+    awaitables = _awaitables(operations)
     collected = _Collected(asyncio.get_running_loop())
     with running.collecting(collected.add):
-        tasks = [asyncio.ensure_future(operation) for operation in operations]
+        tasks = [asyncio.ensure_future(each) for each in awaitables]
     everything: asyncio.Future[Any] = asyncio.gather(*tasks, return_exceptions=True)
     try:
         with running.collecting(None):
@@ -162,16 +172,16 @@ async def batch(*operations: Awaitable[Any], return_exceptions: bool = False) ->
     return tuple(results)
 
 
-def _check(operations: Sequence[Any]) -> None:
-    wrong = [each for each in operations if not inspect.isawaitable(each)]
+def _awaitables(operations: Sequence[Any]) -> list[Awaitable[Any]]:
+    wrong = [each for each in operations if not (inspect.isawaitable(each) or hasattr(each, "alist"))]
     if not wrong:
-        return
+        return [each if inspect.isawaitable(each) else each.alist() for each in operations]
     for each in operations:
         if inspect.iscoroutine(each):
             each.close()  # or Python warns that nobody awaited it
     raise TypeError(
-        f"batch() takes what could be awaited, such as queryset.alist() or queryset.acount(), and "
-        f"a {type(wrong[0]).__name__} says not which it is to be. Nothing was executed."
+        f"batch() takes querysets and what could be awaited, such as queryset.acount(), and a "
+        f"{type(wrong[0]).__name__} is neither. Nothing was executed."
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
 
 from tests.project.library.models import Author, Tag
 from tests.runtime.support import assert_pool_is_clean
@@ -58,10 +59,21 @@ async def test_nothing_and_one():
     assert await batch(Author.objects.acount()) == (0,)
 
 
-async def test_a_queryset_says_not_what_is_wanted():
+async def test_querysets_stand_for_their_lists(trips: list[int]):
+    author = await Author.objects.acreate(name="Ada")
+    for _ in range(3):
+        trips.clear()
+        rows, none, count = await batch(
+            Author.objects.filter(name="Ada"), Author.objects.filter(name="Eva"), Author.objects.acount()
+        )
+        assert (rows, none, count) == ([author], [], 1)
+    assert trips == [3]
+
+
+async def test_what_is_neither_a_queryset_nor_awaitable():
     made = Author.objects.acreate(name="never")
-    with pytest.raises(TypeError, match=r"queryset.alist\(\).* a AsyncQuerySet says not"):
-        await batch(made, Author.objects.all())  # type: ignore[call-overload]
+    with pytest.raises(TypeError, match=r"such as queryset\.acount.* a QuerySet is neither"):
+        await batch(made, QuerySet(Author))  # type: ignore[call-overload]
     assert await Author.objects.acount() == 0
 
 

@@ -8,6 +8,8 @@ from django.db.models import Avg, Sum
 from shop.turbo import Book
 from typing_extensions import assert_type
 
+from turbo_orm import batch
+
 
 async def right(book: Book) -> None:
     assert_type(await Book.objects.alist(), list[Book])
@@ -36,6 +38,9 @@ async def right(book: Book) -> None:
     assert_type(Book.objects.count(), int)
     assert_type(Book.objects.in_bulk([1]), dict[int, Book])
     assert_type(len(Book.objects.all()), int)
+    # Several in one round trip.
+    listed = await batch(Book.objects.filter(title="x"), Book.objects.alist(), Book.objects.acount())
+    assert_type(listed, tuple[list[Book], list[Book], int])
 
 
 async def wrong(book: Book) -> None:
