@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from asyncio import _get_running_loop
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from threading import get_ident
 from typing import Any
 
@@ -16,7 +17,7 @@ from turbo_orm.bridge.greenlets import current_bridge, loop_visible
 from turbo_orm.bridge.scopes import Scope
 from turbo_orm.bridge.wrapper import new_wrapper
 
-__all__ = ["Ambient", "ambient_connection", "connections_replaced", "install"]
+__all__ = ["ambient_connection", "connections_replaced", "has_ambient", "install"]
 
 
 class _BridgeAwareLocal:
@@ -53,7 +54,7 @@ class _BridgeAwareLocal:
         scope = _scope()
         if scope is None:
             if _get_running_loop() is not None:
-                Ambient.exist = True
+                _touched.set(True)
             setattr(self._original, alias, value)
         else:
             scope.wrappers[alias] = value
@@ -98,13 +99,11 @@ def connections_replaced(others: Mapping[str, Any]) -> Iterator[None]:
             _replaced[thread] = outer
 
 
-class Ambient:
-    """Whether code on an event loop has ever touched a connection outside of the bridge.
+_touched: ContextVar[bool] = ContextVar("turbo_orm_touched", default=False)
 
-    Seldom, and to ask asgiref each time costs as much as finding a plan.
-    """
-
-    exist = False
+#: Returns whether code on an event loop has touched a connection outside of the bridge, in this
+#: context. Seldom has it, and asgiref answers slowly, with an exception, where it has not.
+has_ambient: Callable[[], bool] = _touched.get
 
 
 def ambient_connection(alias: str) -> Any:
@@ -112,7 +111,7 @@ def ambient_connection(alias: str) -> Any:
 
     Call it outside of the bridge.
     """
-    if not Ambient.exist:
+    if not has_ambient():
         return None
     handler: Any = connections
     return getattr(handler._connections._original, alias, None)

@@ -16,7 +16,7 @@ from psycopg import AsyncConnection
 from turbo_orm.bridge.async_backend.join import in_their_block
 from turbo_orm.bridge.async_backend.setup import enabled
 from turbo_orm.bridge.databases import open_pool_of, pool_key
-from turbo_orm.bridge.handler import Ambient, ambient_connection
+from turbo_orm.bridge.handler import ambient_connection, has_ambient
 from turbo_orm.bridge.querylog import recorders, recording
 from turbo_orm.bridge.readiness import READY, Epoch, is_ready
 from turbo_orm.bridge.run import run_sync
@@ -94,7 +94,7 @@ def goes_straight(alias: str) -> bool:
 
     Not if somebody watches, and not in a block of django-async-backend.
     """
-    if (Ambient.exist or recorders.get() or _attribute(settings, "_wrapped").DEBUG) and is_watched(alias):
+    if (has_ambient() or recorders.get() or _attribute(settings, "_wrapped").DEBUG) and is_watched(alias):
         return False
     return not (enabled(connections.settings[alias]["ENGINE"]) and in_their_block(alias))
 
@@ -103,6 +103,6 @@ def is_watched(alias: str) -> bool:
     """Whether somebody is to see the statements of async code on *alias* as Django's cursors show them."""
     if recorders.get() and recording(alias):
         return True
-    if Ambient.exist and (wrapper := ambient_connection(alias)) is not None:
+    if has_ambient() and (wrapper := ambient_connection(alias)) is not None:
         return bool(wrapper.execute_wrappers or wrapper.queries_logged)
     return bool(_attribute(settings, "_wrapped").DEBUG)
