@@ -191,6 +191,10 @@ def _write_binders(
             if binding.prepare is not None:
                 namespace[f"P{number}"] = binding.prepare
                 names[number] = f"P{number}({value})"
+            if binding.condition is not None:
+                namespace[f"Q{number}"] = binding.otherwise
+                condition = binding.condition.format(value)
+                names[number] = f"({names[number]} if {condition} else Q{number}({value}))"
             if binding.many:
                 first.append(f" g{number} = {names[number]}")
                 names[number] = f"g{number}"
@@ -216,7 +220,7 @@ def _binding(group: Group, compiler: Any) -> Binding:
     if assigned is None:
         return at_bind(group, compiler)
     field = compiler.query.get_meta().get_field(assigned.name)
-    return Binding(assignment(field, compiler.connection, assigned.kind))
+    return assignment(field, compiler.connection, assigned.kind)
 
 
 def _tuple(parts: Sequence[str]) -> str:

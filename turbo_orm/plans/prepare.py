@@ -170,6 +170,10 @@ class Binding(NamedTuple):
     prepare: Prepare | None
     #: `prepare` returns a sequence of parameters instead of one.
     many: bool = False
+    #: For which values `prepare` is meant: an expression with ``{0}`` for the value. None for all.
+    condition: str | None = None
+    #: What prepares the others.
+    otherwise: Prepare | None = None
 
 
 def at_bind(group: Group, compiler: Any) -> Binding:
@@ -212,7 +216,7 @@ def _short_binding(lookup: Any, output: Any, base: Any, connection: Any) -> Bind
         if process_rhs is lookups.Lookup.process_rhs:
             return Binding(_checked(convert))
         low, high = connection.ops.integer_field_range(output.get_internal_type())
-        return Binding(_within(low, high, convert))
+        return _within(low, high, convert)
     if lookup_class.get_db_prep_lookup is not lookups.Lookup.get_db_prep_lookup:
         return None
     if process_rhs is lookups.PatternLookup.process_rhs:
@@ -227,17 +231,17 @@ def _checked(convert: Prepare | None) -> Prepare | None:
     return checked_wrapper_of(convert) if isinstance(convert, type) else convert
 
 
-def _within(low: int | None, high: int | None, convert: Prepare | None) -> Prepare | None:
+def _within(low: int | None, high: int | None, convert: Prepare | None) -> Binding:
     if low is None or high is None:
-        return _checked(convert)
-    convert = wrapper_of(convert)
+        return Binding(_checked(convert))
+    wrap = wrapper_of(convert)
 
     def prepare(value: Any) -> Any:
         if isinstance(value, int) and not low <= value <= high:
             raise Bail
-        return value if convert is None else convert(value)
+        return value if wrap is None else wrap(value)
 
-    return prepare
+    return Binding(wrap, condition=f"{{0}}.__class__ is int and {low} <= {{0}} <= {high}", otherwise=prepare)
 
 
 def _expand(output: Any, convert: Any, connection: Any) -> Prepare:

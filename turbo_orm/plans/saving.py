@@ -26,6 +26,7 @@ from turbo_orm.plans.unsupported import Unsupported
 from turbo_orm.plans.values import Bail
 
 __all__ = [
+    "RANGES",
     "FieldParams",
     "FieldReads",
     "checked_wrapper_of",
@@ -56,7 +57,8 @@ _PLACEHOLDERS = {
     "django.contrib.postgres.fields.ranges",
 }
 
-_RANGES = {
+#: What psycopg's types of integers can hold.
+RANGES = {
     numeric.Int2: (-(2**15), 2**15 - 1),
     numeric.Int4: (-(2**31), 2**31 - 1),
     numeric.Int8: (-(2**63), 2**63 - 1),
@@ -163,8 +165,8 @@ class FieldParams:
             self.namespace[f"integer{number}"] = wrapper_of(integer)
             quick = f"integer{number}({value})"
             condition = self._is(value, int)
-            if integer in _RANGES:
-                low, high = _RANGES[integer]
+            if integer in RANGES:
+                low, high = RANGES[integer]
                 condition += f" and {low} <= {value} <= {high}"
             return f"None if {value} is None else {quick} if {condition} else {thorough}"
         kind = unchanged_kind(field, connection)
@@ -213,14 +215,14 @@ def integer_type(field: Any, connection: Any) -> Any | None:
 def wrapper_of(integer: Any) -> Any:
     """Return what wraps a number, known to fit, in *integer*, one of psycopg's types."""
     # What its own __new__() does, in Python.
-    return partial(int.__new__, integer) if integer in _RANGES else integer
+    return partial(int.__new__, integer) if integer in RANGES else integer
 
 
 def checked_wrapper_of(integer: Any) -> Any:
     """Return what wraps a number in *integer*, one of psycopg's types, or raises `Bail`."""
-    if integer not in _RANGES:
+    if integer not in RANGES:
         return lambda value: fitting(integer(value))
-    low, high = _RANGES[integer]
+    low, high = RANGES[integer]
     new = int.__new__
 
     def wrapped(value: Any) -> Any:
@@ -236,7 +238,7 @@ def fitting(param: Any) -> Any:
 
     Django's cursors send numbers as they are, and the server says what it thinks of it.
     """
-    limits = _RANGES.get(type(param))
+    limits = RANGES.get(type(param))
     if limits is not None and not limits[0] <= param <= limits[1]:
         raise Bail
     return param

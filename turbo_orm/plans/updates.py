@@ -10,7 +10,15 @@ from typing import Any, NamedTuple
 from django.db.models import Avg, Count, F, Max, Min, Sum, Value
 from django.db.models.expressions import CombinedExpression, Star
 
-from turbo_orm.plans.saving import checked_wrapper_of, integer_type, preparer, unchanged_kind
+from turbo_orm.plans.prepare import Binding
+from turbo_orm.plans.saving import (
+    RANGES,
+    checked_wrapper_of,
+    integer_type,
+    preparer,
+    unchanged_kind,
+    wrapper_of,
+)
 from turbo_orm.plans.template import Assigned
 from turbo_orm.plans.values import SCALARS, Bail, is_plannable
 
@@ -92,21 +100,22 @@ def identity(expression: Any) -> Any:
     raise Bail
 
 
-def assignment(field: Any, connection: Any, kind: type) -> Callable[[Any], Any] | None:
-    """Return what makes a value of exactly *kind* into the parameter that is stored in *field*.
-
-    None if that is the value.
-    """
+def assignment(field: Any, connection: Any, kind: type) -> Binding:
+    """Return what makes a value of exactly *kind* into the parameter that is stored in *field*."""
     thorough = _thorough(field, connection)
     if kind is int and (integer := integer_type(field, connection)) is not None:
-        return checked_wrapper_of(integer)  # type: ignore[no-any-return]
+        checked = checked_wrapper_of(integer)
+        if integer not in RANGES:
+            return Binding(checked)
+        low, high = RANGES[integer]
+        return Binding(wrapper_of(integer), condition=f"{low} <= {{0}} <= {high}", otherwise=checked)
     if unchanged_kind(field, connection) is not kind:
-        return thorough
-    if kind is Decimal:
-        return lambda value: value if value.is_finite() else thorough(value)
-    if kind is dt.datetime:
-        return lambda value: value if value.utcoffset() is not None else thorough(value)
-    return None
+        return Binding(thorough)
+    return Binding(None, condition=_CONDITIONS.get(kind), otherwise=thorough)
+
+
+#: Of values that fields leave as they are.
+_CONDITIONS = {Decimal: "{0}.is_finite()", dt.datetime: "{0}.utcoffset() is not None"}
 
 
 def _thorough(field: Any, connection: Any) -> Callable[[Any], Any]:
