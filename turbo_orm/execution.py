@@ -61,17 +61,11 @@ def get_verb(like: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(like)
     async def verb(self: PlannedQuerySet, *args: Any, **kwargs: Any) -> Any:
-        queryset = self
-        bound = (self._bound_get(kwargs) if kwargs else self._bound("get")) if not args else None
+        queryset, bound = self._bound_get(args, kwargs)
         if bound is None:
-            if args or kwargs:
-                found = self._filtered(args, kwargs) if "get" in self._plannable_terminals else None
-                if found is None:
-                    return await run_sync(self.get, *args, **kwargs)
-                queryset = found
-                bound = queryset._bound("get")
-            if bound is None:
+            if queryset is not self:
                 return await run_sync(queryset.get)
+            return await run_sync(self.get, *args, **kwargs)
         result = await running.run(bound)
         rows = load_now(queryset, bound, result)
         return answers.get(queryset, await _complete(queryset, bound, result) if rows is None else rows)

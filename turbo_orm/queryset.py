@@ -20,7 +20,7 @@ from turbo_orm.plans.inserting import InsertsByColumn
 from turbo_orm.plans.mode import PlannedQuerySet
 from turbo_orm.raw import AsyncRawQuerySet
 from turbo_orm.row_classes import values_as
-from turbo_orm.rows import fetch_in_bridge, get_in_bridge
+from turbo_orm.rows import fetch_in_bridge
 
 __all__ = ["AsyncQuerySet", "async_verb"]
 
@@ -86,16 +86,20 @@ class AsyncQuerySet(InsertsByColumn, PlannedQuerySet):
     @_as(QuerySet.get)
     def get(self, *args: Any, **kwargs: Any) -> Any:
         if self._planned is not None and current_bridge() is not None:
-            found = get_in_bridge(self, args, kwargs)
-            if found is not None:
-                return answers.get(self, found)
+            queryset, bound = self._bound_get(args, kwargs)
+            if bound is not None and not self._prefetch_related_lookups:
+                return answers.get(self, fetch_in_bridge(queryset, bound))
+            if queryset is not self:
+                return super(AsyncQuerySet, queryset).get()
         return super().get(*args, **kwargs)
 
     def _fetch_all(self) -> None:
         fresh = self._result_cache is None
         if fresh and self._planned is not None and current_bridge() is not None:
-            self._result_cache = fetch_in_bridge(self)
-            fresh = self._result_cache is None
+            bound = self._bound("list")
+            if bound is not None:
+                self._result_cache = fetch_in_bridge(self, bound)
+                fresh = False
         try:
             super()._fetch_all()
         except SynchronousOnlyOperation as exc:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from django.db.models.query import ModelIterable
@@ -15,7 +14,7 @@ from turbo_orm.plans.loaders import assign_known_related
 from turbo_orm.plans.mode import PlannedQuerySet
 from turbo_orm.plans.plan import Bound
 
-__all__ = ["fetch_in_bridge", "get_in_bridge", "load_now", "objects"]
+__all__ = ["fetch_in_bridge", "load_now", "objects"]
 
 
 async def objects(queryset: PlannedQuerySet, bound: Bound, result: Result) -> list[Any]:
@@ -41,30 +40,8 @@ def load_now(queryset: PlannedQuerySet, bound: Bound, result: Result) -> list[An
     return _load(queryset, bound, rows)
 
 
-def fetch_in_bridge(queryset: PlannedQuerySet) -> list[Any] | None:
-    """Return what *queryset* yields to sync code in the bridge; None without a plan."""
-    bound = queryset._bound("list")
-    if bound is None:
-        return None
-    result = running.run_in_bridge(bound)
-    assert result.rows is not None
-    return _load(queryset, bound, result.rows)
-
-
-def get_in_bridge(
-    queryset: PlannedQuerySet, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-) -> list[Any] | None:
-    """Return what ``get()`` of *queryset* chooses from, to sync code in the bridge; None without a plan."""
-    if "get" not in queryset._plannable_terminals or queryset._prefetch_related_lookups:
-        return None
-    bound = None
-    if not args:
-        bound = queryset._bound_get(kwargs) if kwargs else queryset._bound("get")
-    if bound is None and (args or kwargs):
-        filtered = queryset._filtered(args, kwargs)
-        bound = None if filtered is None else filtered._bound("get")
-    if bound is None:
-        return None
+def fetch_in_bridge(queryset: PlannedQuerySet, bound: Bound) -> list[Any]:
+    """Return what *queryset* yields to sync code in the bridge, by the statement *bound*."""
     result = running.run_in_bridge(bound)
     assert result.rows is not None
     return _load(queryset, bound, result.rows)

@@ -21,6 +21,7 @@ from turbo_orm.db.json_text import JSON_KINDS, json_parts
 from turbo_orm.db.statements import Statement, statement
 from turbo_orm.plans.columns import Columns
 from turbo_orm.plans.compiled_inserts import is_left_to_database, sample_of
+from turbo_orm.plans.keeping import make_and_keep
 from turbo_orm.plans.saving import may_set_at_save, preparer, unchanged_kind
 from turbo_orm.plans.unsupported import Unsupported
 from turbo_orm.plans.values import Bail
@@ -29,7 +30,6 @@ __all__ = ["BulkInsert", "Conflict", "bulk_insert"]
 
 #: Where a model's plans are kept: with its options, so that they go where it goes.
 _ATTRIBUTE = "_turbo_bulk_inserts"
-_MAX_PLANS = 100
 
 ToArray = Callable[[Sequence[Any]], Array]
 Column = Callable[[Sequence[Any], Sequence[dict[str, Any]]], Array]
@@ -128,18 +128,11 @@ def _plan_for(
         tuple(conflict.update_fields or ()),
         tuple(conflict.unique_fields or ()),
     )
-    try:
+    if key in plans:
         return plans[key]
-    except KeyError:
-        pass
-    try:
-        plan = _make(model, objs, fields, returning_fields, conflict, connection)
-    except Unsupported:
-        plan = None
-    if len(plans) >= _MAX_PLANS:
-        plans.clear()
-    plans[key] = plan
-    return plan
+    return make_and_keep(
+        plans, key, lambda: _make(model, objs, fields, returning_fields, conflict, connection)
+    )
 
 
 def _make(

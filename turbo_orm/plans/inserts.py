@@ -38,6 +38,7 @@ from turbo_orm.plans.compiled_inserts import (
 )
 from turbo_orm.plans.functions import make_function
 from turbo_orm.plans.instances import cache_key, is_djangos, is_free
+from turbo_orm.plans.keeping import make_and_keep
 from turbo_orm.plans.saving import FieldReads
 from turbo_orm.plans.signals import has_listeners
 from turbo_orm.plans.unsupported import Unsupported
@@ -100,9 +101,6 @@ def check_hooks() -> None:
 
 #: Where what is known of a model is kept: with its options, so that it goes where they go.
 _ATTRIBUTE = "_turbo_inserts"
-
-#: With database defaults, each combination of fields that are left to them has a plan.
-_MAX_PLANS = 100
 
 _MISSING: Any = object()
 
@@ -244,15 +242,9 @@ class Inserts:
     def add(self, shape: Any, obj: Any, alias: str, connection: Any) -> InsertPlan | None:
         """Make the plan of *shape*, with *obj* as a sample, unless there can't be one."""
         try:
-            plan = _compile(self._model, obj, alias, connection)
-        except Unsupported:
-            plan = None
+            return make_and_keep(self.plans, shape, lambda: _compile(self._model, obj, alias, connection))
         except Exception:  # of this object; the next one may do
             return None
-        if len(self.plans) >= _MAX_PLANS:
-            self.plans.clear()
-        self.plans[shape] = plan
-        return plan
 
 
 def _has_db_default(field: Any) -> bool:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from django.db import DEFAULT_DB_ALIAS, router
 from django.db.models.deletion import Collector
 from django.db.utils import ConnectionRouter
+from typing_extensions import Self
 
 from turbo_orm.conf import get_config
 from turbo_orm.plans.chaining import Chaining
@@ -65,13 +66,20 @@ class PlannedQuerySet(Chaining):
             return None
         return self._bound_at(planned, terminal)
 
-    def _bound_get(self, kwargs: Mapping[str, Any]) -> Bound | None:
-        """Return the planned statement of ``get(**kwargs)`` if its shape is known, else None.
+    def _bound_get(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Self, Bound | None]:
+        """Return the planned statement of ``get(*args, **kwargs)``, or None, and whose ``get()`` it is.
 
-        Without a queryset for ``filter(**kwargs)``, which nobody would see.
+        That is this queryset's still; or that of its ``filter(*args, **kwargs)``, which is not to be
+        called again. Where the shape is known there is no such queryset: nobody would see it.
         """
-        planned = self._known_filter(kwargs)
-        return None if planned is None else self._bound_at(planned, "get")
+        if not args:
+            if not kwargs:
+                return self, self._bound("get")
+            planned = self._known_filter(kwargs)
+            if planned is not None and (bound := self._bound_at(planned, "get")) is not None:
+                return self, bound
+        filtered = self._filtered(args, kwargs) if "get" in self._plannable_terminals else None
+        return (self, None) if filtered is None else (filtered, filtered._bound("get"))
 
     def _bound_at(self, planned: Planned, terminal: str) -> Bound | None:
         if terminal not in self._plannable_terminals:

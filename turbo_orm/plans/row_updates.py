@@ -23,6 +23,7 @@ from turbo_orm.plans.compiled_inserts import sample_of
 from turbo_orm.plans.connections import Captured, capturing, compiling_connection
 from turbo_orm.plans.functions import make_function
 from turbo_orm.plans.inserts import check_hooks, has_djangos_hooks, inserts_of
+from turbo_orm.plans.keeping import MAX_PLANS, make_and_keep
 from turbo_orm.plans.mode import PlannedQuerySet
 from turbo_orm.plans.saving import (
     FieldParams,
@@ -42,9 +43,6 @@ Params = tuple[Any, ...]
 
 #: Where what is known of a model is kept: with its options, so that it goes where they go.
 _ATTRIBUTE = "_turbo_row_updates"
-
-#: Combinations of fields and, before Django 6.1, of NULLs that are worth a plan each.
-_MAX_PLANS = 100
 
 #: Of old, NULL is written into the text.
 _NULL_IS_TEXT = any(
@@ -130,7 +128,7 @@ def planned_update(
     try:
         found = known[model, names]
     except KeyError:
-        if len(known) >= _MAX_PLANS:
+        if len(known) >= MAX_PLANS:
             known.clear()
         found = known[model, names] = _reads(model, names)
     key = attributes.get(field.attname)
@@ -201,15 +199,11 @@ def update_plan(
     except KeyError:
         pass
     try:
-        plan = _compile(obj, table, fields, values, key, alias, connection)
-    except Unsupported:
-        plan = None
+        return make_and_keep(
+            plans, shape, lambda: _compile(obj, table, fields, values, key, alias, connection)
+        )
     except Exception:  # of this object; the next one may do
         return None
-    if len(plans) >= _MAX_PLANS:
-        plans.clear()
-    plans[shape] = plan
-    return plan
 
 
 def _compile(

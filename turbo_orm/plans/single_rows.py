@@ -27,15 +27,14 @@ from turbo_orm.plans.compiled_inserts import (
 )
 from turbo_orm.plans.connections import compiling_connection
 from turbo_orm.plans.inserts import inserts_of, note_hooks
+from turbo_orm.plans.keeping import make_and_keep
 from turbo_orm.plans.row_updates import PlannedWrite, do_update, update_plan
-from turbo_orm.plans.unsupported import Unsupported
 from turbo_orm.plans.verify_inserts import verify_row_insert, verify_row_update
 
 __all__ = ["install"]
 
 #: Where the plans of a table are kept: with its options, so that they go where they go.
 _ATTRIBUTE = "_turbo_single_rows"
-_MAX_PLANS = 100
 
 _patched: Any = Model
 _djangos_insert = _patched._do_insert
@@ -98,18 +97,11 @@ def _insert_plan(
         *[is_left_to_database(attributes.get(name)) for name in inserts_of(table).db_defaults],
     )
     plans: dict[Any, _Insert | None] = meta.__dict__.setdefault(_ATTRIBUTE, {})
-    try:
+    if shape in plans:
         return plans[shape]
-    except KeyError:
-        pass
-    try:
-        plan = _compile_insert(obj, model, manager, fields, returning, connection)
-    except Unsupported:
-        plan = None
-    if len(plans) >= _MAX_PLANS:
-        plans.clear()
-    plans[shape] = plan
-    return plan
+    return make_and_keep(
+        plans, shape, lambda: _compile_insert(obj, model, manager, fields, returning, connection)
+    )
 
 
 def _compile_insert(

@@ -48,31 +48,24 @@ def verify_insert(obj: Any, insert: _AsSQL, alias: str, *, force_insert: bool) -
 
     Call it before the statement is sent. Times that are set at that moment may differ.
     """
-    sample = sample_of(type(obj), obj)
-    with _capturing(alias):
-        try:
-            sample.save(force_insert=force_insert, using=alias)
-        except Captured as captured:
-            compiler: Any = captured.compiler
-            statements = compiler.as_sql()
-        else:
-            statements = []
-    _compare(f"to insert {type(obj).__name__}", obj, insert, statements)
+    verify_row_insert(obj, insert, lambda sample: sample.save(force_insert=force_insert, using=alias))
 
 
 def verify_row_insert(obj: Any, insert: _AsSQL, insert_as_django: Callable[[Any], Any]) -> None:
     """Raise `PlanMismatchError` unless *insert* is what *insert_as_django*, given *obj*, would send."""
+    _compare(f"to insert {type(obj).__name__}", obj, insert, _sent(obj, insert.alias, insert_as_django))
+
+
+def _sent(obj: Any, alias: str, save: Callable[[Any], Any]) -> Sequence[tuple[str, Any]]:
+    """Return the statements that *save*, given a copy of *obj*, would begin with."""
     sample = sample_of(type(obj), obj)
-    alias = insert.alias
     with _capturing(alias):
         try:
-            insert_as_django(sample)
+            save(sample)
         except Captured as captured:
-            compiler: Any = captured.compiler
-            statements = compiler.as_sql()
-        else:
-            statements = []
-    _compare(f"to insert {type(obj).__name__}", obj, insert, statements)
+            found = captured.compiler.as_sql()
+            return found if isinstance(found, list) else [found]
+    return []
 
 
 def verify_row_update(
@@ -88,14 +81,12 @@ def verify_update(obj: Any, update: _AsSQL, names: frozenset[str] | None) -> Non
 
     Times that are set at that moment may differ.
     """
-    sample = sample_of(type(obj), obj)
     alias = update.alias
-    statements = []
-    with _capturing(alias):
-        try:
-            sample.save(force_update=names is None, using=alias, update_fields=names)
-        except Captured as captured:
-            statements = [captured.compiler.as_sql()]
+    statements = _sent(
+        obj,
+        alias,
+        lambda sample: sample.save(force_update=names is None, using=alias, update_fields=names),
+    )
     _compare(f"to update {type(obj).__name__}", obj, update, statements)
 
 
