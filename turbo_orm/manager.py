@@ -10,6 +10,7 @@ from django.db.models import Manager, Model, QuerySet
 
 from turbo_orm import instance
 from turbo_orm.columns import Columns
+from turbo_orm.plans.beginnings import BEGINNINGS, beginning
 from turbo_orm.queryset import AsyncQuerySet, async_verb
 
 __all__ = ["AsyncManager"]
@@ -72,3 +73,7 @@ class AsyncManager(Manager.from_queryset(AsyncQuerySet)):  # type: ignore[misc]
         return await self.get_queryset().adelete()  # type: ignore[no-any-return]
 
     adelete.alters_data = True  # type: ignore[attr-defined]
+
+
+for _name in BEGINNINGS:
+    setattr(AsyncManager, _name, beginning(_name, getattr(AsyncManager, _name)))

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
-from functools import wraps
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from functools import cached_property, wraps
 from types import TracebackType
 from typing import Any, NamedTuple, TypeVar, overload
 
@@ -19,7 +19,7 @@ from typing_extensions import ParamSpec
 
 from turbo_orm.bridge.greenlets import drive
 from turbo_orm.bridge.run import run_sync
-from turbo_orm.bridge.scopes import Entered, Scope, open_scope
+from turbo_orm.bridge.scopes import Entered, Scope, inherited_scope, open_scope
 from turbo_orm.bridge.wire_blocks import WireBlock
 from turbo_orm.retry import is_worth_retrying, pause_before
 
@@ -39,8 +39,8 @@ class _Options:
     deferrable: bool | None = None
     retry: int = 0
 
-    @property
-    def characteristics(self) -> dict[str, Any]:
+    @cached_property
+    def characteristics(self) -> Mapping[str, Any]:
         """What only a transaction has, and a savepoint inherits."""
         given = {
             "isolation_level": self.isolation_level,
@@ -48,6 +48,11 @@ class _Options:
             "deferrable": self.deferrable,
         }
         return {name: value for name, value in given.items() if value is not None}
+
+
+#: Of `atomic()` as it mostly is called.
+_DEFAULT = _Options()
+_NO_CHARACTERISTICS = (None, None, None)
 
 
 class Atomic:
@@ -59,9 +64,10 @@ class Atomic:
         self._entries: list[_Entry] = []
 
     def __repr__(self) -> str:
-        options, default = self._options, _Options()
         given = [
-            f"{name}={value!r}" for name, value in vars(options).items() if value != getattr(default, name)
+            f"{each.name}={value!r}"
+            for each in fields(_Options)
+            if (value := getattr(self._options, each.name)) != each.default
         ]
         return f"atomic({', '.join(given)})"
 
@@ -71,7 +77,8 @@ class Atomic:
                 "A block can't be run a second time, so `async with atomic(retry=...)` is not "
                 "possible. Put the block into a function and decorate it: @atomic(retry=...)."
             )
-        scope = await open_scope(asyncio.get_running_loop())
+        loop = asyncio.get_running_loop()
+        scope = Scope(loop) if inherited_scope() is None else await open_scope(loop)
         options = self._options
         block = transaction.Atomic(options.using, options.savepoint, options.durable)
         on_wire: WireBlock | None = None
@@ -241,6 +248,9 @@ def atomic(
     if callable(using):
         decorated: Any = using
         return Atomic(_Options(savepoint=savepoint, durable=durable))(decorated)
+    characteristics = (isolation_level, read_only, deferrable)
+    if using is None and savepoint and not durable and not retry and characteristics == _NO_CHARACTERISTICS:
+        return Atomic(_DEFAULT)
     return Atomic(
         _Options(
             using=using or DEFAULT_DB_ALIAS,

@@ -29,7 +29,7 @@ def sleep(seconds: float) -> None:
 
 def pool() -> pools.Pool:
     """The running loop's pool of the default database."""
-    found = pools._loops[asyncio.get_running_loop()].pools
+    found = pools._loops[asyncio.get_running_loop()]
     return next(pool for key, pool in found.items() if key.alias == "default")
 
 

@@ -73,7 +73,7 @@ async def one_pool(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
         assert not isinstance(wrapper, Guest)
         await wrapper.close()
     await assert_pool_is_clean()
-    assert [key.alias for key in pools._loops[asyncio.get_running_loop()].pools] == ["default"]
+    assert [key.alias for key in pools._loops[asyncio.get_running_loop()]] == ["default"]
 
 
 async def native_pid() -> int:
@@ -711,7 +711,7 @@ class TestTheirCallsInOurBlock:
             await async_connections["other"].close()
             assert await Author.objects.using("other").acount() == 0
         assert await names() == ["here"]
-        found = pools._loops[asyncio.get_running_loop()].pools
+        found = pools._loops[asyncio.get_running_loop()]
         for key in [key for key in found if key.alias == "other"]:
             await found.pop(key).close()
 

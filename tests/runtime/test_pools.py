@@ -72,7 +72,7 @@ async def test_a_server_that_comes_back_is_used_at_once(alias: Any, monkeypatch:
     with pytest.raises(OperationalError, match="refused"):
         await rows.acount()
     monkeypatch.undo()
-    for found in pools._loops[asyncio.get_running_loop()].pools.values():
+    for found in pools._loops[asyncio.get_running_loop()].values():
         found.connection_class = pools.AsyncConnection
     assert await rows.acount() == 0
 

@@ -17,7 +17,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from turbo_orm.bridge import async_backend
 from turbo_orm.conf import get_config
-from turbo_orm.db.pools import Pool, PoolKey, PoolSpec, find_pool, known_pool
+from turbo_orm.db.pools import Pool, PoolKey, PoolSpec, find_pool, pools_on
 
 __all__ = ["async_connect_params", "open_pool_of", "pool_key", "pool_of"]
 
@@ -47,7 +47,12 @@ def pool_of(loop: asyncio.AbstractEventLoop, wrapper: BaseDatabaseWrapper) -> Po
 
 def open_pool_of(loop: asyncio.AbstractEventLoop, alias: str) -> Pool | None:
     """Return the pool of *alias* on *loop* if it is open."""
-    return known_pool(loop, pool_key(alias))
+    key = _keys.get(alias)
+    if key is None or key.identity != _identity_in(connections.settings[alias]):
+        key = pool_key(alias)
+    pools = pools_on(loop)
+    pool = None if pools is None else pools.get(key)
+    return None if pool is None or not pool._opened or pool.deserted else pool
 
 
 _keys: dict[str, PoolKey] = {}

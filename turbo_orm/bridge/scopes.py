@@ -7,7 +7,6 @@ from collections.abc import Callable
 from contextvars import Context, ContextVar
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
-from weakref import WeakKeyDictionary
 
 from greenlet import getcurrent
 
@@ -181,9 +180,9 @@ _current: ContextVar[Scope | None] = ContextVar("turbo_orm_scope", default=None)
 #: Returns None where `active_scope()` does in any case, and at no cost.
 inherited_scope: Callable[[], Scope | None] = _current.get
 
-#: The innermost scope each task has entered. The context variable alone is not enough:
-#: Django 6.1 runs async signal receivers in tasks that share one `Context` object.
-_entered_by: WeakKeyDictionary[asyncio.Task[Any], Scope] = WeakKeyDictionary()
+#: The attribute of a task that is the innermost scope it has entered. The context variable alone is
+#: not enough: Django 6.1 runs async signal receivers in tasks that share one `Context` object.
+_ENTERED = "_turbo_scope"
 
 
 def active_scope(loop: asyncio.AbstractEventLoop) -> Scope | None:
@@ -193,7 +192,7 @@ def active_scope(loop: asyncio.AbstractEventLoop) -> Scope | None:
         return None
     task = asyncio.current_task(loop)
     if scope.task is not task or task is None:
-        own = _entered_by.get(task) if task is not None else None
+        own = getattr(task, _ENTERED, None)
         if own is not None:
             scope = own
     elif not scope.closed and scope.loop is loop:
@@ -235,8 +234,8 @@ class Entered:
         self._previous = _current.get()
         _current.set(scope)
         if scope.task is not None:
-            self._previous_of_task = _entered_by.get(scope.task)
-            _entered_by[scope.task] = scope
+            self._previous_of_task: Scope | None = getattr(scope.task, _ENTERED, None)
+            setattr(scope.task, _ENTERED, scope)
         return scope
 
     def __exit__(
@@ -248,9 +247,5 @@ class Entered:
         scope = self._scope
         if _current.get() is scope:
             _current.set(self._previous)
-        if scope.task is None:
-            return
-        if self._previous_of_task is None:
-            _entered_by.pop(scope.task, None)
-        else:
-            _entered_by[scope.task] = self._previous_of_task
+        if scope.task is not None:
+            setattr(scope.task, _ENTERED, self._previous_of_task)

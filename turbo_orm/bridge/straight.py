@@ -15,13 +15,13 @@ from psycopg import AsyncConnection
 
 from turbo_orm.bridge.async_backend.join import in_their_block
 from turbo_orm.bridge.async_backend.setup import enabled
-from turbo_orm.bridge.databases import open_pool_of, pool_key
+from turbo_orm.bridge.databases import open_pool_of
 from turbo_orm.bridge.handler import ambient_connection, has_ambient
 from turbo_orm.bridge.querylog import recorders, recording
 from turbo_orm.bridge.readiness import READY, Epoch, is_ready
 from turbo_orm.bridge.run import run_sync
 from turbo_orm.db.leases import abandon, give_back, lease, put_idle, take_idle
-from turbo_orm.db.pools import Pool, known_pool
+from turbo_orm.db.pools import Pool
 
 __all__ = ["django_errors", "goes_straight", "is_watched", "take_now", "take_ready"]
 
@@ -34,7 +34,7 @@ django_errors = DatabaseErrorWrapper(SimpleNamespace(Database=psycopg, errors_oc
 
 def take_now(loop: asyncio.AbstractEventLoop, alias: str) -> tuple[AsyncConnection[Any], Pool] | None:
     """Lease a connection as `take_ready()` does if that is possible without waiting, else None."""
-    pool = known_pool(loop, pool_key(alias))
+    pool = open_pool_of(loop, alias)
     if pool is None or not pool._pool or (connection_created.receivers and not _plain_receivers()):
         return None
     conn = take_idle(pool)

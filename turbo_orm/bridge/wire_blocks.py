@@ -69,7 +69,7 @@ class WireBlock:
         if taken is None:
             return None
         conn, pool = taken
-        wire = wire_of(conn)
+        wire = conn.__dict__.get("wire") or wire_of(conn)
         if wire is None:
             await give_back(conn, pool)
             return None
@@ -120,12 +120,12 @@ class WireBlock:
         if exc is not None or self.needs_rollback:
             await self._roll_back(wire)
             return
-        with django_errors:
-            try:
-                await wire.command(b"COMMIT")
-            except psycopg.Error:
-                if not self._conn.closed and wire.pgconn.transaction_status != _IDLE:
-                    await self._roll_back(wire)
+        try:
+            await wire.command(b"COMMIT")
+        except psycopg.Error:
+            if not self._conn.closed and wire.pgconn.transaction_status != _IDLE:
+                await self._roll_back(wire)
+            with django_errors:
                 raise
 
     async def _roll_back(self, wire: Wire) -> None:

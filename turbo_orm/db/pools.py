@@ -26,7 +26,7 @@ __all__ = [
     "find_pool",
     "forget_pool",
     "free_places",
-    "known_pool",
+    "pools_on",
 ]
 
 Configure = Callable[[AsyncConnection[Any]], Awaitable[None]]
@@ -256,12 +256,12 @@ class _OneAttempt:
         raise AssertionError("psycopg_pool retries a connection it was told to give up")
 
 
-class _LoopPools:
+class _LoopPools(dict[PoolKey, Pool]):
     """The pools of one event loop, and the hook that closes them when it ends."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__()
         self.loop = loop
-        self.pools: dict[PoolKey, Pool] = {}
         self._closer: AsyncGenerator[None, None] | None = None
 
     async def watch_shutdown(self) -> None:
@@ -280,7 +280,8 @@ class _LoopPools:
 
     async def close(self) -> None:
         _loops.pop(self.loop, None)
-        pools, self.pools = list(self.pools.values()), {}
+        pools = list(self.values())
+        self.clear()
         for pool in pools:
             await pool.close()
         closer, self._closer = self._closer, None
@@ -289,7 +290,8 @@ class _LoopPools:
 
     def abandon(self) -> None:
         """Close the sockets of a loop that was closed without finalising its generators."""
-        pools, self.pools = list(self.pools.values()), {}
+        pools = list(self.values())
+        self.clear()
         for pool in pools:
             pool.abandon()
             for conn in pool.lent():
@@ -298,6 +300,9 @@ class _LoopPools:
 
 _loops: dict[asyncio.AbstractEventLoop, _LoopPools] = {}
 _lock = threading.Lock()
+
+#: Returns the pools of an event loop, or None if there never was one.
+pools_on: Callable[[asyncio.AbstractEventLoop], Mapping[PoolKey, Pool] | None] = _loops.get
 
 
 def _forget_after_fork() -> None:
@@ -322,7 +327,7 @@ def _pools_of(loop: asyncio.AbstractEventLoop) -> _LoopPools:
 
 def find_pool(loop: asyncio.AbstractEventLoop, key: PoolKey, build: Callable[[], PoolSpec]) -> Pool:
     """Return *loop*'s pool of the database *key*, made (not opened) from ``build()`` at need."""
-    pools = _pools_of(loop).pools
+    pools = _pools_of(loop)
     pool = pools.get(key)
     if pool is not None and pool.deserted:
         pool.abandon()
@@ -332,17 +337,10 @@ def find_pool(loop: asyncio.AbstractEventLoop, key: PoolKey, build: Callable[[],
     return pool
 
 
-def known_pool(loop: asyncio.AbstractEventLoop, key: PoolKey) -> Pool | None:
-    """Return *loop*'s pool of the database *key* if it is open."""
-    pools = _loops.get(loop)
-    pool = None if pools is None else pools.pools.get(key)
-    return None if pool is None or not pool._opened or pool.deserted else pool
-
-
 def free_places(loop: asyncio.AbstractEventLoop, alias: str) -> int:
     """Return how many more connections of *alias*'s pool could be taken now without waiting."""
     pools = _loops.get(loop)
-    for key, pool in pools.pools.items() if pools is not None else ():
+    for key, pool in pools.items() if pools is not None else ():
         if key.alias == alias:
             in_use = pool._nconns - len(pool._pool)
             return max(0, pool.max_size - in_use - len(pool._waiting))
@@ -351,7 +349,7 @@ def free_places(loop: asyncio.AbstractEventLoop, alias: str) -> int:
 
 def forget_pool(loop: asyncio.AbstractEventLoop, key: PoolKey) -> None:
     """Let the next query on *loop* build the pool of the database *key* anew."""
-    _pools_of(loop).pools.pop(key, None)
+    _pools_of(loop).pop(key, None)
 
 
 async def close_pools() -> None:

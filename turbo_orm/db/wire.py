@@ -133,7 +133,9 @@ class Wire(Channel):
             if result.status == _FATAL_ERROR:
                 raise self.error_of(result)
         finally:
-            lock.release()
+            lock._locked = False
+            if lock._waiters:
+                lock._wake_up_first()
 
     async def begin_and_run(self, begin: bytes, statement: Statement, params: Sequence[Any]) -> Result:
         """Execute *begin*, which starts a transaction, and *statement* in one round trip."""

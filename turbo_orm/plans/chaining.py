@@ -96,24 +96,23 @@ class Chaining(PlanMode):
 
     # Methods which take names.
 
-    def _take_names(self, name: str, args: tuple[Any, ...], **kwargs: Any) -> Any:
+    def _take_names(self, name: str, args: tuple[Any, ...], options: tuple[tuple[str, Any], ...] = ()) -> Any:
         """Call the method *name*, whose arguments are names and flags if it is to be a step."""
-        django = getattr(QuerySet, name)
         if (
             (self._planned is None and self._trace is None)
             or self._sticky_filter
             or not _STRINGS.issuperset(map(type, args))
-            or not _BOOLEANS.issuperset(map(type, kwargs.values()))
+            or (options and not all(type(value) is bool for _, value in options))
         ):
-            return django(self, *args, **kwargs)
-        options = tuple(kwargs.items())
+            return getattr(QuerySet, name)(self, *args, **dict(options))
         key = (name, options, args)
         planned = self._known(key)
         if planned is not None:
             found = self._derive(planned) if ALWAYS_CLONES or self._cloning_enabled else self._at(planned)
         else:
+            django = getattr(QuerySet, name)
             taken = Taken(key, lambda: Call(name, args, options))
-            found = self._take(taken, lambda queryset: django(queryset, *args, **kwargs))
+            found = self._take(taken, lambda queryset: django(queryset, *args, **dict(options)))
             planned = found._planned
         if planned is not None and name in _CHANGES_ROWS:
             found._fields, found._iterable_class = planned.node.fields, planned.node.iterable
@@ -147,7 +146,7 @@ class Chaining(PlanMode):
     def values_list(self, *fields: Any, flat: bool = False, named: bool = False) -> Any:
         if flat and not fields:  # Django warns of it, each time
             return super().values_list(flat=flat, named=named)
-        return self._take_names("values_list", fields, flat=flat, named=named)
+        return self._take_names("values_list", fields, (("flat", flat), ("named", named)))
 
     # Others.
 
@@ -205,8 +204,8 @@ class Chaining(PlanMode):
     def __getitem__(self, key: Any) -> Any:
         if type(key) is not slice or self._result_cache is not None or self._sticky_filter:
             return super().__getitem__(key)
-        limits = _limits(key) if self._planned is not None else None
-        if limits is None:
+        limits = _limits(key)
+        if limits is None or self._planned is None:
             return self._note(super().__getitem__(key), self._trace, _SLICED)
         planned = self._known("slice", limits)
         if planned is not None:
@@ -220,7 +219,6 @@ class Chaining(PlanMode):
 #: The methods after which rows are not instances.
 _CHANGES_ROWS = frozenset({"values", "values_list"})
 _STRINGS = frozenset({str})
-_BOOLEANS = frozenset({bool})
 
 _SLICED = Taken("slice", Slice)
 

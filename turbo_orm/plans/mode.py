@@ -14,6 +14,7 @@ from turbo_orm.conf import get_config
 from turbo_orm.plans.chaining import Chaining
 from turbo_orm.plans.finding import plan_for
 from turbo_orm.plans.plan import Bound, Plan
+from turbo_orm.plans.shapes import trie
 from turbo_orm.plans.state import Planned
 from turbo_orm.plans.updates import update_of
 from turbo_orm.plans.values import Bail
@@ -50,6 +51,8 @@ class PlannedQuerySet(Chaining):
 
     #: The terminals plans may stand for in this class.
     _plannable_terminals: ClassVar[frozenset[str]] = frozenset(COMPOSED_OF)
+    #: Nothing of a project is called with the querysets of this class: several calls may share one.
+    _may_be_kept: ClassVar[bool] = True
     _runtime = True
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -58,13 +61,51 @@ class PlannedQuerySet(Chaining):
             cls._plannable_terminals = frozenset(
                 terminal for terminal, methods in COMPOSED_OF.items() if not any(map(cls._overrides, methods))
             )
+            cls._may_be_kept = not cls._replaces_anything()
 
-    def _bound(self, terminal: str) -> Bound | None:
-        """Return the planned statement of *terminal* with its parameters; None without a plan."""
-        planned = self._planned
-        if planned is None or self._result_cache is not None:
+    def _bound(self, terminal: str, planned: Planned | None = None) -> Bound | None:
+        """Return the planned statement of *terminal* with its parameters; None without a plan.
+
+        Of this queryset, or of one in the state *planned*.
+        """
+        if planned is None:
+            planned = self._planned
+            if planned is None or self._result_cache is not None:
+                return None
+        node, values, _, limits, _ = planned
+        if terminal not in self._plannable_terminals or (
+            (node.iterable is not self._iterable_class or node.fields is not self._fields)
+            and terminal not in _WITHOUT_ROWS
+        ):
             return None
-        return self._bound_at(planned, terminal)
+        if self._hints or _router_state != _NOBODY or ConnectionRouter.db_for_read is not _db_for_read:
+            alias = self.db
+        else:
+            alias = self._db or DEFAULT_DB_ALIAS
+        plan = node.plans.get((terminal, alias))
+        # What is_current() does, inline but for orderings.
+        if (
+            type(plan) is not Plan
+            or plan.epoch != trie.epoch
+            or plan.time_zone is not None
+            or (plan.orderings and not plan.is_current())
+        ):
+            plan = plan_for(node, terminal, alias, values)
+            if plan is None:
+                return None
+        loader = plan.loader
+        if loader is not None and not (
+            loader.usable() and (not self._known_related_objects or loader.takes(self._known_related_objects))
+        ):
+            return None
+        # What _bind() does, inline.
+        try:
+            bound = plan.bound(values, limits)
+        except Exception:
+            return None
+        if get_config().verify_plans:
+            verify(bound, self._replay(planned), limits)
+        return bound
 
     def _bound_get(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Self, Bound | None]:
         """Return the planned statement of ``get(*args, **kwargs)``, or None, and whose ``get()`` it is.
@@ -76,41 +117,10 @@ class PlannedQuerySet(Chaining):
             if not kwargs:
                 return self, self._bound("get")
             planned = self._known_filter(kwargs)
-            if planned is not None and (bound := self._bound_at(planned, "get")) is not None:
+            if planned is not None and (bound := self._bound("get", planned)) is not None:
                 return self, bound
         filtered = self._filtered(args, kwargs) if "get" in self._plannable_terminals else None
         return (self, None) if filtered is None else (filtered, filtered._bound("get"))
-
-    def _bound_at(self, planned: Planned, terminal: str) -> Bound | None:
-        if terminal not in self._plannable_terminals:
-            return None
-        node, values, *_ = planned
-        if (node.iterable is not self._iterable_class or node.fields is not self._fields) and (
-            terminal not in _WITHOUT_ROWS
-        ):
-            return None
-        if self._hints or _router_state != _NOBODY or ConnectionRouter.db_for_read is not _db_for_read:
-            alias = self.db
-        else:
-            alias = self._db or DEFAULT_DB_ALIAS
-        plan = node.plans.get((terminal, alias))
-        if type(plan) is not Plan or plan.time_zone is not None or not plan.is_current():
-            plan = plan_for(node, terminal, alias, values)
-            if plan is None:
-                return None
-        loader = plan.loader
-        if loader is not None and not (
-            loader.usable() and (not self._known_related_objects or loader.takes(self._known_related_objects))
-        ):
-            return None
-        # What _bind() does, inline.
-        try:
-            bound = plan.bound(values, planned.limits)
-        except Exception:
-            return None
-        if get_config().verify_plans:
-            verify(bound, self._replay(planned), planned.limits)
-        return bound
 
     def _bound_update(self, kwargs: Mapping[str, Any]) -> Bound | None:
         """Return the planned statement of ``update(**kwargs)``; None without a plan."""

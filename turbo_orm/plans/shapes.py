@@ -10,6 +10,7 @@ import threading
 import weakref
 from collections.abc import Callable, Sequence
 from functools import wraps
+from operator import is_
 from typing import Any
 
 from django.core.signals import setting_changed
@@ -45,6 +46,7 @@ class Node:
         "parent",
         "plans",
         "prepare",
+        "querysets",
         "refused",
         "sliced",
         "slots",
@@ -83,6 +85,8 @@ class Node:
         self.used = 0
         #: Why no template can be made: it is Django's path, always.
         self.refused: str | None = None
+        #: Of a root: querysets of all rows, by class and alias; see ``plans.beginnings``.
+        self.querysets: dict[tuple[type, str | None], Any] = {}
 
     def __repr__(self) -> str:
         steps = ", ".join(repr(node.step) for node in self.path())
@@ -149,13 +153,24 @@ class Node:
 
 
 def _each(prepares: Sequence[Callable[[Any], Any] | None]) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]:
-    if len(prepares) == 1 and (only := prepares[0]) is not None:
-        return lambda values: (only(values[0]),)
+    """Return what prepares the values of a step: those that are as they were are the same tuple."""
+    wanted = [index for index, each in enumerate(prepares) if each is not None]
+    if len(wanted) == 1:
+        at = wanted[0]
+        only: Any = prepares[at]
+
+        def prepare_one(values: tuple[Any, ...]) -> tuple[Any, ...]:
+            value = values[at]
+            stored = only(value)
+            return values if stored is value else (*values[:at], stored, *values[at + 1 :])
+
+        return prepare_one
 
     def prepare(values: tuple[Any, ...]) -> tuple[Any, ...]:
-        return tuple(
-            [value if each is None else each(value) for each, value in zip(prepares, values, strict=True)]
-        )
+        stored = [
+            value if each is None else each(value) for each, value in zip(prepares, values, strict=True)
+        ]
+        return values if all(map(is_, stored, values)) else tuple(stored)
 
     return prepare
 

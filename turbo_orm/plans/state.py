@@ -13,7 +13,7 @@ from typing_extensions import Self
 
 from turbo_orm.conf import get_config
 from turbo_orm.plans.shapes import ROOT, Node, make_root, note_use, seen, trie
-from turbo_orm.plans.steps import Call, NoneType, Taken, kinds_and_values
+from turbo_orm.plans.steps import Call, NoneType, Taken
 from turbo_orm.plans.values import CONTAINERS
 
 __all__ = ["ALWAYS_CLONES", "INTERNALS", "PlanMode", "Planned"]
@@ -71,6 +71,9 @@ INTERNALS = (
     "query",
 )
 
+#: What ``__init_subclass__()`` notes in a class.
+_NOTED = frozenset({"_plan_mode", "_plannable_terminals", "_may_be_kept"})
+
 _CHAINED = Taken("all", lambda: Call("all", ()))
 
 _query_of = QuerySet.query.fget  # type: ignore[attr-defined]
@@ -115,6 +118,17 @@ class PlanMode(QuerySet[Any, Any]):
         """Whether a class of a project has another attribute *name* than the library's."""
         base: Any = next(each for each in cls.__mro__ if "_runtime" in vars(each))
         return getattr(cls, name, None) is not getattr(base, name, None)
+
+    @classmethod
+    def _replaces_anything(cls) -> bool:
+        """Whether a class of a project defines anything that the library's has."""
+        mro = cls.__mro__
+        end = next(index for index, each in enumerate(mro) if "_runtime" in vars(each))
+        return any(
+            hasattr(mro[end], name) and name not in _NOTED and (callable(value) or not name.startswith("__"))
+            for each in mro[:end]
+            for name, value in vars(each).items()
+        )
 
     def __init__(
         self,
@@ -226,7 +240,7 @@ class PlanMode(QuerySet[Any, Any]):
         clone._for_write = self._for_write
         clone._prefetch_related_lookups = self._prefetch_related_lookups
         clone._prefetch_done = False
-        clone._known_related_objects = self._known_related_objects
+        clone._known_related_objects = self._known_related_objects or {}
         clone._iterable_class = self._iterable_class
         if _HAS_FETCH_MODES:
             clone._fetch_mode = self._fetch_mode
@@ -297,7 +311,8 @@ class PlanMode(QuerySet[Any, Any]):
         values = tuple(kwargs.values())
         kinds: list[Any] = [*map(type, values)]
         if bool in kinds or NoneType in kinds:
-            kinds, values = kinds_and_values(kwargs)
+            kinds = [each if each is None or each is True or each is False else type(each) for each in values]
+            values = tuple([each for each in values if not (each is None or each is True or each is False)])
         node, before, given, limits, _ = planned
         child = node.children.get((False, self._sticky_filter, (), *kwargs, *kinds))
         if child is None or not child.built or node.epoch != trie.epoch:

@@ -32,6 +32,7 @@ def configure(
         "OPTIONS": dict(options),
     }
     settings.configure(
+        DEBUG=False,  # said, as in every project's settings: Django looks longer for what is not
         DATABASES={"default": database},
         DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
         USE_TZ=True,
