@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from django.db import DEFAULT_DB_ALIAS, DatabaseError, router, transaction
+from django.db import DatabaseError, router, transaction
 from django.db.models import Model
 from django.db.models.query import ModelIterable
 
@@ -46,10 +46,7 @@ async def create(queryset: PlannedQuerySet, /, **kwargs: Any) -> Any:
         made = new_object(queryset.model, kwargs)
     if made is None:
         return await run_sync(queryset.create, **kwargs)
-    internals._for_write = True
-    # What QuerySet.db says where there is nothing to ask.
-    asks = router.routers or internals._db or internals._hints or not queryset._plan_mode
-    alias = queryset.db if asks else DEFAULT_DB_ALIAS
+    alias = queryset._alias_to_write()
     insert = _insert_of(made, alias, force_insert=True)
     if insert is None:
         await run_sync(made.save, force_insert=True, using=alias)

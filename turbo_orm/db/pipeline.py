@@ -38,16 +38,13 @@ _END_OF_GUARD = b"RELEASE SAVEPOINT turbo_parse"
 _CAN_CLOSE_PREPARED = capabilities.has_send_close_prepared()
 
 
-async def run_first(
-    wire: Wire, statement: Statement, params: Sequence[Any], *, begin: bytes | None = None
-) -> Result:
+async def run_first(wire: Wire, statement: Statement, params: Sequence[Any]) -> Result:
     """Execute a statement that is the first of a transaction, or not prepared yet.
 
-    *begin* is sent before it; without, what the connection begins transactions with where it
-    is due. A stale prepared statement in that place is made anew.
+    What the connection begins transactions with is sent before it where that is due. A stale
+    prepared statement in that place is made anew.
     """
-    if begin is None:
-        begin = _begin_due(wire)
+    begin = _begin_due(wire)
     if not wire.attached:
         wire.attach()
     try:

@@ -137,11 +137,6 @@ class Wire(Channel):
             if lock._waiters:
                 lock._wake_up_first()
 
-    async def begin_and_run(self, begin: bytes, statement: Statement, params: Sequence[Any]) -> Result:
-        """Execute *begin*, which starts a transaction, and *statement* in one round trip."""
-        async with self.conn.lock:
-            return await pipeline.run_first(self, statement, params, begin=begin)
-
     async def run_many(
         self, work: Sequence[tuple[Statement, Sequence[Any]]], *, isolated: bool
     ) -> list[Result | Exception]:

@@ -122,6 +122,18 @@ class PlannedQuerySet(Chaining):
         filtered = self._filtered(args, kwargs) if "get" in self._plannable_terminals else None
         return (self, None) if filtered is None else (filtered, filtered._bound("get"))
 
+    def _alias_to_write(self) -> str:
+        """Return ``db`` for a write, as which all that follows counts."""
+        self._for_write = True
+        if (
+            self._hints
+            or not self._plan_mode  # it may have a `db` of its own
+            or _router_state != _NOBODY
+            or ConnectionRouter.db_for_write is not _db_for_write
+        ):
+            return self.db
+        return self._db or DEFAULT_DB_ALIAS
+
     def _bound_update(self, kwargs: Mapping[str, Any]) -> Bound | None:
         """Return the planned statement of ``update(**kwargs)``; None without a plan."""
         planned = self._planned
@@ -131,11 +143,7 @@ class PlannedQuerySet(Chaining):
             update, values, expressions = update_of(kwargs)
         except Bail:
             return None
-        self._for_write = True
-        if self._hints or _router_state != _NOBODY or ConnectionRouter.db_for_write is not _db_for_write:
-            alias = self.db
-        else:
-            alias = self._db or DEFAULT_DB_ALIAS
+        alias = self._alias_to_write()
         node = planned.node
         values = (*planned.values, *values)
         plan = node.plans.get((update, alias))
@@ -148,8 +156,7 @@ class PlannedQuerySet(Chaining):
         planned = self._planned
         if planned is None or "delete" not in self._plannable_terminals:
             return None
-        self._for_write = True
-        alias = self.db
+        alias = self._alias_to_write()
         if not Collector(using=alias).can_fast_delete(self):  # receivers come and go
             return None
         plan = plan_for(planned.node, "delete", alias, planned.values)

@@ -15,7 +15,8 @@ from turbo_orm import close_pools
 from turbo_orm.bridge.wrapper import find_pool_of
 from turbo_orm.db.leases import give_back, lease
 from turbo_orm.db.pools import Pool
-from turbo_orm.db.wire import Wire, wire_of
+from turbo_orm.db.statements import Statement
+from turbo_orm.db.wire import Result, Wire, wire_of
 
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
@@ -51,3 +52,20 @@ def assert_clean(conn: Any) -> None:
     assert not conn.lock.locked()
     if conn.wire is not None:
         assert conn.wire.syncs_due == 0
+
+
+async def run_in_transaction(
+    wire: Wire, statement: Statement, params: tuple[Any, ...], **characteristics: Any
+) -> Result:
+    """Execute *statement* as the first of a transaction, after which the connection begins none."""
+    conn: Any = wire.conn
+    await conn.set_autocommit(False)
+    for name, value in characteristics.items():
+        await getattr(conn, f"set_{name}")(value)
+    try:
+        return await wire.run(statement, params)
+    finally:
+        conn._autocommit = True
+        for name in characteristics:
+            setattr(conn, f"_{name}", None)
+        conn._begin_statement = b""

@@ -14,7 +14,7 @@ from psycopg import errors
 from psycopg.pq import TransactionStatus
 
 from tests.runtime.conftest import sessions
-from tests.runtime.wire.conftest import assert_clean
+from tests.runtime.wire.conftest import assert_clean, run_in_transaction
 from turbo_orm.db import channel
 from turbo_orm.db.leases import give_back, lease, put_idle, take_idle
 from turbo_orm.db.pools import Pool
@@ -69,7 +69,7 @@ async def test_the_server_ends_a_session_amid_several(wire: Wire, observer: psyc
 
 async def test_an_idle_transaction_times_out(wire: Wire) -> None:
     await wire.conn.execute("SET idle_in_transaction_session_timeout = 50")
-    await wire.begin_and_run(b"BEGIN", NUMBER, (1,))
+    await run_in_transaction(wire, NUMBER, (1,))
     await asyncio.sleep(0.3)
     with pytest.raises(errors.IdleInTransactionSessionTimeout):
         await wire.run(NUMBER, (1,))
@@ -90,8 +90,8 @@ async def test_lock_timeout_and_deadlocks_are_told(pool: Pool) -> None:
     conns = [await lease(pool) for _ in range(2)]
     one, two = [found for conn in conns if (found := wire_of(conn)) is not None]
     lock = statement("SELECT pg_advisory_xact_lock(%s)", 1)
-    await one.begin_and_run(b"BEGIN", lock, (1,))
-    await two.begin_and_run(b"BEGIN", lock, (2,))
+    await run_in_transaction(one, lock, (1,))
+    await run_in_transaction(two, lock, (2,))
     outcomes = await asyncio.gather(one.run(lock, (2,)), two.run(lock, (1,)), return_exceptions=True)
     assert sum(isinstance(each, errors.DeadlockDetected) for each in outcomes) == 1
     for conn in conns:
@@ -121,7 +121,7 @@ async def test_a_timeout(wire: Wire) -> None:
 
 
 async def test_cancellation_in_a_transaction(wire: Wire) -> None:
-    await wire.begin_and_run(b"BEGIN", NUMBER, (1,))
+    await run_in_transaction(wire, NUMBER, (1,))
     task = asyncio.ensure_future(wire.run(SLEEP, (30,)))
     await asyncio.sleep(0.03)
     task.cancel()

@@ -8,10 +8,10 @@ from typing import Any
 
 import psycopg
 import pytest
-from psycopg import errors
+from psycopg import IsolationLevel, errors
 from psycopg.pq import TransactionStatus
 
-from tests.runtime.wire.conftest import assert_clean
+from tests.runtime.wire.conftest import assert_clean, run_in_transaction
 from turbo_orm.db import prepared
 from turbo_orm.db.statements import Statement, statement
 from turbo_orm.db.wire import Wire
@@ -121,7 +121,7 @@ async def test_ddl_before_the_first_statement_of_a_transaction(wire: Wire) -> No
     await wire.conn.rollback()
     await wire.conn.set_autocommit(True)
     await cursor.execute("ALTER TABLE changing DROP COLUMN b")
-    result = await wire.begin_and_run(b"BEGIN ISOLATION LEVEL SERIALIZABLE", made, ())
+    result = await run_in_transaction(wire, made, (), isolation_level=IsolationLevel.SERIALIZABLE)
     assert result.rows == []
     assert await rows(wire, statement("SHOW transaction_isolation", 0)) == [("serializable",)]
     await wire.run(statement("ROLLBACK", 0), ())
