@@ -9,6 +9,7 @@ from typing import Any
 from devtools.conformance.batches import MODES
 from devtools.conformance.comparison import total
 from devtools.conformance.known import load_known
+from devtools.conformance.report import plan_sentence
 from devtools.conformance.series import ENGINES, SERIES, stored_name
 from devtools.conformance.store import Store
 
@@ -94,6 +95,11 @@ def _totals(results: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
                 yield f"| {' | '.join(str(cell) for cell in cells)} |"
         if not result.get("modes"):
             yield f"| {series} | | not run | | | | | | |"
+    yield ""
+    for result in results.values():
+        if "plans" in result:
+            counts = result["plans"]
+            yield f"- Django {result['version']}, {counts['packages']} test packages: {plan_sentence(counts)}"
     yield ""
 
 

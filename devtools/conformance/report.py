@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from devtools.conformance.comparison import COLUMNS, Comparison, Difference, total
 from devtools.conformance.ledger import Ledger
 
-__all__ = ["HEADER", "difference_text", "print_comparison", "print_result"]
+__all__ = ["HEADER", "difference_text", "plan_sentence", "print_comparison", "print_result"]
 
 HEADER = f"{'mode':8}{'label':34}" + "".join(f"{column:>11}" for column in COLUMNS)
 
@@ -24,6 +24,15 @@ def difference_text(difference: Difference) -> str:
     failed = difference.plain if difference.ours.status == "passed" else difference.ours
     detail = "".join(f"\n        {line}" for line in failed.detail.strip().splitlines())
     return f"    {difference}{detail}"
+
+
+def plan_sentence(counts: Mapping[str, int]) -> str:
+    """Return how many terminals had a plan, and how many statements were compared."""
+    called, planned = counts["terminals"], counts["terminals_planned"]
+    return (
+        f"{planned:,} of {called:,} terminals had a plan ({planned / called:.0%}); {counts['planned']:,} "
+        f"planned statements were compared with Django's, {counts['mismatches']} were different."
+    )
 
 
 def print_comparison(comparison: Comparison) -> None:
@@ -51,6 +60,8 @@ def print_result(ledger: Ledger, seconds: float) -> int:
     for mode in ledger.modes:
         counts = ledger.runs[mode].counts
         print(f"{mode}: " + ", ".join(f"{counts[name]} {name}" for name in counts))
+        if counts["terminals"]:
+            print(f"{mode}: {plan_sentence(counts)}")
     for fault in ledger.faults():
         failures += 1
         print(f"FAULT {fault}")

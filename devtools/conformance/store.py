@@ -59,10 +59,20 @@ class Store:
         for comparison in ledger.comparisons:
             if comparison.label in whole:
                 stored["modes"].setdefault(comparison.mode, {})[comparison.label] = _plain_data(comparison)
+        _keep_plan_counts(stored, ledger, whole)
         self._file.parent.mkdir(parents=True, exist_ok=True)
         unfinished = self._file.with_suffix(".new")
         unfinished.write_text(json.dumps(stored))
         unfinished.replace(self._file)
+
+
+def _keep_plan_counts(stored: dict[str, Any], ledger: Ledger, whole: Collection[str]) -> None:
+    """Keep what the plans mode counted, unless an earlier run was of more test packages."""
+    counts = ledger.runs["plans"].counts if "plans" in ledger.runs else {}
+    packages = len({each.label for each in ledger.comparisons if each.mode == "plans"} & set(whole))
+    if counts.get("terminals") and packages >= stored.get("plans", {}).get("packages", 0):
+        names = ("terminals", "terminals_planned", "planned", "mismatches")
+        stored["plans"] = {"packages": packages, **{name: counts[name] for name in names}}
 
 
 def _plain_data(comparison: Comparison) -> dict[str, Any]:

@@ -115,7 +115,9 @@ def test_document_of_stored_results():
             }
         },
     }
-    text = render({"4.2": {}, "6.1": result})
+    counts = {"packages": 2, "terminals": 2000, "terminals_planned": 1500, "planned": 1700, "mismatches": 0}
+    text = render({"4.2": {}, "6.1": {**result, "plans": counts}})
+    assert "- Django 6.1.3, 2 test packages: 1,500 of 2,000 terminals had a plan (75%); 1,700" in text
     assert "| 4.2 | | not run |" in text
     assert "| 6.1.3 | 3.13 | bridge | 1 of 212 | 500 | 1 | 6 | 1 | 1 |" in text
     assert "- `queries.tests.Q.test_q: passed -> failed` (6.1.3 bridge): **not known**" in text
