@@ -29,6 +29,7 @@ from turbo_orm.prefetching import aprefetch_related_objects, fetch_with_prefetch
 from turbo_orm.rows import load_now, objects
 
 __all__ = [
+    "aggregate_verb",
     "aprefetch_related_objects",
     "call",
     "close_pools",
@@ -116,6 +117,27 @@ def update_verb(like: Callable[..., Any]) -> Callable[..., Any]:
         result = await running.run(bound)
         self._result_cache = None
         return result.rowcount
+
+    return verb
+
+
+def aggregate_verb(like: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the async method that runs ``aggregate()``, on its plan where there is one.
+
+    It looks like *like*, Django's method of that name.
+    """
+
+    @wraps(like)
+    async def verb(self: PlannedQuerySet, *args: Any, **kwargs: Any) -> Any:
+        bound = self._bound_aggregate(args, kwargs)
+        if bound is None:
+            return await run_sync(self.aggregate, *args, **kwargs)
+        loader, rows = bound.plan.loader, (await running.run(bound)).rows
+        assert loader is not None
+        assert rows is not None
+        if loader.calls_user_code:
+            return (await run_sync(loader, rows, bound.alias))[0]
+        return loader(rows, bound.alias)[0]
 
     return verb
 

@@ -54,7 +54,7 @@ class AsyncQuerySet(InsertsByColumn, PlannedQuerySet):
 
     _runtime = True
 
-    aaggregate = async_verb("aggregate", QuerySet.aaggregate)
+    aaggregate = execution.aggregate_verb(QuerySet.aaggregate)
     abulk_create = async_verb("bulk_create", QuerySet.abulk_create)
     abulk_update = async_verb("bulk_update", QuerySet.abulk_update)
     # The coroutine itself: one more around it would be a tenth of its way to the wire.

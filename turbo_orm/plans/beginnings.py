@@ -19,6 +19,7 @@ __all__ = ["BEGINNINGS", "beginning"]
 
 #: Methods which do nothing to the queryset they are called on.
 BEGINNINGS = (
+    "aaggregate",
     "acount",
     "aexists",
     "afirst",

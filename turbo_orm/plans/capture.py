@@ -16,13 +16,13 @@ __all__ = ["capture"]
 def capture(queryset: Any, terminal: str, alias: str, arguments: Mapping[str, Any] | None = None) -> Any:
     """Return the compiler of the query that *terminal* of *queryset* would execute on *alias*.
 
-    *arguments* are those of ``update()``. The connection must be one of
+    *arguments* are those of ``update()`` and ``aggregate()``. The connection must be one of
     `compiling_connection()`, whose compilers raise `Captured`. Nothing of Django's terminals is
     repeated here: they run. Raises `Unsupported` if they execute nothing.
     """
     queryset = QuerySet._chain(queryset)  # type: ignore[attr-defined]
     queryset._db = alias
-    if arguments is not None:
+    if terminal == "update":
         queryset._for_write = True
     try:
         if terminal == "list":

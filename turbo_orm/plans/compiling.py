@@ -14,6 +14,7 @@ from django.db.models.sql.compiler import SQLDeleteCompiler
 from django.utils import timezone, translation
 
 from turbo_orm.bridge.handler import connections_replaced
+from turbo_orm.plans.aggregates import aggregate_loader
 from turbo_orm.plans.capture import capture
 from turbo_orm.plans.connections import compiling_connection
 from turbo_orm.plans.functions import make_function
@@ -24,7 +25,7 @@ from turbo_orm.plans.shapes import Node
 from turbo_orm.plans.sqltext import SQLText
 from turbo_orm.plans.template import TOKEN, Const, Group, Marker, Recording, instrument
 from turbo_orm.plans.unsupported import Unsupported
-from turbo_orm.plans.updates import Update, assignment
+from turbo_orm.plans.updates import assignment
 
 __all__ = ["NotYet", "compile_plan", "time_zone"]
 
@@ -41,7 +42,7 @@ def compile_plan(
 ) -> Plan:
     """Make the plan of *terminal* on *node* for the database *alias*.
 
-    *values* serve as samples; *expressions* are those in an `Update`, by name. Raises `Unsupported`
+    *values* serve as samples; *expressions* are those of the terminal, by name. Raises `Unsupported`
     where there can't be one, `NotYet` where there is none now, and whatever Django raises.
     """
     return _Compilation(node, terminal, alias, values, expressions).plan()
@@ -62,10 +63,12 @@ class _Compilation:
         self._alias = alias
         self._values = values
         self._terminal = terminal
-        self._name = "update" if isinstance(terminal, Update) else terminal
-        self._arguments = (
-            terminal.arguments(node.slots, expressions) if isinstance(terminal, Update) else None
-        )
+        self._name: str
+        self._arguments: dict[str, Any] | None
+        if isinstance(terminal, str):
+            self._name, self._arguments = terminal, None
+        else:
+            self._name, self._arguments = terminal.method, terminal.arguments(node.slots, expressions)
 
     def plan(self) -> Plan:
         """Raises `Unsupported`, `NotYet`, and whatever Django raises."""
@@ -81,7 +84,8 @@ class _Compilation:
             if self._name == "delete" and not isinstance(compiler, SQLDeleteCompiler):
                 raise Unsupported("it deletes other rows too")
             sql, params = self._as_sql(compiler)
-            _check_query(compiler.query, self._name)  # now that it has all its joins
+            for query in _queries_in(compiler.query):
+                _check_query(query)  # now that it has all its joins
             plan.orderings = tuple(
                 {
                     model._meta: (model._meta, model._meta.ordering) for model in _models_in(compiler.query)
@@ -93,6 +97,8 @@ class _Compilation:
             _write_binders(plan, sql, params, recording.groups, compiler)
             if self._name in _LOADING:
                 plan.loader = row_loader(compiler, node.iterable, node.fields)
+            elif self._name == "aggregate":
+                plan.loader = aggregate_loader(compiler)
         for group in recording.groups:
             if group.lookup is not None:
                 group.lookup.rhs = None  # a user's value must not live as long as the plan
@@ -127,16 +133,25 @@ class _Compilation:
             return None if again() == expected else now
 
 
+def _queries_in(query: Any) -> Iterator[Any]:
+    """*query*, and the one whose rows it counts or aggregates."""
+    yield query
+    inner = getattr(query, "inner_query", None)
+    if inner is not None:
+        yield from _queries_in(inner)
+
+
 def _models_in(query: Any) -> Iterator[Any]:
     """The model of *query*, and those it joins, whose ``Meta.ordering`` may be part of the SQL."""
     yield query.model
-    for join in query.alias_map.values():
-        field = getattr(join, "join_field", None)
-        if field is not None and isinstance(field.related_model, type):
-            yield field.related_model
+    for each in _queries_in(query):
+        for join in each.alias_map.values():
+            field = getattr(join, "join_field", None)
+            if field is not None and isinstance(field.related_model, type):
+                yield field.related_model
 
 
-def _check_query(query: Any, terminal: str) -> None:
+def _check_query(query: Any) -> None:
     if getattr(query, "related_updates", None):
         raise Unsupported("it updates several tables")
     if query.combinator or query.select_for_update:

@@ -28,8 +28,8 @@ def plan_for(
 ) -> Plan | None:
     """Return the plan of *terminal* on *node* for the database *alias*, making it at need.
 
-    None where there can't be one. *values* serve as samples; *expressions* are those in an
-    `Update`, by name.
+    None where there can't be one. *values* serve as samples; *expressions* are those of the
+    terminal, by name.
     """
     key = (terminal, alias)
     found = node.plans.get(key)

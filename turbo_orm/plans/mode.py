@@ -11,6 +11,7 @@ from django.db.utils import ConnectionRouter
 from typing_extensions import Self
 
 from turbo_orm.conf import get_config
+from turbo_orm.plans.aggregates import aggregation_of
 from turbo_orm.plans.chaining import Chaining
 from turbo_orm.plans.finding import plan_for
 from turbo_orm.plans.plan import Bound, Plan
@@ -32,6 +33,7 @@ COMPOSED_OF = {
     "last": ("last", "ordered", "order_by", "reverse", "__getitem__", "__iter__", *_LOADED_BY),
     "count": ("count",),
     "exists": ("exists",),
+    "aggregate": ("aggregate",),
     "update": ("update",),
     "delete": ("delete", "_raw_delete"),
     "create": ("create",),
@@ -150,6 +152,18 @@ class PlannedQuerySet(Chaining):
         if type(plan) is not Plan or plan.time_zone is not None or not plan.is_current():
             plan = plan_for(node, update, alias, values, expressions)
         return None if plan is None else self._bind(plan, planned, values, kwargs)
+
+    def _bound_aggregate(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Bound | None:
+        """Return the planned statement of ``aggregate(*args, **kwargs)``; None without a plan."""
+        planned = self._planned
+        if planned is None or "aggregate" not in self._plannable_terminals:
+            return None
+        try:
+            aggregation, expressions = aggregation_of(args, kwargs)
+        except Exception:  # Django raises it again, or serves what plans can't
+            return None
+        plan = plan_for(planned.node, aggregation, self.db, planned.values, expressions)
+        return None if plan is None else self._bind(plan, planned, planned.values, expressions)
 
     def _bound_delete(self) -> Bound | None:
         """Return the planned statement of ``delete()`` if it is a single one; None without a plan."""

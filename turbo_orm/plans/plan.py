@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
 from turbo_orm.db.statements import Statement
+from turbo_orm.plans.aggregates import Aggregation
 from turbo_orm.plans.loaders import Loader
 from turbo_orm.plans.shapes import Node, trie
 from turbo_orm.plans.sqltext import SQLText
@@ -38,7 +39,8 @@ class Bound(NamedTuple):
 
 _new_bound: Callable[[type[Bound], tuple[Any, ...]], Bound] = tuple.__new__
 
-Terminal: TypeAlias = "str | Update"
+#: The name of a method without arguments; or a method with the shape of its arguments.
+Terminal: TypeAlias = "str | Update | Aggregation"
 
 
 class Plan:
@@ -109,7 +111,7 @@ class Plan:
     @property
     def name(self) -> str:
         """The name of the terminal's method."""
-        return "update" if isinstance(self.terminal, Update) else self.terminal
+        return self.terminal if isinstance(self.terminal, str) else self.terminal.method
 
     def is_current(self) -> bool:
         """Whether Django would compile the same SQL now."""

@@ -32,6 +32,11 @@ class Update(NamedTuple):
     #: Of each value: None, its type, or what identifies an expression.
     kinds: tuple[Any, ...]
 
+    @property
+    def method(self) -> str:
+        """The name of the method it is the shape of."""
+        return "update"
+
     def arguments(self, before: int, expressions: Mapping[str, Any]) -> dict[str, Any]:
         """Return the keyword arguments for a template which has *before* values already."""
         arguments: dict[str, Any] = {}

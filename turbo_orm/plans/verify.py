@@ -33,7 +33,7 @@ def verify(
     """Raise `PlanMismatchError` unless *bound* is what the terminal of *twin* would execute.
 
     *twin* is the same queryset made by Django's own methods, without the *limits*; *arguments*
-    are those of ``update()``.
+    are those of ``update()`` and ``aggregate()``.
     """
     plan = bound.plan
     django: Any = twin
