@@ -11,12 +11,13 @@ from functools import partial, wraps
 from itertools import islice
 from typing import Any, TypeVar
 
-from django.db import connections
+from django.db import connections, transaction
 from django.db.models import QuerySet
 from django.db.models.query import RawQuerySet
 
 from turbo_orm import answers
 from turbo_orm.bridge.databases import pool_of
+from turbo_orm.bridge.greenlets import current_bridge
 from turbo_orm.bridge.held import Held
 from turbo_orm.bridge.run import run_sync
 from turbo_orm.bridge.wrapper import BridgedWrapper
@@ -29,6 +30,7 @@ from turbo_orm.prefetching import aprefetch_related_objects, fetch_with_prefetch
 from turbo_orm.rows import load_now, objects
 
 __all__ = [
+    "aggregate_in_bridge",
     "aggregate_verb",
     "aprefetch_related_objects",
     "call",
@@ -39,7 +41,9 @@ __all__ = [
     "open_pools",
     "run_sync",
     "stream",
+    "terminal_in_bridge",
     "terminal_verb",
+    "update_in_bridge",
     "update_verb",
 ]
 
@@ -101,6 +105,52 @@ async def _complete(queryset: PlannedQuerySet, bound: Bound, result: Result) -> 
     if lookups and found:
         await aprefetch_related_objects(found, *lookups)
     return found
+
+
+def terminal_in_bridge(name: str, like: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the method that is *like*, Django's terminal *name*, and has plans in the bridge."""
+    answer = answers.ANSWERS[name]
+
+    @wraps(like)
+    def terminal(self: PlannedQuerySet) -> Any:
+        if self._planned is not None and current_bridge() is not None:
+            bound = self._bound(name)
+            if bound is not None:
+                return answer(running.run_in_bridge(bound).rows)
+        return like(self)
+
+    return terminal
+
+
+def update_in_bridge(like: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the method that is *like*, Django's ``update()``, and has plans in the bridge."""
+
+    @wraps(like)
+    def update(self: PlannedQuerySet, **kwargs: Any) -> Any:
+        if self._planned is not None and current_bridge() is not None:
+            bound = self._bound_update(kwargs)
+            if bound is not None:
+                with transaction.mark_for_rollback_on_error(using=bound.alias):
+                    count = running.run_in_bridge(bound).rowcount
+                self._result_cache = None
+                return count
+        return like(self, **kwargs)
+
+    return update
+
+
+def aggregate_in_bridge(like: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the method that is *like*, Django's ``aggregate()``, and has plans in the bridge."""
+
+    @wraps(like)
+    def aggregate(self: PlannedQuerySet, *args: Any, **kwargs: Any) -> Any:
+        if self._planned is not None and current_bridge() is not None:
+            bound = self._bound_aggregate(args, kwargs)
+            if bound is not None and (loader := bound.plan.loader) is not None:
+                return loader(running.run_in_bridge(bound).rows or (), bound.alias)[0]
+        return like(self, *args, **kwargs)
+
+    return aggregate
 
 
 def update_verb(like: Callable[..., Any]) -> Callable[..., Any]:

@@ -83,6 +83,11 @@ class AsyncQuerySet(InsertsByColumn, PlannedQuerySet):
             return await execution.run_sync(list, self)
         return list(await execution.fetch(self))
 
+    aggregate = execution.aggregate_in_bridge(QuerySet.aggregate)
+    count = execution.terminal_in_bridge("count", QuerySet.count)
+    exists = execution.terminal_in_bridge("exists", QuerySet.exists)
+    update = execution.update_in_bridge(QuerySet.update)
+
     @_as(QuerySet.get)
     def get(self, *args: Any, **kwargs: Any) -> Any:
         if self._planned is not None and current_bridge() is not None:

@@ -1,4 +1,4 @@
-"""`get()` of sync code in the bridge, and what Django builds on it: on plans, as Django does it."""
+"""Terminals of sync code in the bridge, and what Django builds on them: on plans, as Django does it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
-from django.db.models import F, Q
+from django.db import IntegrityError, transaction
+from django.db.models import Count, F, Max, Q
 from django.test import override_settings
 
 from tests.project.library.models import Author, Book, Tag
@@ -37,8 +38,18 @@ class Getting(AsyncQuerySet):
         return ("got", super().get(*args, **kwargs))
 
 
+class Counting(AsyncQuerySet):
+    def count(self) -> int:
+        return -super().count()
+
+
+class Updating(AsyncQuerySet):
+    def update(self, **kwargs: Any) -> int:
+        return super().update(**kwargs, age=99)
+
+
 #: What is done, and whether all of it has plans.
-GETS: dict[str, tuple[Callable[[], Any], bool]] = {
+CALLS: dict[str, tuple[Callable[[], Any], bool]] = {
     "by key": (lambda: Book.objects.get(pk=1), True),
     "by fields": (lambda: Book.objects.get(title="Algebra", author__name="Ada"), True),
     "by Q": (lambda: Book.objects.get(Q(title="Algebra") | Q(title="x")), True),
@@ -73,12 +84,46 @@ GETS: dict[str, tuple[Callable[[], Any], bool]] = {
         True,
     ),
     "update_or_create, new": (lambda: Author.objects.update_or_create(name="x", defaults={"age": 3}), True),
+    "count": (lambda: Book.objects.filter(title="Algebra").count(), True),
+    "count, of what is loaded": (lambda: _loaded(Book.objects.filter(pk__lt=3)).count(), True),
+    "count, of a slice": (lambda: Book.objects.order_by("pk")[:2].count(), False),
+    "count, of its own": (lambda: Counting(Author).count(), False),
+    "exists": (lambda: Book.objects.filter(title="Algebra").exists(), True),
+    "exists, not": (lambda: Book.objects.filter(title="x").exists(), True),
+    "exists, none": (lambda: Book.objects.none().exists(), False),
+    "contains": (lambda: Author.objects.filter(age__gte=0).contains(Author(pk=1)), False),
+    "contains, unsaved": (lambda: Author.objects.contains(Author()), False),
+    "aggregate": (lambda: Book.objects.aggregate(Max("price"), n=Count("pk")), True),
+    "aggregate, of a condition": (
+        lambda: Book.objects.aggregate(n=Count("pk", filter=Q(title="Algebra"))),
+        False,
+    ),
+    "update": (lambda: Author.objects.filter(pk=1).update(age=F("age") + 1, name="x"), True),
+    "update, of what is loaded": (lambda: _updated(Author.objects.filter(pk__lt=3)), True),
+    "update, too large": (lambda: Author.objects.filter(pk=1).update(age=2**40), False),
+    "update, refused": (lambda: Author.objects.filter(pk=1).update(name=None), True),
+    "update, refused in a block": (lambda: _in_block(), True),
+    "update, no such field": (lambda: Author.objects.update(aeg=1), False),
+    "update, of its own": (lambda: Updating(Author).filter(pk=1).update(name="x"), False),
 }
 
 
 def _loaded(queryset: Any) -> Any:
     assert len(queryset)
     return queryset
+
+
+def _updated(queryset: Any) -> Any:
+    loaded = _loaded(queryset)
+    return loaded.update(age=5), [author.age for author in loaded]
+
+
+def _in_block() -> Any:
+    with transaction.atomic():
+        try:
+            Author.objects.filter(pk=1).update(name=None)
+        except IntegrityError:
+            return Author.objects.count()
 
 
 def _many(model: Any) -> Any:
@@ -88,9 +133,9 @@ def _many(model: Any) -> Any:
 
 @pytest.mark.usefixtures("frozen_now")
 @pytest.mark.parametrize("watched", [False, True])
-@pytest.mark.parametrize("name", GETS)
+@pytest.mark.parametrize("name", CALLS)
 async def test_as_django(snapshot: Snapshot, name: str, watched: bool) -> None:
-    get, planned = GETS[name]
+    call, planned = CALLS[name]
     outcomes = []
     same = Verified.same
     for plans in (False, True):
@@ -99,17 +144,17 @@ async def test_as_django(snapshot: Snapshot, name: str, watched: bool) -> None:
         with override_settings(TURBO_ORM=settings):
             if watched:
                 with capture_queries() as queries:
-                    found = await _outcome(get)
+                    found = await _outcome(call)
                 statements = [query["sql"] for query in queries]
             else:
-                found, statements = await _outcome(get), []
+                found, statements = await _outcome(call), []
         outcomes.append((found, statements, snapshot.rows()))
     assert outcomes[0] == outcomes[1]
     assert (Verified.same > same) is planned
 
 
-async def _outcome(get: Callable[[], Any]) -> Any:
+async def _outcome(call: Callable[[], Any]) -> Any:
     try:
-        return seen(await run_sync(get))
+        return seen(await run_sync(call))
     except Exception as error:
         return type(error), str(error)
