@@ -10,7 +10,7 @@ from typing import Any
 
 from django.core.exceptions import EmptyResultSet
 from django.db import DatabaseError
-from django.db.models import Model, Prefetch, QuerySet
+from django.db.models import Count, Max, Model, Prefetch, QuerySet
 from django.utils.functional import LazyObject
 
 from tests.runtime.plans.fuzzing.chains import Chain
@@ -25,7 +25,10 @@ _ADDRESS = re.compile(" at 0x[0-9a-f]+")
 
 __all__ = ["TERMINALS", "Tally", "differences", "differences_in_rows"]
 
-TERMINALS = ("list", "get", "first", "last", "count", "exists")
+TERMINALS = ("list", "get", "first", "last", "count", "exists", "aggregate")
+
+#: The keyword arguments of terminals that have some.
+_ARGUMENTS: dict[str, dict[str, Any]] = {"aggregate": {"number": Count("pk"), "greatest": Max("pk")}}
 
 #: What was met, by name; for people.
 Tally: Counter[str] = Counter()
@@ -76,7 +79,7 @@ def _statement(queryset: Any, terminal: str) -> tuple[Any, ...]:
     connection: Any = compiling_connection("default", capturing)
     with connections_replaced({"default": connection}):
         try:
-            sql, params = capture(queryset, terminal, "default").as_sql()
+            sql, params = capture(queryset, terminal, "default", _ARGUMENTS.get(terminal)).as_sql()
         except EmptyResultSet:
             return ("no rows",)
         except Unsupported as exc:
@@ -130,7 +133,8 @@ def _differences(chain: Chain, terminal: str, changed: bool, at: int) -> Any:
             yield f"attribute {name}: {one!r} is Django's, ours is {other!r}"
     planned = found_of._planned
     try:
-        bound = found_of._bound(terminal)
+        arguments = _ARGUMENTS.get(terminal)
+        bound = found_of._bound(terminal) if arguments is None else found_of._bound_aggregate((), arguments)
     except Exception as exc:
         yield f"_bound() raises {exc!r}"
         return
@@ -174,7 +178,7 @@ def _answer(
     chain: Chain, terminal: str, as_arguments: bool, queryset_class: Any, execute: Callable[..., Any]
 ) -> Any:
     made: dict[int, Any] = {}
-    steps, args, kwargs = chain.steps, (), {}
+    steps, args, kwargs = chain.steps, (), _ARGUMENTS.get(terminal, {})
     queryset = queryset_class(chain.model)
     try:
         if as_arguments and steps[-1].method == "filter":
