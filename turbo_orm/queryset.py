@@ -16,7 +16,7 @@ from turbo_orm.columns import Columns, paths_of
 from turbo_orm.errors import NotLoadedError
 from turbo_orm.fetch_modes.older_django.querysets import with_fetch_modes
 from turbo_orm.loading import remember_peers
-from turbo_orm.plans.inserting import InsertsByColumn
+from turbo_orm.plans.inserting import InsertsByColumn, abulk_create
 from turbo_orm.plans.mode import PlannedQuerySet
 from turbo_orm.raw import AsyncRawQuerySet
 from turbo_orm.row_classes import values_as
@@ -55,7 +55,7 @@ class AsyncQuerySet(InsertsByColumn, PlannedQuerySet):
     _runtime = True
 
     aaggregate = execution.aggregate_verb(QuerySet.aaggregate)
-    abulk_create = async_verb("bulk_create", QuerySet.abulk_create)
+    abulk_create = _as(QuerySet.abulk_create)(abulk_create)
     abulk_update = async_verb("bulk_update", QuerySet.abulk_update)
     # The coroutine itself: one more around it would be a tenth of its way to the wire.
     acreate = _as(QuerySet.acreate)(creation.create)

@@ -9,7 +9,11 @@ from __future__ import annotations
 
 import datetime as dt
 import struct
+import sys
+from array import array
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from itertools import repeat
 from typing import Any
 from uuid import UUID
 
@@ -76,26 +80,49 @@ def _written(name: str, oid: int, write: Callable[[Sequence[Any], bool], str]) -
     return lambda values, has_null: kind(f"{{{write(values, has_null)}}}".encode())
 
 
+def _integers(name: str, oid: int, element: int, code: str) -> Encode:
+    packed = _packed(name, oid, element, code, _same)
+    written = _written(f"{name}OfTexts", oid, _literals)
+
+    def encode(values: Sequence[Any], has_null: bool) -> Array:
+        try:
+            return packed(values, has_null)
+        except (OverflowError, struct.error):  # too large: for the server to say
+            return written(values, has_null)
+
+    return encode
+
+
 def _packed(
-    name: str, oid: int, element: int, code: str, numbers: Callable[[Sequence[Any]], list[int]]
+    name: str, oid: int, element: int, code: str, numbers: Callable[[Sequence[Any]], Sequence[int]]
 ) -> Encode:
-    """For types of fixed length; *numbers* makes of values what `struct` packs with *code*."""
+    """For types of four or eight bytes; *numbers* makes of values what `struct` packs with *code*.
+
+    Numbers that are too large raise `OverflowError` or `struct.error`.
+    """
     kind = _array(name, oid, Format.BINARY)
     size = struct.calcsize(f"!{code}")
-    pair = f"i{code}"
+    words = size // 4
+    length = array("i", struct.pack("!i", size))
+    pack = struct.Struct(f"!i{code}").pack
 
     def encode(values: Sequence[Any], has_null: bool) -> Array:
         count = len(values)
         head = struct.pack("!5i", 1, has_null, element, count, 1)
         if has_null:
-            packed = iter(numbers([value for value in values if value is not None]))
-            pack = struct.Struct(f"!{pair}").pack
-            return kind(
-                head + b"".join([_NULL if value is None else pack(size, next(packed)) for value in values])
-            )
-        items = [size] * (2 * count)
-        items[1::2] = numbers(values)
-        return kind(head + struct.pack(f"!{pair * count}", *items))
+            given = [value for value in values if value is not None]
+            packed = map(pack, repeat(size), numbers(given))
+            return kind(head + b"".join([_NULL if value is None else next(packed) for value in values]))
+        # A format of so many items would be parsed, and kept, for each count.
+        items = array(code, numbers(values))
+        if sys.byteorder == "little":
+            items.byteswap()
+        swapped = array("i", items.tobytes())
+        whole = array("i", bytes(4 * (1 + words) * count))
+        whole[:: 1 + words] = length * count
+        for word in range(words):
+            whole[1 + word :: 1 + words] = swapped[word::words]
+        return kind(head + whole.tobytes())
 
     return encode
 
@@ -106,10 +133,18 @@ def _prefixed(name: str, oid: int, element: int, prefix: bytes = b"") -> Encode:
     longer = len(prefix)
     lengths = [length + prefix for length in _LENGTHS[longer:]]
     few = len(lengths)
+    # For ASCII: a character for each byte, all encoded at once.
+    length_of = [length.decode("latin-1") for length in lengths].__getitem__
 
     def encode(values: Sequence[Any], has_null: bool) -> Array:
         count = len(values)
         head = struct.pack("!5i", 1, has_null, element, count, 1)
+        if not has_null and "".join(values).isascii():
+            characters = [""] * (2 * count)
+            with suppress(IndexError):  # one is long
+                characters[::2] = map(length_of, map(len, values))
+                characters[1::2] = values
+                return kind(head + "".join(characters).encode("latin-1"))
         parts: list[bytes] = [b""] * (2 * count)
         if has_null:
             texts = [None if value is None else prefix + value.encode() for value in values]
@@ -147,6 +182,10 @@ def _hexadecimal(values: Sequence[UUID | None], has_null: bool) -> str:
     return ",".join(["NULL" if value is None else value.hex for value in values])
 
 
+def _same(numbers: Sequence[int]) -> Sequence[int]:
+    return numbers
+
+
 def _days(days: Sequence[dt.date]) -> list[int]:
     return [day.toordinal() - _EPOCH_DAY for day in days]
 
@@ -164,8 +203,8 @@ def _microseconds(moments: Sequence[dt.datetime]) -> list[int]:
 ENCODERS: dict[str, Encode] = {
     "boolean": _written("BooleanArray", 1000, _literals),
     "smallint": _written("SmallintArray", 1005, _literals),
-    "integer": _written("IntegerArray", 1007, _literals),
-    "bigint": _written("BigintArray", 1016, _literals),
+    "integer": _integers("IntegerArray", 1007, 23, "i"),
+    "bigint": _integers("BigintArray", 1016, 20, "q"),
     "double precision": _written("DoubleArray", 1022, _literals),
     "numeric": _written("NumericArray", 1231, _strings),
     "uuid": _written("UuidArray", 2951, _hexadecimal),

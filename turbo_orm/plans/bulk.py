@@ -11,14 +11,16 @@ import datetime as dt
 import json
 import uuid
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from decimal import Decimal
 from typing import Any, NamedTuple
 
 from django.db.models import JSONField, Model, sql
 
 from turbo_orm.db.arrays import ENCODERS, Array
-from turbo_orm.db.json_text import JSON_KINDS, json_parts
+from turbo_orm.db.json_text import JSON_KINDS, json_texts
 from turbo_orm.db.statements import Statement, statement
+from turbo_orm.db.wire import Result
 from turbo_orm.plans.columns import Columns
 from turbo_orm.plans.compiled_inserts import is_left_to_database, sample_of
 from turbo_orm.plans.keeping import make_and_keep
@@ -45,6 +47,10 @@ class BulkInsert(NamedTuple):
     #: Makes of the statement's rows what `SQLInsertCompiler.execute_sql()` returns; None if it
     #: returns none.
     load: Callable[[Sequence[tuple[Any, ...]]], list[Any]] | None
+
+    def rows(self, result: Result) -> list[tuple[Any, ...]]:
+        """Return what `SQLInsertCompiler.execute_sql()` returns of *result*."""
+        return [] if self.load is None else self.load(result.rows or ())
 
 
 class Conflict(NamedTuple):
@@ -230,7 +236,8 @@ def _checked(field: Any, db_type: str, connection: Any) -> ToArray:
         kinds = set(map(type, values))
         has_null = _NONE in kinds
         if unchanged and kinds <= {kind, _NONE} and (fits is None or fits(values, has_null)):
-            return encode(values, has_null)
+            with suppress(TypeError):  # a moment without time zone
+                return encode(values, has_null)
         values = [one(value) for value in values]
         has_null = None in values
         if fits is not None and not fits(values, has_null):
@@ -248,10 +255,6 @@ def _are_finite(values: Sequence[Any], has_null: bool) -> bool:
     return all(map(Decimal.is_finite, _given(values) if has_null else values))
 
 
-def _are_aware(values: Sequence[Any], has_null: bool) -> bool:
-    return None not in {value.tzinfo for value in (_given(values) if has_null else values)}
-
-
 def _are_naive_times(values: Sequence[Any], has_null: bool) -> bool:
     return {value.tzinfo for value in values if value is not None} <= {None}
 
@@ -264,7 +267,6 @@ def _are_storable(values: Sequence[Any], has_null: bool) -> bool:
 #: fit when it is prepared either is for psycopg, and its errors.
 _FITS: dict[type, Callable[[Sequence[Any], bool], bool]] = {
     Decimal: _are_finite,
-    dt.datetime: _are_aware,
     dt.time: _are_naive_times,
     str: _are_storable,
 }
@@ -282,13 +284,12 @@ def _jsonb(field: Any, connection: Any) -> ToArray:
         getattr(type(field), name) is getattr(JSONField, name)
         for name in ("get_db_prep_save", "get_db_prep_value", "get_prep_value")
     )
-    to_parts = json_parts if dumps is json.dumps else lambda value, level: (dumps(value),)
+    to_texts = json_texts if dumps is json.dumps else lambda values: [*map(dumps, values)]
 
     def column(values: Sequence[Any]) -> Array:
         kinds = set(map(type, values))
         if plain and kinds <= JSON_KINDS:
-            join = "".join
-            return encode([join(to_parts(value, 0)) for value in values], False)
+            return encode(to_texts(values), False)
         texts = [one(value) for value in values]
         return encode(texts, None in texts)
 

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.db import transaction
-from django.db.models import AutoField, Field, Model, QuerySet
+from django.db.models import AutoField, Field, Model, QuerySet, sql
 
 from turbo_orm.bridge.greenlets import current_bridge
+from turbo_orm.bridge.run import run_sync
+from turbo_orm.bridge.scopes import active_scope, inherited_scope
+from turbo_orm.bridge.straight import goes_straight
 from turbo_orm.bridge.wrapper import BridgedWrapper
 from turbo_orm.conf import get_config
-from turbo_orm.plans.bulk import Conflict, bulk_insert
+from turbo_orm.db.statements import Statement
+from turbo_orm.plans.bulk import BulkInsert, Conflict, bulk_insert
 from turbo_orm.plans.connections import compiling_connection
 from turbo_orm.plans.instances import is_free
-from turbo_orm.plans.running import run_on_wire_in_bridge, wire_wrapper
+from turbo_orm.plans.running import run, run_on_wire_in_bridge, wire_wrapper
 from turbo_orm.plans.verify_inserts import verify_bulk_insert
 
 if TYPE_CHECKING:
@@ -23,7 +28,7 @@ if TYPE_CHECKING:
 else:
     _Base = object
 
-__all__ = ["InsertsByColumn"]
+__all__ = ["InsertsByColumn", "abulk_create"]
 
 #: Fewer rows are not worth it.
 _MIN_ROWS = 5
@@ -44,6 +49,8 @@ class InsertsByColumn(_Base):
             current_bridge() is not None
             and not any(conflicts)
             and not any(more_conflicts.values())
+            and len(conflicts) < len(_OPTIONS)
+            and _OPTIONS.issuperset(more_conflicts)
             and (batch_size is None or batch_size > 0)
             and isinstance(objs, list | tuple)
             and _is_simple(type(self), self.model)
@@ -91,6 +98,9 @@ class InsertsByColumn(_Base):
 
 _bulk_create = QuerySet.bulk_create
 
+#: What it takes besides the objects.
+_OPTIONS = frozenset(_bulk_create.__code__.co_varnames[2 : _bulk_create.__code__.co_argcount])
+
 #: Before 6.0, Django opens a transaction for a single statement, too.
 _ALWAYS_ATOMIC = "nullcontext" not in _bulk_create.__code__.co_names
 
@@ -125,30 +135,109 @@ def _create(queryset: Any, objs: list[Any], batch_size: int | None) -> list[Any]
     """Do what Django's `bulk_create()` does with objects that it has prepared, and that need keys."""
     queryset._for_write = True
     alias = queryset.db
-    meta = queryset.model._meta
-    fields = [
+    fields = _inserted(queryset.model)
+    with transaction.atomic(using=alias, savepoint=False) if _ALWAYS_ATOMIC else nullcontext():
+        return _finish(objs, queryset._batched_insert(objs, fields, batch_size), alias)
+
+
+def _inserted(model: Any) -> list[Any]:
+    """Return the fields `bulk_create()` inserts where the database gives the keys."""
+    return [
         field
-        for field in meta.concrete_fields
+        for field in model._meta.concrete_fields
         if not getattr(field, "generated", False) and not isinstance(field, AutoField)
     ]
-    with transaction.atomic(using=alias, savepoint=False) if _ALWAYS_ATOMIC else nullcontext():
-        rows = queryset._batched_insert(objs, fields, batch_size)
-        assert len(rows) == len(objs)
-        returned = meta.db_returning_fields
-        kind = type(objs[0])
-        if len(returned) == 1 and is_free(kind, returned[0].attname):
-            name = returned[0].attname
-            for obj, (value,) in zip(objs, rows, strict=True):
-                obj.__dict__[name] = value
-        else:
-            for obj, row in zip(objs, rows, strict=True):
-                for field, value in zip(returned, row, strict=True):
-                    setattr(obj, field.attname, value)
-        for obj in objs:
-            state = obj._state
+
+
+def _finish(objs: list[Any], rows: Sequence[tuple[Any, ...]], alias: str) -> list[Any]:
+    """Tell *objs* what the database returned as they were inserted."""
+    assert len(rows) == len(objs)
+    kind = type(objs[0])
+    returned = kind._meta.db_returning_fields
+    if len(returned) == 1 and is_free(kind, returned[0].attname):
+        name = returned[0].attname
+        for obj, (value,) in zip(objs, rows, strict=True):
+            attributes = obj.__dict__
+            attributes[name] = value
+            state = attributes["_state"]
             state.adding = False
             state.db = alias
+        return objs
+    for obj, row in zip(objs, rows, strict=True):
+        for field, value in zip(returned, row, strict=True):
+            setattr(obj, field.attname, value)
+    for obj in objs:
+        state = obj._state
+        state.adding = False
+        state.db = alias
     return objs
+
+
+async def abulk_create(queryset: InsertsByColumn, /, *args: Any, **kwargs: Any) -> Any:
+    """Return what ``queryset.bulk_create(*args, **kwargs)`` does."""
+    insert = None
+    if len(args) == 1 and (not kwargs or (_OPTIONS.issuperset(kwargs) and not any(kwargs.values()))):
+        insert = _alone(queryset, args[0], kwargs)
+    if insert is None:
+        return await run_sync(queryset.bulk_create, *args, **kwargs)
+    return _finish(insert.objs, insert.found.rows(await run(insert)), insert.alias)
+
+
+class _Insert(NamedTuple):
+    """The one INSERT a `bulk_create()` comes to."""
+
+    alias: str
+    statement: Statement
+    params: tuple[Any, ...]
+    writes: bool
+    found: BulkInsert
+    objs: list[Any]
+
+    def as_sql(self) -> tuple[str, tuple[Any, ...]]:
+        """Return what Django gives to a cursor: lists in place of encoded arrays."""
+        model = type(self.objs[0])
+        query = sql.InsertQuery(model)
+        query.insert_values(_inserted(model), self.objs, raw=False)
+        compiler: Any = query.get_compiler(using=self.alias)
+        compiler.returning_fields = model._meta.db_returning_fields
+        ((text, params),) = compiler.as_sql()
+        return text, tuple(params)
+
+
+def _alone(queryset: Any, objs: Any, options: Mapping[str, Any]) -> _Insert | None:
+    """Return the INSERT that is all ``abulk_create(objs)`` does; None if it does more, or another.
+
+    Inside of blocks it is for the bridge, where they are: Django treats their errors there.
+    """
+    kind, config = type(queryset), get_config()
+    if (
+        not (config.plans and config.wire)
+        or config.verify_plans
+        or options.get("batch_size") is not None
+        or not isinstance(objs, list | tuple)
+        or len(objs) < _MIN_ROWS
+        or any(
+            getattr(kind, name) is not getattr(InsertsByColumn, name) for name in ("bulk_create", "_insert")
+        )
+        or (inherited_scope() is not None and active_scope(asyncio.get_running_loop()) is not None)
+        or not _is_simple(kind, queryset.model)
+        or not _need_keys(objs)
+    ):
+        return None
+    alias = queryset._alias_to_write()
+    connection = compiling_connection(alias)
+    fields = _inserted(queryset.model)
+    if (
+        connection is None
+        or not goes_straight(alias)
+        or not 0 < len(objs) <= connection.ops.bulk_batch_size(fields, objs)
+    ):
+        return None
+    returned = queryset.model._meta.db_returning_fields
+    found = bulk_insert(queryset.model, objs, fields, returned, Conflict(), connection)
+    if found is None or found.load is None:
+        return None
+    return _Insert(alias, found.statement, found.params, True, found, list(objs))
 
 
 def _is_simple(queryset_class: Any, model: Any) -> bool:
@@ -181,9 +270,12 @@ def _need_keys(objs: Sequence[Any]) -> bool:
     name = key.attname
     if {obj.__dict__.get(name, objs) for obj in objs} != {None}:
         return False
-    for obj in objs:
-        if obj._state.__dict__.get("fields_cache"):
-            obj._prepare_related_fields_for_save(operation_name="bulk_create")
+    meta = model._meta
+    if meta.private_fields or any(field.is_relation for field in meta.concrete_fields):
+        for obj in objs:
+            # An instance has it once a foreign key was set.
+            if obj._state.fields_cache:
+                obj._prepare_related_fields_for_save(operation_name="bulk_create")
     return True
 
 
@@ -208,9 +300,7 @@ def _by_column(
     if config.verify_plans:
         verify_bulk_insert(found, model, objs, fields, returning_fields, conflict, compiling)
     result = run_on_wire_in_bridge(alias, found.statement, found.params)
-    if result is None:
-        return None
-    return [] if found.load is None else found.load(result.rows or ())
+    return None if result is None else found.rows(result)
 
 
 def _is_utf8(wrapper: BridgedWrapper) -> bool:

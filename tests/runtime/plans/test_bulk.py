@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 import django
+import psycopg
 import pytest
 from django.db import DataError, IntegrityError, connection, connections, models
 from django.db.models import QuerySet, Value
@@ -24,7 +25,8 @@ from turbo_orm.bridge.greenlets import await_only
 from turbo_orm.db.arrays import ENCODERS
 from turbo_orm.db.statements import statement
 from turbo_orm.db.wire import wire_of
-from turbo_orm.plans import bulk
+from turbo_orm.plans import bulk, inserting
+from turbo_orm.testing import capture_queries
 
 try:
     from django.db.backends.postgresql.compiler import InsertUnnest
@@ -111,6 +113,24 @@ async def test_arrays(name: str, with_nulls: bool) -> None:
         on_the_wire, f"SELECT (%s)::{db_type}[]", [ENCODERS[db_type](values, None in values)]
     )
     assert loaded == values
+
+
+@pytest.mark.parametrize("length", [3, 1023, 1024, 5000])
+async def test_texts_of_ascii_alone(length: int) -> None:
+    values = ["", "a", "x" * length, "\x7f", "z" * 200]
+    for db_type in ("text", "varchar"):
+        [(loaded,)] = await run_sync(
+            on_the_wire, f"SELECT (%s)::{db_type}[]", [ENCODERS[db_type](values, False)]
+        )
+        assert loaded == values
+
+
+@pytest.mark.parametrize("with_nulls", [False, True])
+@pytest.mark.parametrize(("db_type", "value"), [("integer", 2**31), ("bigint", -(2**63) - 1)])
+async def test_numbers_that_are_too_large(db_type: str, value: int, with_nulls: bool) -> None:
+    values = [1, value, *([None] if with_nulls else [])]
+    with pytest.raises(psycopg.errors.NumericValueOutOfRange, match=f"type {db_type}"):
+        await run_sync(on_the_wire, f"SELECT (%s)::{db_type}[]", [ENCODERS[db_type](values, with_nulls)])
 
 
 async def test_arrays_of_json() -> None:
@@ -273,6 +293,104 @@ async def test_columns(snapshot: Snapshot, paper: Any, watched: Watched, name: s
     await run_sync(_restart, paper)
     columns = {"left": range(6), **COLUMNS[name]} if hasattr(models, "GeneratedField") else COLUMNS[name]
     assert await compare(snapshot, watched, _papers(paper, **columns), {})
+
+
+async def without_bridge(monkeypatch: pytest.MonkeyPatch, queryset: Any, *args: Any, **kwargs: Any) -> Any:
+    """Return the awaited ``abulk_create()``, and that the bridge was not needed for it."""
+    calls = []
+
+    async def noted(*given: Any, **named: Any) -> Any:
+        calls.append(given)
+        return await run_sync(*given, **named)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("turbo_orm.plans.inserting.run_sync", noted)
+        made = await queryset.abulk_create(*args, **kwargs)
+    return made, not calls
+
+
+@by_unnest
+async def test_a_single_statement_needs_no_bridge(
+    snapshot: Snapshot, watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshot.restore()
+    await AsyncQuerySet(Author).abulk_create(authors_of(["x1", "x2", "x3", "x4", "x5"], [1] * 5))
+    given = tuple(authors(6, age=99))
+    made, straight = await without_bridge(monkeypatch, AsyncQuerySet(Author), given, ignore_conflicts=False)
+    assert straight
+    assert made == [*given]
+    stored = await AsyncQuerySet(Author).filter(age=99).order_by("pk").alist()
+    assert [(author.pk, author.name) for author in made] == [(author.pk, author.name) for author in stored]
+    assert len(stored) == 6
+    assert {(author._state.adding, author._state.db) for author in made} == {(False, "default")}
+    assert len(watched.statements) == 2
+
+
+class Counting(AsyncQuerySet[Any]):
+    def bulk_create(self, objs: Any, *args: Any, **kwargs: Any) -> Any:
+        return super().bulk_create([Author(name=f"own {obj.name}") for obj in objs], *args, **kwargs)
+
+
+class Inserting(AsyncQuerySet[Any]):
+    def _insert(self, objs: Any, *args: Any, **kwargs: Any) -> Any:
+        for obj in objs:
+            obj.name = f"own {obj.name}"
+        return super()._insert(objs, *args, **kwargs)
+
+
+@by_unnest
+@pytest.mark.parametrize("own", [Counting, Inserting])
+async def test_methods_of_a_subclass_are_called(
+    snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch, own: Any
+) -> None:
+    snapshot.restore()
+    made, straight = await without_bridge(monkeypatch, own(Author), authors(6))
+    assert not straight
+    assert [author.name for author in made] == [f"own a{n}" for n in range(6)]
+
+
+@by_unnest
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ({"batch_size": 0}, ValueError),
+        ({"batch_size": -1}, ValueError),
+        ({"other": None}, TypeError),
+        ({"update_conflicts": True}, ValueError),
+    ],
+)
+async def test_wrong_options(arguments: dict[str, Any], error: type[Exception]) -> None:
+    with pytest.raises(error):
+        await AsyncQuerySet(Author).abulk_create(authors(6), **arguments)
+
+
+@by_unnest
+async def test_blocks_and_watchers_have_the_bridge(
+    snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshot.restore()
+    async with atomic():
+        made, straight = await without_bridge(monkeypatch, AsyncQuerySet(Author), authors(6))
+    assert not straight
+    assert await AsyncQuerySet(Author).filter(pk__in=[author.pk for author in made]).acount() == 6
+    with capture_queries() as queries:
+        _, straight = await without_bridge(
+            monkeypatch, AsyncQuerySet(Tag), [Tag(label=f"w{n}") for n in range(6)]
+        )
+    assert not straight
+    assert any("UNNEST" in query["sql"] for query in queries)
+
+
+@by_unnest
+async def test_what_a_cursor_would_be_given(snapshot: Snapshot) -> None:
+    await AsyncQuerySet(Author).abulk_create(authors_of(["x1", "x2", "x3", "x4", "x5"], [1] * 5))
+    objs = authors(6)
+    insert = inserting._alone(AsyncQuerySet(Author), objs, {})
+    assert insert is not None
+    text, (_, *params) = await run_sync(insert.as_sql)
+    assert text == insert.statement.sql
+    assert params == [[obj.name for obj in objs], [obj.age for obj in objs]]
+    snapshot.restore()
 
 
 @by_unnest

@@ -16,7 +16,7 @@ from tests.project.library.models import Author, Book
 from tests.runtime.parity.data import Snapshot
 from turbo_orm import AsyncQuerySet, run_sync
 from turbo_orm.bridge.straight import take_ready
-from turbo_orm.db.json_text import JSON_KINDS, JsonText, as_djangos, json_dumper, json_parts
+from turbo_orm.db.json_text import JSON_KINDS, JsonText, as_djangos, json_dumper, json_parts, json_texts
 from turbo_orm.db.leases import give_back
 
 
@@ -130,3 +130,12 @@ async def test_a_projects_own_dumper_on_the_wire(snapshot: Snapshot) -> None:
     finally:
         taken[0].adapters.register_dumper(Jsonb, JsonbDumper)
         snapshot.restore()
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 9])
+def test_many_values_are_encoded_as_each_of_them(count: int) -> None:
+    values = [*VALUES.values()][:count]
+    assert json_texts(values) == [json.dumps(value) for value in values]
+    assert json_texts([values, values]) == [json.dumps(values)] * 2
+    with pytest.raises(TypeError, match="not JSON serializable"):
+        json_texts([*values, object()])
