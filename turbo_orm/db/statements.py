@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 __all__ = ["ParameterTypes", "Statement", "statement"]
 
@@ -17,7 +17,7 @@ class Statement:
     Made by `statement()`. Only the notes change: what servers said to it.
     """
 
-    __slots__ = ("_accepted", "_trusted", "count", "proven", "refused", "sql", "text")
+    __slots__ = ("_accepted", "_trusted", "count", "late", "proven", "refused", "sql", "text")
 
     def __init__(self, text: bytes, sql: str, count: int, *, proven: bool = False) -> None:
         #: As it is sent, with ``$1``...
@@ -26,6 +26,8 @@ class Statement:
         self.sql = sql
         #: How many parameters it takes.
         self.count = count
+        #: The oids of the types of columns that may be left texts, by position: see `turbo_orm.db.late`.
+        self.late: Mapping[int, int] = {}
         #: A server has accepted it, or it is known to be acceptable.
         self.proven = proven
         #: A server refused it: it does not know what types the parameters have when they are

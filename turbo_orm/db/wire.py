@@ -24,6 +24,7 @@ from turbo_orm.db import pipeline
 from turbo_orm.db.adaptation import WireContext, session_settings
 from turbo_orm.db.channel import Channel
 from turbo_orm.db.connections import TurboConnection, close_now
+from turbo_orm.db.late import MIN_ROWS, LateLoading
 from turbo_orm.db.prepared import Key, Prepared, is_stale, is_unknown
 from turbo_orm.db.statements import Statement
 
@@ -74,13 +75,14 @@ class Wire(Channel):
     and of the transaction it was in is as unknown as after any interruption.
     """
 
-    __slots__ = ("_changes", "_empty", "_settings", "_tx", "prepared")
+    __slots__ = ("_changes", "_empty", "_late", "_settings", "_tx", "prepared")
 
     def __init__(self, conn: TurboConnection, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(conn, loop)
         self.prepared = Prepared()
         # To let go of the last result, and its rows with it.
         self._empty = self.pgconn.make_empty_result(_TUPLES_OK)
+        self._late: LateLoading | None = None
         self._renew_adapters()
 
     def __repr__(self) -> str:
@@ -212,9 +214,15 @@ class Wire(Channel):
         """Load the rows of *result*, or raise the error it is."""
         status = result.status
         if status == _TUPLES_OK:
+            count = result.ntuples
+            if count >= MIN_ROWS and (late := key[0].late):
+                if self._late is None:
+                    self._late = LateLoading(self.conn, self._empty)
+                texts = self._late.load(result, count, late)
+                if texts is not None:
+                    return _new_result(Result, (texts, count))
             tx = self._tx
             tx.set_pgresult(result)
-            count = result.ntuples
             try:
                 rows = tx.load_rows(0, count, tuple)
             finally:
@@ -263,6 +271,7 @@ class Wire(Channel):
         self._settings = session_settings(self.pgconn)
         context: Any = WireContext(self.conn)
         self._tx = Transformer(context)
+        self._late = None
 
     def attach(self) -> None:
         """Register the socket with the event loop, after psycopg has used it."""

@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import connections
-from django.db.models import JSONField
+from django.db.models import DateTimeField, DecimalField, JSONField
 from django.db.models.expressions import BaseExpression, Col
 
+from turbo_orm.db.late import FROM_TEXT, NUMERIC, TIMESTAMPTZ
 from turbo_orm.plans.functions import make_function
 from turbo_orm.plans.unsupported import Unsupported
 
@@ -20,6 +21,9 @@ __all__ = ["Columns"]
 
 #: What a JSON value is parsed with when its field names no decoder.
 _scan: Any = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
+
+#: Fields whose columns may be left texts, and the oids of their types.
+_LATE = ((DecimalField, NUMERIC), (DateTimeField, TIMESTAMPTZ))
 
 _array_from_db_value = vars(ArrayField)["_from_db_value"]
 
@@ -61,9 +65,30 @@ class Columns:
         #: Whether a converter may look at the connection: the project's, and a few of Django's.
         self.calls_user_code = False
         self._conversions: list[_Conversion] = []
+        #: The oids of the types of columns that may be left texts, by position.
+        self.late: dict[int, int] = {}
         for position, (converters, expression) in compiler.get_converters(expressions).items():
             for converter in converters:
                 self._convert(position, converter, expression, alone=len(converters) == 1)
+
+    def leave_texts(self, expressions: Sequence[Any]) -> None:
+        """Expect texts in columns of *expressions*, which are all, if no converter looks at them."""
+        converted = {conversion.position for conversion in self._conversions}
+        for position, expression in enumerate(expressions):
+            if type(expression) is Col and position not in converted:
+                field = expression.output_field
+                oid = next((oid for kind, oid in _LATE if isinstance(field, kind)), None)
+                if oid in FROM_TEXT:
+                    self.late[position] = oid
+
+    def value(self, position: int) -> str:
+        """Return the expression for the value of the column at *position*, in generated code."""
+        column = f"c{position}"
+        if position not in self.late:
+            return column
+        oid = self.late[position]
+        self.namespace[f"type_{oid}"] = FROM_TEXT[oid]
+        return f"type_{oid}({column}) if type({column}) is str else {column}"
 
     @property
     def conversions(self) -> list[str]:

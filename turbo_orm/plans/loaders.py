@@ -23,6 +23,8 @@ from django.db.models.query import (
 from django.db.models.signals import post_init, pre_init
 from django.db.models.utils import create_namedtuple_class
 
+from turbo_orm.bridge.straight import django_errors
+from turbo_orm.db.late import check_moments
 from turbo_orm.plans.columns import Columns
 from turbo_orm.plans.instances import Instances, Peers
 from turbo_orm.plans.unsupported import Unsupported
@@ -51,7 +53,7 @@ class Loader:
     Safe to share between threads and connections.
     """
 
-    __slots__ = ("_functions", "_make", "calls_user_code", "loaded", "models", "source")
+    __slots__ = ("_functions", "_make", "calls_user_code", "late", "loaded", "models", "source")
 
     #: The models whose instances are made, without repetition; none for ``values()``.
     models: tuple[type[Model], ...]
@@ -61,6 +63,8 @@ class Loader:
     loaded: frozenset[str]
     #: The text of the function, for people.
     source: str
+    #: The oids of the types of columns that may be texts, by position: see `turbo_orm.db.late`.
+    late: Mapping[int, int]
 
     def __init__(
         self,
@@ -70,6 +74,7 @@ class Loader:
         models: Iterable[type[Model]] = (),
         loaded: Iterable[str] = (),
         calls_user_code: bool = False,
+        late: Mapping[int, int] | None = None,
     ) -> None:
         self._make = make
         self._functions: dict[Peers, Callable[..., list[Any]]] = {"none": make("none")}
@@ -77,6 +82,7 @@ class Loader:
         self.models = tuple(dict.fromkeys(models))
         self.loaded = frozenset(loaded)
         self.calls_user_code = calls_user_code
+        self.late = late or {}
 
     def usable(self) -> bool:
         """Whether making these models' instances is still Django's work alone.
@@ -121,7 +127,12 @@ class Loader:
             load = self._functions[wanted]
         except KeyError:
             load = self._functions[wanted] = self._make(wanted)
-        return load(rows, db, fetch_mode, peers)
+        try:
+            return load(rows, db, fetch_mode, peers)
+        except ValueError:
+            with django_errors:
+                check_moments(rows, self.late)
+            raise
 
 
 def row_loader(compiler: Any, iterable_class: type, fields: Sequence[str] | None = None) -> Loader:
@@ -132,20 +143,24 @@ def row_loader(compiler: Any, iterable_class: type, fields: Sequence[str] | None
     """
     columns = Columns(compiler)
     if iterable_class is ModelIterable:
+        # With all that an instance costs, texts have shown no gain.
         return _instances_loader(compiler, columns)
+    columns.leave_texts([selected[0] for selected in compiler.select[: compiler.col_count]])
     if iterable_class is ValuesIterable:
         names = _values_names(compiler.query)
-        items = ", ".join(f"{name!r}: c{position}" for position, name in enumerate(names))
+        items = ", ".join(f"{name!r}: {columns.value(position)}" for position, name in enumerate(names))
         return _values_loader(columns, f"{{{items}}}", len(names))
     if iterable_class is FlatValuesListIterable:
-        return _values_loader(columns, "c0", 1)
+        return _values_loader(columns, columns.value(0), 1)
     if iterable_class is ValuesListIterable:
-        return _values_loader(columns, _tuple(_values_list_order(compiler.query, fields, columns.count)))
+        return _values_loader(
+            columns, _tuple(columns, _values_list_order(compiler.query, fields, columns.count))
+        )
     if iterable_class is NamedValuesListIterable:
         names = list(fields or _values_names(compiler.query))
         order = _values_list_order(compiler.query, fields, columns.count)
         columns.namespace.update(N=create_namedtuple_class(*names), fill=tuple.__new__)
-        return _values_loader(columns, f"fill(N, {_tuple(order)})")
+        return _values_loader(columns, f"fill(N, {_tuple(columns, order)})")
     raise Unsupported(f"the queryset iterates with {iterable_class.__qualname__}")
 
 
@@ -166,7 +181,7 @@ def _values_loader(columns: Columns, expression: str, needed: int = 0) -> Loader
     if needed > columns.count:
         raise Unsupported("fewer columns than names")
     load, source = columns.function(expression)
-    return Loader(lambda peers: load, source, calls_user_code=columns.calls_user_code)
+    return Loader(lambda peers: load, source, calls_user_code=columns.calls_user_code, late=columns.late)
 
 
 def _values_names(query: Any) -> list[str]:
@@ -188,8 +203,8 @@ def _values_list_order(query: Any, fields: Sequence[str] | None, count: int) -> 
     return list(range(count))
 
 
-def _tuple(order: Sequence[int]) -> str:
-    return "(" + "".join(f"c{position}, " for position in order) + ")"
+def _tuple(columns: Columns, order: Sequence[int]) -> str:
+    return "(" + "".join(f"{columns.value(position)}, " for position in order) + ")"
 
 
 class _KnownField(NamedTuple):

@@ -95,6 +95,8 @@ class Plan:
             if len(self._statements) >= _MAX_STATEMENTS:
                 self._statements.clear()
             statement = self.text.statement(lengths, self.limit_sql(limits))
+            if self.loader is not None:
+                statement.late = self.loader.late
             self._statements[key] = statement
         return _new_bound(Bound, (self, statement, params, values, limits, self.alias, self.writes))
 
