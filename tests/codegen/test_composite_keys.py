@@ -43,9 +43,10 @@ def test_the_key_is_a_tuple_of_its_columns(stub: str) -> None:
 
 
 def test_lookups_are_those_which_django_has_for_it(stub: str) -> None:
-    lookups = next(line for line in stub.splitlines() if " pk: tuple[int, str] | Expr = ...," in line)
+    assert "\n_TupleIntStrOrExpr: TypeAlias = tuple[int, str] | Expr\n" in stub
+    lookups = next(line for line in stub.splitlines() if " pk: _TupleIntStrOrExpr = ...," in line)
     assert "pk__in: Iterable[tuple[int, str] | Expr] | Expr = ..." in lookups
-    assert "pk__gt: tuple[int, str] | Expr = ..." in lookups
+    assert "pk__gt: _TupleIntStrOrExpr = ..." in lookups
     assert "pk__range" not in lookups
 
 
@@ -55,4 +56,4 @@ def test_the_columns_are_those_of_the_table(stub: str) -> None:
 
 
 def test_behind_a_relation(stub: str) -> None:
-    assert "lines__pk: tuple[int, str] | Expr = ..." in stub
+    assert "lines__pk: _TupleIntStrOrExpr = ..." in stub

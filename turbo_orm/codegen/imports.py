@@ -96,6 +96,10 @@ class Imports:
             self._modules[module] = self._unused("m")
         return self._modules[module]
 
+    def define(self, name: str) -> str:
+        """Return a name like ``name`` which nothing else in the module has, and keep it from the others."""
+        return self._unused(name)
+
     def _unused(self, name: str) -> str:
         local = name if name not in self._taken and name != "m" else f"_{name}"
         number = 1

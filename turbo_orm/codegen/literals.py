@@ -69,7 +69,7 @@ class Literals:
         fields = [spelling for field in self._model.fields for spelling in (field.name, field.attname)]
         entries = [entry for alias, paths in self._paths.items() for entry in self._define(alias, paths)]
         entries += self._define(self._names["Field"], list(dict.fromkeys(fields)))
-        entries.append(Entry(self._names["Path"], " | ".join(self._paths)))
+        entries.append(Entry(self._names["Path"], self._union(list(self._paths))))
         descending = [f"-{path}" for paths in self._paths.values() for path in paths]
         entries += self._define(self._names["_Descending"], ["?", *descending])
         entries.append(Entry(self._names["Order"], f"{self._names['Path']} | {self._names['_Descending']}"))
@@ -82,14 +82,23 @@ class Literals:
         """What methods take. Aliases too: elsewhere pyrefly loses many members of a Literal in a ``|``."""
         sort = generic(name(_STUB, "Sort"), self._row)
         arguments = {
-            "_Paths": ("Path", name(_STUB, "Expr")),
-            "_Orders": ("Order", name(_STUB, "SortExpr"), sort),
-            "_Prefetches": ("Prefetch", name(_STUB, "PrefetchLike"), "None"),
+            "_Paths": (("Path",), (name(_STUB, "Expr"),)),
+            "_Orders": (("Path", "_Descending"), (name(_STUB, "SortExpr"), sort)),
+            "_Prefetches": (("Prefetch",), (name(_STUB, "PrefetchLike"), "None")),
         }
         return [
-            Entry(self._names[suffix], " | ".join([self._names[strings], *map(self._spell, others)]))
-            for suffix, (strings, *others) in arguments.items()
+            Entry(
+                self._names[suffix],
+                self._union([*(self._names[string] for string in strings), *map(self._spell, others)]),
+            )
+            for suffix, (strings, others) in arguments.items()
         ]
+
+    def _union(self, members: list[str]) -> str:
+        """Join ``members``, source text. pyright makes a union of each pair that a ``|`` joins."""
+        if len(members) < 4:
+            return " | ".join(members)
+        return f"{self._spell(name('typing', 'Union'))}[{', '.join(members)}]"
 
     def _define(self, alias: str, members: list[str]) -> list[Entry]:
         return split_literal(alias, members, self.literal)

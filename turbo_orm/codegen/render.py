@@ -82,6 +82,7 @@ class Renderer:
             header=header,
             imports="\n".join(imports.lines()),
             use=use,
+            aliases=view.aliases,
             body=body.rstrip(),
             selected=SELECTED,
             strict=any(model.loading for model in view.models),

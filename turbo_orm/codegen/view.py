@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from turbo_orm.codegen import ir
+from turbo_orm.codegen.aliases import Aliases
 from turbo_orm.codegen.expressions import ANY, NONE, builtin, generic, name, optional, union
 from turbo_orm.codegen.imports import Imports
 from turbo_orm.codegen.ir import RelationKind
@@ -12,7 +13,7 @@ from turbo_orm.codegen.literals import Literals
 from turbo_orm.codegen.loading import LOADED_VARIABLES, is_loadable, view_loading
 from turbo_orm.codegen.naming import PUBLIC_SUFFIXES, ModelNames
 from turbo_orm.codegen.options import Options
-from turbo_orm.codegen.paths import lookup_keywords
+from turbo_orm.codegen.paths import Keyword, lookup_keywords
 from turbo_orm.codegen.views import AppView, Entry, ManagerView, MethodView, ModelView
 
 __all__ = ["SELECTED", "TYPE_VARIABLES", "facade_names", "view_app"]
@@ -45,14 +46,23 @@ def facade_names(app: ir.App) -> set[str]:
 
 def view_app(app: ir.App, options: Options, imports: Imports) -> AppView:
     models = {model.label: model for model in (*app.models, *app.context)}
-    views = tuple(_ModelViewer(model, models, options, imports).view() for model in app.models)
+    keywords = {
+        model.label: lookup_keywords(model, models, options.depth_of(model.label)) for model in app.models
+    }
+    aliases = Aliases(
+        (keyword.value for groups in keywords.values() for group in groups for keyword in group), imports
+    )
+    views = tuple(
+        _ModelViewer(model, models, options, imports).view(keywords[model.label], aliases)
+        for model in app.models
+    )
     attached = tuple(
         Entry(model.name, manager.name)
         for model in app.models
         for manager in model.managers
         if manager.is_attached
     )
-    return AppView(app.facade, app.label, views, attached)
+    return AppView(app.facade, app.label, tuple(aliases.entries()), views, attached)
 
 
 class _ModelViewer:
@@ -72,9 +82,9 @@ class _ModelViewer:
             relation.name: relation for relation in model.relations if relation.kind.is_forward_one
         }
 
-    def view(self) -> ModelView:
+    def view(self, keywords: list[list[Keyword]], aliases: Aliases) -> ModelView:
+        """Return the view, with these ``keywords`` of lookups, those of one field together."""
         model = self._model
-        keywords = lookup_keywords(model, self._models, self._depth)
         keyword_names = {keyword.name for group in keywords for keyword in group}
         base = self._spell(name("@base", model.label))
         init = self._init()
@@ -99,7 +109,7 @@ class _ModelViewer:
             values=tuple(Entry(field.attname, self._spell(field.row)) for field in model.fields),
             literals=tuple(self._literals.entries()),
             lookups=tuple(
-                ", ".join(f"{keyword.name}: {self._spell(keyword.value)} = ..." for keyword in group)
+                ", ".join(f"{keyword.name}: {aliases.spell(keyword.value)} = ..." for keyword in group)
                 for group in keywords
             ),
             flat=tuple(self._literals.flat()),

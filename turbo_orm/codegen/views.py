@@ -111,6 +111,8 @@ class ModelView:
 class AppView:
     facade: str
     label: str
+    #: Types which occur often, by the names that stand for them.
+    aliases: tuple[Entry, ...]
     models: tuple[ModelView, ...]
     #: Managers which importing the module makes async: the model's name and the attribute.
     attached: tuple[Entry, ...]
