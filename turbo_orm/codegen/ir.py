@@ -168,6 +168,8 @@ class Manager:
     is_attached: bool
     #: The hand-written manager class, where source code can name it.
     base: str | None
+    #: Whether there is one that source code cannot name.
+    is_unnamed: bool
     #: The hand-written queryset class, where source code can name it.
     queryset: str | None
     #: Whether that is an `AsyncQuerySet`; importing the facade makes querysets of other classes into it.

@@ -53,11 +53,13 @@ def model_managers(
 
 
 def _describe(manager: Any, default: str, annotations: AnnotationReader, *, attached: bool) -> ir.Manager:
+    base = _manager_base(manager)
     return ir.Manager(
         name=manager.name,
         is_default=manager.name == default,
         is_attached=attached,
-        base=_manager_base(manager),
+        base=base,
+        is_unnamed=base is None and bool(_hand_written(type(manager))),
         queryset=_nameable(manager._queryset_class),
         is_queryset_async=any(map(_is_turbo, manager._queryset_class.__mro__)),
         methods=tuple(_methods(type(manager), annotations)),

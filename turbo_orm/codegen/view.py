@@ -13,12 +13,13 @@ from turbo_orm.codegen.literals import Literals
 from turbo_orm.codegen.loading import LOADED_VARIABLES, is_loadable, view_loading
 from turbo_orm.codegen.naming import PUBLIC_SUFFIXES, ModelNames
 from turbo_orm.codegen.options import Options
+from turbo_orm.codegen.overlaid import place_managers
 from turbo_orm.codegen.paths import Keyword, lookup_keywords
 from turbo_orm.codegen.views import AppView, Entry, ManagerView, MethodView, ModelView
 
 __all__ = ["SELECTED", "TYPE_VARIABLES", "facade_names", "view_app"]
 
-_PRIVATE = ("_Optional", "_Annotated", "_Descending", "_Paths", "_Orders", "_Prefetches")
+_PRIVATE = ("_Optional", "_Managers", "_Annotated", "_Descending", "_Paths", "_Orders", "_Prefetches")
 _STUB = "turbo_orm.typing"
 _NEVER = name("typing_extensions", "Never")
 #: Of how many columns `select()` knows the types.
@@ -90,16 +91,27 @@ class _ModelViewer:
         init = self._init()
         init_names = {entry.name for entry in init}
         managers = self._managers()
+        attributes, other_managers, own_managers = place_managers(
+            model, self._attributes(), managers, self._spell
+        )
         return ModelView(
             names=self._names,
             row=model.name,
             fresh=self._spell(self._fresh()),
             base=base,
-            bases=", ".join([base, *map(self._spell, self._parents())]),
+            bases=", ".join(
+                [
+                    *([self._names["_Managers"]] if other_managers else []),
+                    base,
+                    *map(self._spell, self._parents()),
+                ]
+            ),
             doc=model.doc.replace("\\", "\\\\").replace('"""', "'''"),
             key=self._spell(model.key_read),
             key_accept=self._spell(model.key_accept),
-            attributes=tuple(self._attributes()),
+            attributes=attributes,
+            other_managers=other_managers,
+            own_managers=own_managers,
             displays=tuple(field.name for field in model.fields if field.has_choices),
             steps=tuple(field.name for field in model.fields if field.has_steps),
             init=tuple(init),

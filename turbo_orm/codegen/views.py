@@ -79,6 +79,9 @@ class ModelView:
     key: str
     key_accept: str
     attributes: tuple[Entry, ...]
+    #: Managers which are not what the hand-written class has there, and those which are.
+    other_managers: tuple[Entry, ...]
+    own_managers: tuple[Entry, ...]
     displays: tuple[str, ...]
     steps: tuple[str, ...]
     init: tuple[Entry, ...]
