@@ -17,7 +17,7 @@ from psycopg.types.numeric import Int2, Int4, Int8
 from turbo_orm.db.arrays import array_dumper
 from turbo_orm.db.json_text import JsonText, json_dumper
 
-__all__ = ["IntegerDumper", "WireContext", "session_settings"]
+__all__ = ["IntegerDumper", "WireContext", "is_psycopgs", "session_settings"]
 
 _TIMESTAMPTZ = types["timestamptz"].oid
 
@@ -26,6 +26,15 @@ def session_settings(pgconn: PGconn) -> tuple[bytes | None, ...]:
     """Return the settings of the session that adapters read once, when they are created."""
     status = pgconn.parameter_status
     return status(b"TimeZone"), status(b"DateStyle"), status(b"IntervalStyle"), status(b"client_encoding")
+
+
+def is_psycopgs(loader: type[Loader] | None, name: str) -> bool:
+    """Whether *loader* is psycopg's of that *name*, in Python or in C, not one of a project."""
+    return (
+        loader is not None
+        and loader.__name__ == name
+        and loader.__module__.partition(".")[0] in ("psycopg", "psycopg_binary", "psycopg_c")
+    )
 
 
 class IntegerDumper(BaseDumper):
@@ -112,5 +121,6 @@ class WireContext:
             if original is not None:
                 return type(original)
             # Before Django 6.0 its loader is a subclass of psycopg's.
-            return adapters.get_loader(oid, format)
+            psycopgs = adapters.get_loader(oid, format)
+            return psycopgs if is_psycopgs(psycopgs, "TimestamptzLoader") else found
         return found  # type: ignore[no-any-return]

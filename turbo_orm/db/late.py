@@ -16,8 +16,9 @@ from psycopg.adapt import Transformer
 from psycopg.postgres import adapters, types
 from psycopg.pq import Format
 from psycopg.pq.abc import PGresult
+from psycopg.types.string import TextLoader
 
-from turbo_orm.db.adaptation import WireContext
+from turbo_orm.db.adaptation import WireContext, is_psycopgs
 
 __all__ = ["FROM_TEXT", "MIN_ROWS", "NUMERIC", "TIMESTAMPTZ", "LateLoading", "check_moments"]
 
@@ -69,6 +70,10 @@ def check_moments(rows: Sequence[tuple[Any, ...]], late: Mapping[int, int]) -> N
                     load(text.encode())
 
 
+#: The names of psycopg's loaders, which are in Python or in C.
+_LOADERS = {NUMERIC: "NumericLoader", TIMESTAMPTZ: "TimestamptzLoader"}
+
+
 class _LateContext(WireContext):
     """Has texts in place of values, where psycopg's own loaders would make these."""
 
@@ -82,11 +87,11 @@ class _LateContext(WireContext):
         if (
             oid in FROM_TEXT
             and format == Format.TEXT
-            and found is adapters.get_loader(oid, format)
+            and is_psycopgs(found, _LOADERS[oid])
             and (oid != TIMESTAMPTZ or self._writes_moments_in_utc())
         ):
             self.late.add(oid)
-            return adapters.get_loader(types["text"].oid, format)
+            return TextLoader
         return found
 
     def _writes_moments_in_utc(self) -> bool:

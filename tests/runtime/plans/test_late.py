@@ -9,10 +9,14 @@ from typing import Any
 
 import pytest
 from django.db import DataError, connection, connections, models
+from django.db.backends.postgresql import psycopg_any
 from django.db.models import F, QuerySet, Sum
 from django.test.utils import isolate_apps
+from psycopg.postgres import adapters
+from psycopg.pq import Format
+from psycopg.types.numeric import FloatLoader
 
-from turbo_orm import AsyncManager, AsyncQuerySet, atomic, run_sync
+from turbo_orm import AsyncManager, AsyncQuerySet, atomic, close_pools, run_sync
 from turbo_orm.db.late import FROM_TEXT, MIN_ROWS, NUMERIC, TIMESTAMPTZ, LateLoading
 
 UTC = dt.timezone.utc
@@ -139,6 +143,26 @@ async def test_a_column_of_another_type_than_its_field(entry: Any, texts: list[b
     if TIMESTAMPTZ in FROM_TEXT:
         assert texts
         assert not any(texts)
+
+
+async def _renew_adapters(name: str, loader: Any) -> None:
+    """Have connections made from now on load a type so, as where a project says it at its start."""
+    adapters.register_loader(name, loader)
+    psycopg_any.get_adapters_template.cache_clear()
+    await close_pools()
+    connections.close_all()
+
+
+async def test_loaders_of_the_project(entry: Any, texts: list[bool]) -> None:
+    original: Any = adapters.get_loader(NUMERIC, Format.TEXT)
+    await _renew_adapters("numeric", FloatLoader)
+    try:
+        ours, djangos = await both(lambda: AsyncQuerySet(entry).order_by("id").values_list("price", "id"))
+    finally:
+        await _renew_adapters("numeric", original)
+    assert ours == djangos
+    assert "Decimal" not in "".join(ours)
+    assert not any(texts)
 
 
 async def test_numbers_that_are_no_columns(entry: Any) -> None:
