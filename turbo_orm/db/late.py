@@ -20,7 +20,7 @@ from psycopg.types.string import TextLoader
 
 from turbo_orm.db.adaptation import WireContext, is_psycopgs
 
-__all__ = ["FROM_TEXT", "MIN_ROWS", "NUMERIC", "TIMESTAMPTZ", "LateLoading", "check_moments"]
+__all__ = ["FROM_TEXT", "MIN_ROWS", "NUMERIC", "TIMESTAMPTZ", "LateContext", "LateLoading", "check_moments"]
 
 #: Of fewer rows it is not worth it.
 MIN_ROWS = 10
@@ -74,7 +74,12 @@ def check_moments(rows: Sequence[tuple[Any, ...]], late: Mapping[int, int]) -> N
 _LOADERS = {NUMERIC: "NumericLoader", TIMESTAMPTZ: "TimestamptzLoader"}
 
 
-class _LateContext(WireContext):
+_text_loader = adapters.get_loader(types["text"].oid, Format.TEXT)
+#: psycopg's, in C where psycopg is.
+_TEXT_LOADER = _text_loader if is_psycopgs(_text_loader, "TextLoader") else TextLoader
+
+
+class LateContext(WireContext):
     """Has texts in place of values, where psycopg's own loaders would make these."""
 
     __slots__ = ("late",)
@@ -91,7 +96,7 @@ class _LateContext(WireContext):
             and (oid != TIMESTAMPTZ or self._writes_moments_in_utc())
         ):
             self.late.add(oid)
-            return TextLoader
+            return _TEXT_LOADER
         return found
 
     def _writes_moments_in_utc(self) -> bool:
@@ -106,7 +111,7 @@ class LateLoading:
 
     def __init__(self, conn: Any, empty: PGresult) -> None:
         """*empty* is a result without rows, to let go of others."""
-        texts = _LateContext(conn)
+        texts = LateContext(conn)
         texts.late = self._late = set[int]()
         context: Any = texts
         self._tx = Transformer(context)

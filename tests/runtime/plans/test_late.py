@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import Any
 
+import psycopg
 import pytest
 from django.db import DataError, connection, connections, models
 from django.db.backends.postgresql import psycopg_any
@@ -17,7 +18,7 @@ from psycopg.pq import Format
 from psycopg.types.numeric import FloatLoader
 
 from turbo_orm import AsyncManager, AsyncQuerySet, atomic, close_pools, run_sync
-from turbo_orm.db.late import FROM_TEXT, MIN_ROWS, NUMERIC, TIMESTAMPTZ, LateLoading
+from turbo_orm.db.late import FROM_TEXT, MIN_ROWS, NUMERIC, TIMESTAMPTZ, LateContext, LateLoading
 
 UTC = dt.timezone.utc
 
@@ -163,6 +164,24 @@ async def test_loaders_of_the_project(entry: Any, texts: list[bool]) -> None:
     assert ours == djangos
     assert "Decimal" not in "".join(ours)
     assert not any(texts)
+
+
+async def test_texts_are_made_by_psycopg(entry: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In C, where psycopg is: called for each value, a loader in Python costs more than is gained."""
+    loaders = []
+    get_loader = LateContext.get_loader
+
+    def noted(self: Any, oid: int, format: Format) -> Any:  # noqa: A002 - psycopg's name
+        loaders.append(get_loader(self, oid, format))
+        return loaders[-1]
+
+    monkeypatch.setattr(LateContext, "get_loader", noted)
+    await close_pools()
+    await both(lambda: AsyncQuerySet(entry).order_by("id").values("price"))
+    assert [loader.__name__ for loader in loaders if loader is not None].count("TextLoader") == 1
+    assert {loader.__module__.startswith("psycopg.types") for loader in loaders} == {
+        psycopg.pq.__impl__ == "python"
+    }
 
 
 async def test_numbers_that_are_no_columns(entry: Any) -> None:
