@@ -110,7 +110,14 @@ class Results:
         """Take in another run of the same benchmark: its rounds count as further rounds."""
         after = 1 + max((sample.round for sample in self.samples), default=-1)
         self.samples += [replace(sample, round=sample.round + after) for sample in other.samples]
-        self.about = other.about | self.about
+        runs = {
+            name: "; then ".join(
+                dict.fromkeys(each[name] for each in (self.about, other.about) if name in each)
+            )
+            for name in ("date", "rounds")
+            if name in self.about | other.about
+        }
+        self.about = other.about | self.about | runs
         self.versions = other.versions | self.versions
         self.missing = {name: why for name, why in other.missing.items() if name not in self.versions} | {
             name: why for name, why in self.missing.items() if name not in other.versions

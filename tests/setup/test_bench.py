@@ -125,8 +125,9 @@ def test_runs_can_be_added_up(results: Results, tmp_path: Path) -> None:
     assert ratio is not None
     assert ratio.value == pytest.approx(0.3)
     assert (both.about, both.missing) == (results.about, results.missing)
-    both.add(Results(versions={"piccolo": "1.0"}))
+    both.add(Results(versions={"piccolo": "1.0"}, about={"rounds": "many", "machine": "another"}))
     assert both.missing == {}
+    assert both.about == {**results.about, "rounds": f"{results.about['rounds']}; then many"}
 
 
 def test_targets_say_what_was_met_and_what_was_not(results: Results) -> None:
