@@ -22,7 +22,12 @@ _RELATED_MANAGERS = (
 )
 
 
-class AsyncManager(Manager.from_queryset(AsyncQuerySet)):  # type: ignore[misc]
+_ManagerOfQuerySets: Any = Manager.from_queryset(AsyncQuerySet)
+for _name in BEGINNINGS:
+    setattr(_ManagerOfQuerySets, _name, beginning(_name, getattr(_ManagerOfQuerySets, _name)))
+
+
+class AsyncManager(_ManagerOfQuerySets):  # type: ignore[misc]
     """A model manager that returns `AsyncQuerySet` objects.
 
     Declaring one on a model also makes the async methods of its instances (`asave()`,
@@ -73,7 +78,3 @@ class AsyncManager(Manager.from_queryset(AsyncQuerySet)):  # type: ignore[misc]
         return await self.get_queryset().adelete()  # type: ignore[no-any-return]
 
     adelete.alters_data = True  # type: ignore[attr-defined]
-
-
-for _name in BEGINNINGS:
-    setattr(AsyncManager, _name, beginning(_name, getattr(AsyncManager, _name)))
