@@ -1,6 +1,7 @@
 """The one place where a queryset meets a connection: leases one, executes, gives it back.
 
-Every a-method comes through here. Today each runs Django's own sync method in the bridge.
+Every a-method comes through here: by its plan where there is one, else by Django's own sync method
+in the bridge, whose terminals have plans too.
 """
 
 from __future__ import annotations

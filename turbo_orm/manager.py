@@ -22,6 +22,7 @@ _RELATED_MANAGERS = (
 )
 
 
+#: Django puts a queryset's methods into a base of the manager's class, and so do we.
 _ManagerOfQuerySets: Any = Manager.from_queryset(AsyncQuerySet)
 for _name in BEGINNINGS:
     setattr(_ManagerOfQuerySets, _name, beginning(_name, getattr(_ManagerOfQuerySets, _name)))

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
 from django.db import connections
+from django.test import override_settings
 from django.utils import timezone
 
 from tests.runtime.conftest import _emptying
@@ -34,6 +35,17 @@ def snapshot(janitors: list[psycopg.Connection[Any]]) -> Iterator[Snapshot]:
 def empty_tables() -> Callable[[], None]:
     """Leave the rows where they are between two tests: most of them only read."""
     return lambda: None
+
+
+@pytest.fixture
+async def verifying(snapshot: Snapshot) -> AsyncIterator[None]:
+    """Compare each planned statement with Django's; the rows are restored afterwards."""
+    from tests.project.library.models import Tag
+
+    await Tag.objects.acount()  # then the server's version is known
+    with override_settings(TURBO_ORM={"VERIFY_PLANS": True, "POOL": {"min_size": 1, "max_size": 5}}):
+        yield
+    snapshot.restore()
 
 
 @pytest.fixture

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
 import pytest
 from django.db.models import Avg, Count, F, Max, Min, Q, StdDev, Sum
-from django.test import override_settings
 
 from tests.project.library.models import Author, Book, Contribution, Person
 from tests.runtime.plans.same import seen
@@ -45,10 +44,7 @@ AGGREGATES: dict[str, Aggregate] = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _verifying(snapshot: object, at_once: None) -> Iterator[None]:
-    with override_settings(TURBO_ORM={"VERIFY_PLANS": True, "POOL": {"min_size": 1, "max_size": 5}}):
-        yield
+pytestmark = pytest.mark.usefixtures("at_once", "verifying")
 
 
 class Async:

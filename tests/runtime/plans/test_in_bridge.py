@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -20,12 +20,7 @@ from turbo_orm.testing import capture_queries
 POOL = {"min_size": 1, "max_size": 5}
 
 
-@pytest.fixture(autouse=True)
-async def _verifying(snapshot: Snapshot, at_once: None) -> AsyncIterator[None]:
-    await AsyncQuerySet(Tag).acount()  # then the server's version is known
-    with override_settings(TURBO_ORM={"VERIFY_PLANS": True, "POOL": POOL}):
-        yield
-    snapshot.restore()
+pytestmark = pytest.mark.usefixtures("at_once", "verifying")
 
 
 class Filtering(AsyncQuerySet):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from weakref import ref
@@ -26,12 +26,7 @@ from turbo_orm.plans.verify import Verified
 POOL = {"min_size": 1, "max_size": 5}
 
 
-@pytest.fixture(autouse=True)
-async def _verifying(snapshot: Snapshot, frozen_now: None) -> AsyncIterator[None]:
-    await AsyncQuerySet(Tag).acount()  # then the server's version is known
-    with override_settings(TURBO_ORM={"VERIFY_PLANS": True, "POOL": POOL}):
-        yield
-    snapshot.restore()
+pytestmark = pytest.mark.usefixtures("frozen_now", "verifying")
 
 
 async def by_django(function: Any, *args: Any, **kwargs: Any) -> Any:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
 import pytest
 from django.db import models
-from django.test import override_settings
 from django.utils import timezone
 from django.utils.safestring import mark_safe
 
@@ -57,11 +55,7 @@ UPDATES: dict[str, tuple[type[models.Model], str, list[Any]]] = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _verifying(snapshot: Snapshot, at_once: None) -> Iterator[None]:
-    with override_settings(TURBO_ORM={"VERIFY_PLANS": True, "POOL": {"min_size": 1, "max_size": 5}}):
-        yield
-    snapshot.restore()
+pytestmark = pytest.mark.usefixtures("at_once", "verifying")
 
 
 def _stored(model: type[models.Model], name: str) -> list[Any]:
