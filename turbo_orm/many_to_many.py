@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import partial
 from inspect import getattr_static
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Any, TypeAlias
 
 from django.db import router
@@ -27,7 +27,7 @@ from turbo_orm.plans.connections import compiling_connection
 from turbo_orm.plans.mode import PlannedQuerySet
 from turbo_orm.plans.shapes import Node, trie
 from turbo_orm.plans.state import Planned
-from turbo_orm.prefetched import keep
+from turbo_orm.prefetched import KEPT, keep
 from turbo_orm.rows import load_now, objects
 
 __all__ = ["prefetch_many_to_many"]
@@ -166,30 +166,34 @@ class _KnownRelation:
             or (keys := self._keys_of(instances)) is None
         ):
             return None
-        trie.clock = of_rows.used = of_queryset.used = trie.clock + 1
+        of_rows.used = of_queryset.used = trie.clock
         rows = self._rows._derive(_planned(of_rows, keys))
         rows._hints = {"instance": instances[0]}
         return rows, partial(self._keep, instances, keys)
 
     def _keys_of(self, instances: Sequence[Any]) -> list[Any] | None:
         """Return the key of each of *instances*; None if one is not what this is known for."""
-        model, name, cache_name = self._model, self._name, self._cache_name
-        attname, kind = self._attname, self._kind
-        keys = []
-        for instance in instances:
-            if type(instance) is not model:
+        # Of all at once, without bytecode for each, as far as that goes.
+        if {*map(type, instances)} != {self._model}:
+            return None
+        attributes = [*map(vars, instances)]
+        try:
+            keys = [*map(itemgetter(self._attname), attributes)]
+        except KeyError:
+            return None
+        if {*map(type, keys)} != {self._kind}:
+            return None
+        states = [*map(_state, attributes)]
+        try:
+            modes = {*map(_fetch_mode, states)}
+        except AttributeError:  # before Django 6.1
+            modes = {getattr(state, "fetch_mode", FETCH_ONE) for state in states}
+        if modes != {FETCH_ONE}:
+            return None
+        name, cache_name = self._name, self._cache_name
+        for kept in [each[KEPT] for each in attributes if KEPT in each]:
+            if name in kept or cache_name in kept:
                 return None
-            attributes = instance.__dict__
-            key = attributes.get(attname)
-            if (
-                type(key) is not kind
-                or getattr(attributes["_state"], "fetch_mode", FETCH_ONE) is not FETCH_ONE
-            ):
-                return None
-            kept = attributes.get("_prefetched_objects_cache")
-            if kept and (name in kept or cache_name in kept):
-                return None
-            keys.append(key)
         return keys
 
     def _keep(
@@ -216,6 +220,8 @@ class _KnownRelation:
         instance.__dict__.update({"_state": state, self._attname: key})
         return instance
 
+
+_state, _fetch_mode = itemgetter("_state"), attrgetter("fetch_mode")
 
 _new_planned: Callable[[type[Planned], tuple[Any, ...]], Planned] = tuple.__new__
 

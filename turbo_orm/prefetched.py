@@ -9,7 +9,11 @@ from weakref import ref
 
 from django.db.models import Model
 
-__all__ = ["Prefetched", "Relation", "keep"]
+__all__ = ["KEPT", "Prefetched", "Relation", "keep"]
+
+
+#: The attribute of an instance that is what it has prefetched.
+KEPT = "_prefetched_objects_cache"
 
 
 class Relation(Protocol):
@@ -109,8 +113,6 @@ for _name in (
 ):
     setattr(Prefetched, _name, _after_making_all(getattr(dict, _name)))
 
-_NAME = "_prefetched_objects_cache"
-
 
 def keep(
     instances: Iterable[Any],
@@ -125,9 +127,9 @@ def keep(
     """
     for instance, key in zip(instances, keys, strict=True):
         attributes = instance.__dict__
-        kept = attributes.get(_NAME)
+        kept = attributes.get(KEPT)
         if kept is None:
-            kept = attributes[_NAME] = Prefetched()
+            kept = attributes[KEPT] = Prefetched()
             kept._instance = ref(instance)
             kept._state = attributes["_state"]
         elif type(kept) is not Prefetched or not kept.of(instance):

@@ -32,12 +32,14 @@ def load_now(queryset: PlannedQuerySet, bound: Bound, result: Result) -> list[An
 
     To be waited for are prefetches, and loaders which run code of the project.
     """
-    loader, rows = bound.plan.loader, result.rows
-    assert loader is not None
-    assert rows is not None
+    loader: Any = bound.plan.loader
+    rows: Any = result.rows
     if loader.calls_user_code or queryset._prefetch_related_lookups:
         return None
-    return _load(queryset, bound, rows)
+    if len(rows) > 1 or queryset._known_related_objects:
+        return _load(queryset, bound, rows)
+    found: list[Any] = loader(rows, bound.alias, queryset._fetch_mode)
+    return found
 
 
 def fetch_in_bridge(queryset: PlannedQuerySet, bound: Bound) -> list[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from types import SimpleNamespace
 from typing import Any
 
@@ -28,6 +29,8 @@ __all__ = ["django_errors", "goes_straight", "is_watched", "take_now", "take_rea
 #: Without the detours of a lazy object.
 _attribute = object.__getattribute__
 
+_modules = sys.modules
+
 #: Turns psycopg's exceptions into Django's.
 django_errors = DatabaseErrorWrapper(SimpleNamespace(Database=psycopg, errors_occurred=False))
 
@@ -35,7 +38,7 @@ django_errors = DatabaseErrorWrapper(SimpleNamespace(Database=psycopg, errors_oc
 def take_now(loop: asyncio.AbstractEventLoop, alias: str) -> tuple[AsyncConnection[Any], Pool] | None:
     """Lease a connection as `take_ready()` does if that is possible without waiting, else None."""
     pool = open_pool_of(loop, alias)
-    if pool is None or not pool._pool or (connection_created.receivers and not _plain_receivers()):
+    if pool is None or (connection_created.receivers and not _plain_receivers()):
         return None
     conn = take_idle(pool)
     if conn is None:
@@ -96,7 +99,10 @@ def goes_straight(alias: str) -> bool:
     """
     if (has_ambient() or recorders.get() or _attribute(settings, "_wrapped").DEBUG) and is_watched(alias):
         return False
-    return not (enabled(connections.settings[alias]["ENGINE"]) and in_their_block(alias))
+    # Its engine imports it; enabled() alone would be asked for each statement.
+    return "django_async_backend" not in _modules or not (
+        enabled(connections.settings[alias]["ENGINE"]) and in_their_block(alias)
+    )
 
 
 def is_watched(alias: str) -> bool:

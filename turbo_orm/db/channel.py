@@ -31,6 +31,8 @@ _ABORT_TIMEOUT = 5.0
 #: Seconds after which the request is repeated.
 _ABORT_INTERVAL = 0.5
 
+_Future = asyncio.Future
+
 logger = logging.getLogger(__name__)
 
 
@@ -42,7 +44,6 @@ class Channel:
 
     __slots__ = (
         "__weakref__",
-        "_failure",
         "_loop",
         "_sending",
         "_waiter",
@@ -65,7 +66,6 @@ class Channel:
         #: As the event loop knows it, -1 while it does not.
         self.socket = -1
         self._waiter: asyncio.Future[None] | None = None
-        self._failure: Exception | None = None
         self._sending = False
         look_after(self, loop)
 
@@ -84,7 +84,6 @@ class Channel:
                 self.socket = _duplicate(self.pgconn.socket)
             except OSError as exc:  # no more of them allowed
                 raise psycopg.OperationalError(f"The socket can't be duplicated: {exc}.") from exc
-        self._failure = None
         self._loop.add_reader(self.socket, self.readable)
         self.attached = True
 
@@ -103,8 +102,7 @@ class Channel:
             _close(socket)
         waiter, self._waiter = self._waiter, None
         if waiter is not None and not waiter.done():
-            self._failure = psycopg.OperationalError("the connection is closed")
-            waiter.set_result(None)
+            waiter.set_exception(psycopg.OperationalError("the connection is closed"))
 
     def __del__(self) -> None:
         if self.socket >= 0:
@@ -127,7 +125,10 @@ class Channel:
                 return
         except Exception as failure:
             self.detach()
-            self._failure = failure
+            self._waiter = None
+            if not waiter.done():
+                waiter.set_exception(failure)
+            return
         self._waiter = None
         if not waiter.done():
             waiter.set_result(None)
@@ -143,17 +144,15 @@ class Channel:
                 await self.ready()
             else:
                 # What _wait() does, without a coroutine for it.
-                waiter: asyncio.Future[None] = asyncio.Future(loop=self._loop)
+                waiter: asyncio.Future[None] = _Future(loop=self._loop)
                 self._waiter = waiter
                 await waiter
-                if self._failure is not None:
-                    raise self._failure
             result = pgconn.get_result()
             if result is None:
                 raise psycopg.OperationalError("the connection is lost")
-            # Mostly its end has come with it.
+            # Mostly its end has come with it. (COPY has none: its result would be there again.)
             end = None
-            if result.status in _COPYING or pgconn.is_busy() or (end := pgconn.get_result()) is not None:
+            if pgconn.is_busy() or (end := pgconn.get_result()) is not None:
                 result = await self._read_end(result, end)
         except BaseException as exc:
             await self.interrupted(exc)
@@ -200,16 +199,25 @@ class Channel:
             if pgconn.flush():
                 await self.send_rest()
             while self.syncs_due:
-                while pgconn.is_busy():
+                if pgconn.is_busy():
                     await self._wait(None)
-                syncs_due = self.syncs_due
-                result = self._next_in_pipeline()
-                if result is not None and results and len(results) == end:
-                    results[-1] = result
-                elif result is not None:
-                    results.append(result)
-                elif self.syncs_due < syncs_due:
+                    continue
+                # What _next_in_pipeline() does, inline.
+                result = pgconn.get_result()
+                if result is None:
+                    if pgconn.status != _OK:
+                        raise psycopg.OperationalError("the connection is lost")
+                    continue
+                status = result.status
+                if status == _PIPELINE_SYNC:
+                    self.syncs_due -= 1
                     end = next(ends, 0)
+                elif status in _COPYING:
+                    raise _copying()
+                elif results and len(results) == end:
+                    results[-1] = result
+                else:
+                    results.append(result)
             pgconn.exit_pipeline_mode()
         except psycopg.OperationalError:
             close_now(self.conn)
@@ -283,12 +291,16 @@ class Channel:
         self._waiter = waiter = self._loop.create_future()
         if deadline is None:
             await waiter
-        else:
+            return
+        try:
             await asyncio.wait({waiter}, timeout=max(0.0, deadline - self._loop.time()))
-            if not waiter.done():
-                raise TimeoutError
-        if self._failure is not None:
-            raise self._failure
+        except BaseException:
+            waiter.cancel()
+            raise
+        if not waiter.done():
+            waiter.cancel()
+            raise TimeoutError
+        waiter.result()
 
     # -- interruptions ------------------------------------------------------------------------
 

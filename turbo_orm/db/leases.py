@@ -18,7 +18,7 @@ from turbo_orm.db._uncancellable import uncancellable
 from turbo_orm.db.connections import close_now
 from turbo_orm.db.pools import Pool
 
-__all__ = ["abandon", "discard", "give_back", "lease", "put_idle", "take_idle"]
+__all__ = ["abandon", "discard", "give_back", "lease", "put_idle", "put_idle_again", "take_idle"]
 
 #: `asyncio.wait_for()`, with which psycopg_pool waits for a connection, lets a cancellation be
 #: lost that comes together with the connection: https://github.com/python/cpython/issues/86296
@@ -97,6 +97,28 @@ def put_idle(conn: AsyncConnection[Any], pool: Pool) -> bool:
     conn._begin_statement = b""
     if pool.waiters.queue and pool.waiters.serve(conn):
         return True
+    conn._pool = None
+    conn.__dict__["lent"] = False
+    pool._pool.append(conn)
+    return True
+
+
+def put_idle_again(conn: AsyncConnection[Any], pool: Pool) -> bool:
+    """Do what `put_idle()` does, sooner, with a connection that only the wire used since `take_idle()`.
+
+    And in autocommit mode: it is as it was, but for what the server and the other tasks did to it.
+    """
+    if (
+        pool._waiting
+        or pool.waiters.queue
+        or pool._closed
+        or pool._reset is not None
+        or pool._pool_full_event is not None
+        or conn.pgconn.transaction_status != _IDLE
+        or conn._expire_at <= monotonic()
+        or conn._created_at <= pool._drained_at
+    ):
+        return put_idle(conn, pool)
     conn._pool = None
     conn.__dict__["lent"] = False
     pool._pool.append(conn)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
+from psycopg.adapt import PyFormat
+
 __all__ = ["ParameterTypes", "Statement", "statement"]
 
 #: The PostgreSQL type (its oid) of each parameter as it was sent, 0 where the server decides.
@@ -17,15 +19,15 @@ class Statement:
     Made by `statement()`. Only the notes change: what servers said to it.
     """
 
-    __slots__ = ("_accepted", "_trusted", "count", "late", "proven", "refused", "sql", "text")
+    __slots__ = ("_accepted", "_trusted", "automatic", "late", "proven", "refused", "sql", "text")
 
     def __init__(self, text: bytes, sql: str, count: int, *, proven: bool = False) -> None:
         #: As it is sent, with ``$1``...
         self.text = text
         #: As Django made it, with ``%s``: for cursors and logs.
         self.sql = sql
-        #: How many parameters it takes.
-        self.count = count
+        #: The formats of its *count* parameters: psycopg chooses them by their values.
+        self.automatic: list[PyFormat] = _AUTOMATIC[count] if count < _SHORT else [PyFormat.AUTO] * count
         #: The oids of the types of columns that may be left texts, by position: see `turbo_orm.db.late`.
         self.late: Mapping[int, int] = {}
         #: A server has accepted it, or it is known to be acceptable.
@@ -53,6 +55,9 @@ class Statement:
 
 
 _TYPES_KEPT = 64
+
+_AUTOMATIC: list[list[PyFormat]] = [[PyFormat.AUTO] * count for count in range(65)]
+_SHORT = len(_AUTOMATIC)
 
 
 def statement(sql: str, count: int, *, proven: bool = False) -> Statement:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import psycopg
 from psycopg import AsyncConnection
 from psycopg.abc import Buffer
-from psycopg.adapt import PyFormat, Transformer
+from psycopg.adapt import Transformer
 from psycopg.errors import error_from_result
 from psycopg.pq import ConnStatus, ExecStatus, TransactionStatus
 from psycopg.pq.abc import PGresult
@@ -98,7 +98,7 @@ class Wire(Channel):
         try:
             begun = 0
             try:
-                key = self._send(statement, params)
+                key = self.start(statement, params)
                 if key is None:
                     return await pipeline.run_first(self, statement, params)
                 begun = self.syncs_due
@@ -108,9 +108,7 @@ class Wire(Channel):
                     result = await self.fetch()
                 return self.result_of(result, key)
             except psycopg.Error as error:
-                if self.pgconn.status != _OK:
-                    close_now(self.conn)
-                if not is_stale(error) or (self.pgconn.transaction_status != _IDLE and not begun):
+                if not self.may_repeat(error, begun=bool(begun)):
                     raise
             if begun:
                 await pipeline.execute(self, b"ROLLBACK")
@@ -152,7 +150,7 @@ class Wire(Channel):
 
     async def run_locked(self, statement: Statement, params: Sequence[Any]) -> Result:
         """Execute *statement*; the connection's lock is held."""
-        key = self._send(statement, params)
+        key = self.start(statement, params)
         if key is None:
             return await pipeline.run_first(self, statement, params)
         if self.syncs_due:
@@ -161,10 +159,20 @@ class Wire(Channel):
             )
         return self.result_of(await self.fetch(), key)
 
-    def _send(self, statement: Statement, params: Sequence[Any]) -> Key | None:
+    def may_repeat(self, error: psycopg.Error, *, begun: bool = False) -> bool:
+        """Whether *error* was due to how the statement was prepared; close a connection that is lost.
+
+        *begun* says that the statement was sent with the BEGIN of its transaction.
+        """
+        if self.pgconn.status != _OK:
+            close_now(self.conn)
+        return is_stale(error) and (begun or self.pgconn.transaction_status == _IDLE)
+
+    def start(self, statement: Statement, params: Sequence[Any]) -> Key | None:
         """Queue *statement*, after a BEGIN where one is due; None if something else must come first.
 
-        With the BEGIN there is a synchronisation point to wait for.
+        With the BEGIN there is a synchronisation point to wait for. Who uses the connection alone,
+        in autocommit mode, may call this, `fetch()` and `result_of()` instead of `run()`.
         """
         conn, pgconn = self.conn, self.pgconn
         if not self.attached:
@@ -177,8 +185,7 @@ class Wire(Channel):
         values: Sequence[Buffer | None] | None
         if params:
             tx = self._tx
-            count = len(params)
-            values = tx.dump_sequence(params, _AUTOMATIC[count] if count < _SHORT else _automatic(count))
+            values = tx.dump_sequence(params, statement.automatic)
             key = statement, tx.types
             formats = tx.formats
         else:
@@ -207,7 +214,7 @@ class Wire(Channel):
         if not params:
             return Bound((statement, None), None, None)
         tx = self._tx
-        values = tx.dump_sequence(params, _automatic(len(params)))
+        values = tx.dump_sequence(params, statement.automatic)
         return Bound((statement, tx.types), values, tx.formats)
 
     def result_of(self, result: PGresult, key: Key) -> Result:
@@ -278,14 +285,6 @@ class Wire(Channel):
         super().attach()
         if session_settings(self.pgconn) != self._settings:
             self._renew_adapters()
-
-
-_AUTOMATIC: list[list[PyFormat]] = [[PyFormat.AUTO] * count for count in range(65)]
-_SHORT = len(_AUTOMATIC)
-
-
-def _automatic(count: int) -> list[PyFormat]:
-    return _AUTOMATIC[count] if count < _SHORT else [PyFormat.AUTO] * count
 
 
 #: Times that prepared statements of a connection may vanish, before none are prepared.

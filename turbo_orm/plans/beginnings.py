@@ -44,7 +44,11 @@ def beginning(name: str, like: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(like)
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if type(self).get_queryset is _get_queryset and not self._hints and "get_queryset" not in vars(self):
+        if (
+            type(self).get_queryset is _get_queryset
+            and not self._hints
+            and "get_queryset" not in self.__dict__
+        ):
             root = self.model._meta.__dict__.get(ROOT)
             if root is not None and root.epoch == trie.epoch:
                 kept = root.querysets.get((self._queryset_class, self._db))

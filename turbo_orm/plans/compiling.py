@@ -10,6 +10,7 @@ from django.conf import settings
 from django.core.exceptions import EmptyResultSet
 from django.db.models.fields.related import ForeignObject
 from django.db.models.fields.reverse_related import ForeignObjectRel
+from django.db.models.sql import UpdateQuery
 from django.db.models.sql.compiler import SQLDeleteCompiler
 from django.utils import timezone, translation
 
@@ -86,11 +87,7 @@ class _Compilation:
             sql, params = self._as_sql(compiler)
             for query in _queries_in(compiler.query):
                 _check_query(query)  # now that it has all its joins
-            plan.orderings = tuple(
-                {
-                    model._meta: (model._meta, model._meta.ordering) for model in _models_in(compiler.query)
-                }.values()
-            )
+            plan.orderings = _orderings_of(compiler.query)
             _check_params(params, len(self._values))
             if recording.ambient:
                 plan.time_zone = self._dependence(sql, params)
@@ -103,6 +100,7 @@ class _Compilation:
             if group.lookup is not None:
                 group.lookup.rhs = None  # a user's value must not live as long as the plan
         plan._limit_sql = connection.ops.limit_offset_sql
+        plan.conditional = bool(plan.orderings) or plan.time_zone is not None
         return plan
 
     def _capture(self) -> Any:
@@ -139,6 +137,15 @@ def _queries_in(query: Any) -> Iterator[Any]:
     inner = getattr(query, "inner_query", None)
     if inner is not None:
         yield from _queries_in(inner)
+
+
+def _orderings_of(query: Any) -> tuple[tuple[Any, Any], ...]:
+    """Return the options of the models whose ``Meta.ordering`` may be part of the SQL, and these."""
+    if isinstance(query, UpdateQuery) or not any(
+        each.default_ordering or each.order_by or each.extra_order_by for each in _queries_in(query)
+    ):
+        return ()
+    return tuple({model._meta: (model._meta, model._meta.ordering) for model in _models_in(query)}.values())
 
 
 def _models_in(query: Any) -> Iterator[Any]:

@@ -53,7 +53,7 @@ class Loader:
     Safe to share between threads and connections.
     """
 
-    __slots__ = ("_functions", "_make", "calls_user_code", "late", "loaded", "models", "source")
+    __slots__ = ("_alone", "_functions", "_make", "calls_user_code", "late", "loaded", "models", "source")
 
     #: The models whose instances are made, without repetition; none for ``values()``.
     models: tuple[type[Model], ...]
@@ -77,7 +77,8 @@ class Loader:
         late: Mapping[int, int] | None = None,
     ) -> None:
         self._make = make
-        self._functions: dict[Peers, Callable[..., list[Any]]] = {"none": make("none")}
+        self._alone = make("none")
+        self._functions: dict[Peers, Callable[..., list[Any]]] = {}
         self.source = source
         self.models = tuple(dict.fromkeys(models))
         self.loaded = frozenset(loaded)
@@ -119,14 +120,14 @@ class Loader:
         """
         if fetch_mode is None:
             fetch_mode = FETCH_ONE
-        wanted: Peers = "none" if peers is None else "own"
-        if fetch_mode is not None and fetch_mode.track_peers:
-            wanted = "all"
-            peers = [] if peers is None else peers
-        try:
-            load = self._functions[wanted]
-        except KeyError:
-            load = self._functions[wanted] = self._make(wanted)
+        if peers is None and (fetch_mode is None or not fetch_mode.track_peers):
+            load = self._alone
+        else:
+            wanted: Peers = "own"
+            if fetch_mode is not None and fetch_mode.track_peers:
+                wanted = "all"
+                peers = [] if peers is None else peers
+            load = self._functions.get(wanted) or self._functions.setdefault(wanted, self._make(wanted))
         try:
             return load(rows, db, fetch_mode, peers)
         except ValueError:

@@ -10,7 +10,6 @@ from django.db.models.deletion import Collector
 from django.db.utils import ConnectionRouter
 from typing_extensions import Self
 
-from turbo_orm.conf import get_config
 from turbo_orm.plans.aggregates import aggregation_of
 from turbo_orm.plans.chaining import Chaining
 from turbo_orm.plans.finding import plan_for
@@ -80,18 +79,12 @@ class PlannedQuerySet(Chaining):
             and terminal not in _WITHOUT_ROWS
         ):
             return None
-        if self._hints or _router_state != _NOBODY or ConnectionRouter.db_for_read is not _db_for_read:
+        if self._hints or router.routers or ConnectionRouter.db_for_read is not _db_for_read:
             alias = self.db
         else:
             alias = self._db or DEFAULT_DB_ALIAS
         plan = node.plans.get((terminal, alias))
-        # What is_current() does, inline but for orderings.
-        if (
-            type(plan) is not Plan
-            or plan.epoch != trie.epoch
-            or plan.time_zone is not None
-            or (plan.orderings and not plan.is_current())
-        ):
+        if type(plan) is not Plan or plan.epoch != trie.epoch or plan.conditional:
             plan = plan_for(node, terminal, alias, values)
             if plan is None:
                 return None
@@ -105,7 +98,7 @@ class PlannedQuerySet(Chaining):
             bound = plan.bound(values, limits)
         except Exception:
             return None
-        if get_config().verify_plans:
+        if plan.verified:
             verify(bound, self._replay(planned), limits)
         return bound
 
@@ -130,7 +123,7 @@ class PlannedQuerySet(Chaining):
         if (
             self._hints
             or not self._plan_mode  # it may have a `db` of its own
-            or _router_state != _NOBODY
+            or router.routers
             or ConnectionRouter.db_for_write is not _db_for_write
         ):
             return self.db
@@ -149,7 +142,7 @@ class PlannedQuerySet(Chaining):
         node = planned.node
         values = (*planned.values, *values)
         plan = node.plans.get((update, alias))
-        if type(plan) is not Plan or plan.time_zone is not None or not plan.is_current():
+        if type(plan) is not Plan or plan.epoch != trie.epoch or plan.conditional:
             plan = plan_for(node, update, alias, values, expressions)
         return None if plan is None else self._bind(plan, planned, values, kwargs)
 
@@ -187,13 +180,11 @@ class PlannedQuerySet(Chaining):
             bound = plan.bound(values, planned.limits)
         except Exception:  # Django raises it again, or serves the values plans can't
             return None
-        if get_config().verify_plans:
+        if plan.verified:
             verify(bound, self._replay(planned), planned.limits, arguments)
         return bound
 
 
-# Unless somebody has given Django's router any routers, everything goes to the default database.
-_router_state = vars(router)
-_NOBODY: dict[str, Any] = {"_routers": [], "routers": []}
+# Without routers, unless somebody replaces the methods, everything goes to the default database.
 _db_for_read = ConnectionRouter.db_for_read
 _db_for_write = ConnectionRouter.db_for_write

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
+from turbo_orm.conf import get_config
 from turbo_orm.db.statements import Statement
 from turbo_orm.plans.aggregates import Aggregation
 from turbo_orm.plans.loaders import Loader
@@ -53,12 +54,14 @@ class Plan:
         "alias",
         "bind",
         "bind_as_django",
+        "conditional",
         "epoch",
         "loader",
         "orderings",
         "terminal",
         "text",
         "time_zone",
+        "verified",
         "writes",
     )
 
@@ -71,6 +74,10 @@ class Plan:
         self.orderings: tuple[tuple[Any, Any], ...] = ()
         #: What the SQL depends on besides its values; None for nothing.
         self.time_zone: tuple[bool, str] | None = None
+        #: Its epoch alone does not tell that it can be used.
+        self.conditional = True
+        #: Each use is compared with what Django would execute. (The setting moves the epoch.)
+        self.verified = get_config().verify_plans
         self.loader: Loader | None = None
         self._statements: dict[Any, Statement] = {}
         self._limits: dict[Any, str] = {}

@@ -21,7 +21,7 @@ from turbo_orm.bridge.straight import django_errors, goes_straight, is_watched, 
 from turbo_orm.bridge.wire_blocks import WireBlock
 from turbo_orm.bridge.wrapper import BridgedWrapper
 from turbo_orm.conf import get_config
-from turbo_orm.db.leases import abandon, give_back, put_idle
+from turbo_orm.db.leases import abandon, give_back, put_idle_again
 from turbo_orm.db.multiplex import MultiplexOptions, multiplexer_of
 from turbo_orm.db.statements import Statement
 from turbo_orm.db.wire import Result, wire_of
@@ -233,7 +233,9 @@ def _run_with_cursor(work: Work) -> Result:
         return Result(cursor.fetchall(), cursor.rowcount)
 
 
-async def _run_pooled(loop: asyncio.AbstractEventLoop, work: Work) -> Result:
+async def _run_pooled(  # noqa: C901 - a function more would be a coroutine more
+    loop: asyncio.AbstractEventLoop, work: Work
+) -> Result:
     """Run on a connection of the pool, and give it back."""
     alias, statement = work.alias, work.statement
     taken = take_now(loop, alias) or await take_ready(loop, alias)
@@ -244,8 +246,19 @@ async def _run_pooled(loop: asyncio.AbstractEventLoop, work: Work) -> Result:
     if wire is None:
         await give_back(conn, pool)
         return await run_sync(_run_with_cursor, work)
+    params = work.params
     try:
-        result: Result = await wire.run(statement, work.params)
+        try:
+            # What wire.run() does, without a lock: nobody else has the connection.
+            key = wire.start(statement, params)
+            if key is not None:
+                result = wire.result_of(await wire.fetch(), key)
+            else:
+                result = await wire.run(statement, params)
+        except psycopg.Error as error:
+            if not wire.may_repeat(error):
+                raise
+            result = await wire.run(statement, params)
     except GeneratorExit:
         abandon(conn, pool, loop)
         raise
@@ -255,7 +268,7 @@ async def _run_pooled(loop: asyncio.AbstractEventLoop, work: Work) -> Result:
             with django_errors:
                 raise
     else:
-        if not put_idle(conn, pool):
+        if not put_idle_again(conn, pool):
             await give_back(conn, pool)
         return result
     return await run_sync(_run_with_cursor, work)

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
-from operator import is_
-from typing import Any
+from operator import attrgetter, is_, itemgetter
+from typing import Any, TypeAlias
 
 from django.core.signals import setting_changed
 from django.db.models import Model, QuerySet
@@ -19,12 +19,24 @@ from django.db.models.query_utils import RegisterLookupMixin
 
 from turbo_orm.conf import get_config
 from turbo_orm.plans.prepare import at_filter
-from turbo_orm.plans.steps import Slice, Step
+from turbo_orm.plans.steps import NoneType, Slice, Step, kinds_and_values
 from turbo_orm.plans.template import Param, TemplateQuery
 from turbo_orm.plans.unsupported import Unsupported
 from turbo_orm.plans.values import CONTAINERS, Bail, check_container, is_plannable
 
-__all__ = ["LOCK", "ROOT", "Node", "build_at_once", "clear", "make_root", "note_use", "seen", "trie", "watch"]
+__all__ = [
+    "LOCK",
+    "ROOT",
+    "FilteredNode",
+    "Node",
+    "build_at_once",
+    "clear",
+    "make_root",
+    "note_use",
+    "seen",
+    "trie",
+    "watch",
+]
 
 #: Held while templates are built and compiled, so that nothing is published half made.
 LOCK = threading.RLock()
@@ -39,6 +51,7 @@ class Node:
         "children",
         "epoch",
         "fields",
+        "filters",
         "forgotten",
         "iterable",
         "key",
@@ -70,6 +83,8 @@ class Node:
         #: No longer in the trie; a queryset of a program still has it.
         self.forgotten = False
         self.children: dict[Any, Node] = {}
+        #: Of the children, those that ``filter(**kwargs)`` leads to: see `FilteredNode`.
+        self.filters: dict[tuple[Any, ...], FilteredNode] = {}
         #: By terminal and alias; see ``plans.finding``.
         self.plans: dict[Any, Any] = {}
         self.built = False
@@ -92,6 +107,35 @@ class Node:
         steps = ", ".join(repr(node.step) for node in self.path())
         refused = f", no template: {self.refused}" if self.refused else ""
         return f"<Node {self.model.__name__} [{steps}]{refused}>"
+
+    def find_filtered(self, kwargs: Mapping[str, Any]) -> tuple[Node | None, tuple[Any, ...]]:
+        """Return where ``filter(**kwargs)`` leads, and with which values; have it in `filters` from now on.
+
+        None for a shape that has no template.
+        """
+        kinds, values = kinds_and_values(kwargs)
+        child = self.children.get((False, False, (), *kwargs, *kinds))
+        if child is None or not child.built:
+            return None, ()
+        self._keep_filtered(kwargs, child)
+        return child, values
+
+    def _keep_filtered(self, kwargs: Mapping[str, Any], child: Node) -> None:
+        values = tuple(kwargs.values())
+        types = [*map(type, values)]
+        key = (*kwargs, *types)
+        constants = [at for at, kind in enumerate(types) if kind is bool]
+        if not constants and NoneType not in types:
+            found: FilteredNode = child
+        else:
+            known = self.filters.get(key)
+            if type(known) is tuple:
+                found = known
+            else:
+                others = [at for at, kind in enumerate(types) if kind is not bool and kind is not NoneType]
+                found = _picks(constants), _picks(others), {}
+            found[2][found[0](values)] = child
+        self.filters[key] = found
 
     def path(self) -> list[Node]:
         """The nodes from the first step to this one."""
@@ -152,6 +196,24 @@ class Node:
         self.built = True  # last: other threads look at it without the lock
 
 
+#: By the names of the filters and the types of their values: the child; or, where ``True``, ``False``
+#: or ``None`` are among these types, what picks the truth values of a call and what picks the other
+#: values, and the children by the former.
+FilteredNode: TypeAlias = (
+    "Node | tuple[Callable[[tuple[Any, ...]], Any], Callable[[tuple[Any, ...]], Any], dict[Any, Node]]"
+)
+
+
+def _picks(positions: Sequence[int]) -> Callable[[tuple[Any, ...]], Any]:
+    """Return what makes the tuple of the values at *positions*."""
+    if not positions:
+        return lambda values: ()
+    if len(positions) == 1:
+        only = positions[0]
+        return lambda values: (values[only],)
+    return itemgetter(*positions)
+
+
 def _each(prepares: Sequence[Callable[[Any], Any] | None]) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]:
     """Return what prepares the values of a step: those that are as they were are the same tuple."""
     wanted = [index for index, each in enumerate(prepares) if each is not None]
@@ -182,7 +244,7 @@ class _Trie:
         #: Each belongs to its model, and goes with it: migrations make many that are soon gone.
         self.roots: weakref.WeakSet[Node] = weakref.WeakSet()
         self.count = 0
-        #: Counts uses, so that shapes know when they were last used.
+        #: Counts shapes, so that each knows which were the newest when it was last used.
         self.clock = 0
         #: Plans of an older epoch are not used: something they depend on has changed.
         self.epoch = 0
@@ -224,6 +286,7 @@ def seen(parent: Node, key: Any, step: Step) -> Node:
                 _forget_oldest(keeping=limit // 2)
                 parent = _attached(parent)
             child = Node(parent, key, step, parent.model)
+            trie.clock += 1
             note_use(child)
             parent.children[key] = child
             trie.count += 1
@@ -244,7 +307,6 @@ def _attached(node: Node) -> Node:
 
 
 def note_use(node: Node) -> None:
-    trie.clock += 1
     node.used = trie.clock
 
 
@@ -256,24 +318,23 @@ def _forget_oldest(keeping: int) -> None:
     nodes: list[Node] = [child for root in trie.roots for child in root.children.values()]
     for node in nodes:  # which grows: parents come before their children
         nodes.extend(node.children.values())
-    for node in reversed(nodes):
+    nodes.reverse()  # of equals, too, children go before their parents
+    for node in nodes:
         parent = node.parent
         if parent is not None and parent.used < node.used:
             parent.used = node.used
-    uses = sorted([node.used for node in nodes], reverse=True)
-    if len(uses) > keeping:
-        last_use = uses[keeping]
-        for node in nodes:
-            if node.used <= last_use:
-                _forget(node)
+    for node in sorted(nodes, key=attrgetter("used"))[: max(0, len(nodes) - keeping)]:
+        _forget(node)
     trie.count = sum([not node.forgotten for node in nodes])
 
 
 def _forget(node: Node) -> None:
     node.forgotten = True
     node.children = {}
+    node.filters = {}
     if node.parent is not None:
         node.parent.children.pop(node.key, None)
+        node.parent.filters = {}
 
 
 def build_at_once(at_once: bool = True) -> None:

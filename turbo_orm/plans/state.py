@@ -13,7 +13,7 @@ from typing_extensions import Self
 
 from turbo_orm.conf import get_config
 from turbo_orm.plans.shapes import ROOT, Node, make_root, note_use, seen, trie
-from turbo_orm.plans.steps import Call, NoneType, Taken
+from turbo_orm.plans.steps import Call, Taken
 from turbo_orm.plans.values import CONTAINERS
 
 __all__ = ["ALWAYS_CLONES", "INTERNALS", "PlanMode", "Planned"]
@@ -87,17 +87,21 @@ ALWAYS_CLONES = not hasattr(QuerySet, "_disable_cloning")
 class PlanMode(QuerySet[Any, Any]):
     """A `QuerySet` in plan mode, or, from the moment its ``query`` is needed, an ordinary one."""
 
-    # Django's, private.
-    _deferred_filter: Any
-    _fields: Any
+    # Django's, private. What most querysets have is the class's; what is changed in place never is.
+    _defer_next_filter = False
+    _deferred_filter: Any = None
+    _fields: Any = None
+    _for_write = False
     _iterable_class: Any
     _known_related_objects: Mapping[Any, Mapping[Any, Any]]
-    _prefetch_related_lookups: tuple[Any, ...]
-    _sticky_filter: bool
+    _prefetch_done = False
+    _prefetch_related_lookups: tuple[Any, ...] = ()
+    _result_cache: list[Any] | None = None
+    _sticky_filter = False
 
-    # Since Django 6.1, where each queryset has its own.
-    _cloning_enabled: bool
-    _fetch_mode: Any = None
+    # Since Django 6.1.
+    _cloning_enabled = True
+    _fetch_mode: Any = DEFAULT_FETCH_MODE
 
     #: In plan mode, and never together with a query.
     _planned: Planned | None = None
@@ -150,20 +154,8 @@ class PlanMode(QuerySet[Any, Any]):
         self.model = model
         self._db = using
         self._hints = hints or {}
-        self._result_cache = None
-        self._sticky_filter = False
-        self._for_write = False
-        self._prefetch_related_lookups = ()
-        self._prefetch_done = False
         self._known_related_objects = {}
         self._iterable_class = ModelIterable
-        if _HAS_FETCH_MODES:
-            self._fetch_mode = DEFAULT_FETCH_MODE
-        self._fields = None
-        self._defer_next_filter = False
-        self._deferred_filter = None
-        if not ALWAYS_CLONES:
-            self._cloning_enabled = True
         root = model._meta.__dict__.get(ROOT)
         if root is None or root.epoch != trie.epoch:
             root = make_root(model)
@@ -230,25 +222,21 @@ class PlanMode(QuerySet[Any, Any]):
 
     def _derive(self, planned: Planned) -> Self:
         """Return a clone in the state *planned*."""
-        # One attribute after the other: CPython needs no dictionary then.
+        # One attribute after the other: CPython needs no dictionary then. Others are the class's.
         clone: Any = object.__new__(type(self))
         clone.model = self.model
         clone._db = self._db
         clone._hints = self._hints or {}  # shared only when there are any
-        clone._result_cache = None
-        clone._sticky_filter = False
-        clone._for_write = self._for_write
-        clone._prefetch_related_lookups = self._prefetch_related_lookups
-        clone._prefetch_done = False
         clone._known_related_objects = self._known_related_objects or {}
         clone._iterable_class = self._iterable_class
-        if _HAS_FETCH_MODES:
+        if self._fields is not None:
+            clone._fields = self._fields
+        if self._fetch_mode is not DEFAULT_FETCH_MODE:
             clone._fetch_mode = self._fetch_mode
-        clone._fields = self._fields
-        clone._defer_next_filter = False
-        clone._deferred_filter = None
-        if not ALWAYS_CLONES:
-            clone._cloning_enabled = True
+        if self._for_write:
+            clone._for_write = True
+        if self._prefetch_related_lookups:
+            clone._prefetch_related_lookups = self._prefetch_related_lookups
         clone._planned = planned
         return clone  # type: ignore[no-any-return]
 
@@ -299,25 +287,28 @@ class PlanMode(QuerySet[Any, Any]):
         child = node.children.get(key)
         if child is None or not child.built or node.epoch != trie.epoch:
             return None
-        trie.clock = child.used = trie.clock + 1
+        child.used = trie.clock
         return _new_planned(Planned, (child, values, given, limits or before, False))
 
     def _known_filter(self, kwargs: Mapping[str, Any]) -> Planned | None:
         """Return the state after ``filter(**kwargs)``, as `_known()` does."""
         planned = self._planned
-        if planned is None:
+        if planned is None or self._sticky_filter:  # filters after a sticky one are other shapes
             return None
-        # What kinds_and_values() does, inline.
         values = tuple(kwargs.values())
-        kinds: list[Any] = [*map(type, values)]
-        if bool in kinds or NoneType in kinds:
-            kinds = [each if each is None or each is True or each is False else type(each) for each in values]
-            values = tuple([each for each in values if not (each is None or each is True or each is False)])
         node, before, given, limits, _ = planned
-        child = node.children.get((False, self._sticky_filter, (), *kwargs, *kinds))
-        if child is None or not child.built or node.epoch != trie.epoch:
+        child: Any = node.filters.get((*kwargs, *map(type, values)))
+        if type(child) is tuple:
+            constants, others, children = child
+            child = children.get(constants(values))
+            values = others(values)
+        if child is None:
+            child, values = node.find_filtered(kwargs)
+            if child is None:
+                return None
+        if node.epoch != trie.epoch:
             return None
-        trie.clock = child.used = trie.clock + 1
+        child.used = trie.clock
         if values and (prepare := child.prepare) is not None:
             try:
                 stored = prepare(values)
@@ -326,8 +317,8 @@ class PlanMode(QuerySet[Any, Any]):
             if stored is not values:
                 return planned.further(child, values, stored, limits)
         if given is not None:
-            given = (*given, *values)
-        return _new_planned(Planned, (child, (*before, *values), given, limits, False))
+            given += values
+        return _new_planned(Planned, (child, before + values, given, limits, False))
 
     def _step(self, taken: Taken, *, note: bool = True) -> Self | None:
         """Return this queryset one step further, in plan mode; None where only Django can go.

@@ -57,6 +57,10 @@ def update_of(kwargs: Mapping[str, Any]) -> tuple[Update, tuple[Any, ...], dict[
 
     Raises `Bail` for values that can't be parameters.
     """
+    plain = tuple(kwargs.values())
+    types = tuple(map(type, plain))
+    if SCALARS.issuperset(types):
+        return _new_update(Update, (tuple(kwargs), types)), plain, {}
     kinds: list[Any] = []
     values: list[Any] = []
     expressions: dict[str, Any] = {}
