@@ -28,7 +28,7 @@ from turbo_orm.plans import running
 from turbo_orm.plans.mode import PlannedQuerySet
 from turbo_orm.plans.plan import Bound
 from turbo_orm.prefetching import aprefetch_related_objects, fetch_with_prefetches
-from turbo_orm.rows import load_now, objects
+from turbo_orm.rows import load_now, load_one, objects
 
 __all__ = [
     "aggregate_in_bridge",
@@ -73,6 +73,8 @@ def get_verb(like: Callable[..., Any]) -> Callable[..., Any]:
                 return await run_sync(queryset.get)
             return await run_sync(self.get, *args, **kwargs)
         result = await running.run(bound)
+        if (only := load_one(queryset, bound, result)) is not None:
+            return only
         rows = load_now(queryset, bound, result)
         return answers.get(queryset, await _complete(queryset, bound, result) if rows is None else rows)
 
@@ -94,6 +96,8 @@ def terminal_verb(name: str, like: Callable[..., Any]) -> Callable[..., Any]:
         result = await running.run(bound)
         if bound.plan.loader is None:
             return answer(result.rows)
+        if (only := load_one(self, bound, result)) is not None:
+            return only
         rows = load_now(self, bound, result)
         return answer(await _complete(self, bound, result) if rows is None else rows)
 

@@ -13,8 +13,9 @@ from turbo_orm.plans import running
 from turbo_orm.plans.loaders import assign_known_related
 from turbo_orm.plans.mode import PlannedQuerySet
 from turbo_orm.plans.plan import Bound
+from turbo_orm.plans.state import DEFAULT_FETCH_MODE
 
-__all__ = ["fetch_in_bridge", "load_now", "objects"]
+__all__ = ["fetch_in_bridge", "load_now", "load_one", "objects"]
 
 
 async def objects(queryset: PlannedQuerySet, bound: Bound, result: Result) -> list[Any]:
@@ -36,10 +37,20 @@ def load_now(queryset: PlannedQuerySet, bound: Bound, result: Result) -> list[An
     rows: Any = result.rows
     if loader.calls_user_code or queryset._prefetch_related_lookups:
         return None
-    if len(rows) > 1 or queryset._known_related_objects:
-        return _load(queryset, bound, rows)
-    found: list[Any] = loader(rows, bound.alias, queryset._fetch_mode)
-    return found
+    return _load(queryset, bound, rows)
+
+
+def load_one(queryset: PlannedQuerySet, bound: Bound, result: Result) -> Any:
+    """Return the object *queryset* yields for the only row of *result*; None where `load_now()` must."""
+    rows: Any = result.rows
+    mode = queryset._fetch_mode
+    if len(rows) != 1 or mode is not DEFAULT_FETCH_MODE or queryset._prefetch_related_lookups:
+        return None
+    plan = bound.plan
+    load: Any = plan.loader._one or plan.loader.one
+    if load is None or queryset._known_related_objects:
+        return None
+    return load(rows[0], plan.alias, mode)
 
 
 def fetch_in_bridge(queryset: PlannedQuerySet, bound: Bound) -> list[Any]:

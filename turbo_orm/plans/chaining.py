@@ -47,7 +47,8 @@ class Chaining(PlanMode):
 
     def filter(self, *args: Any, **kwargs: Any) -> Any:
         if not args and (planned := self._known_filter(kwargs)) is not None:
-            self._defer_next_filter = False
+            if self._defer_next_filter:
+                self._defer_next_filter = False
             return self._derive(planned) if ALWAYS_CLONES or self._cloning_enabled else self._at(planned)
         return self._take_filter(False, QuerySet.filter, args, kwargs)
 

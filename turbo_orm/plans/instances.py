@@ -126,12 +126,29 @@ class Instances:
         )
         return load
 
-    def source(self, peers: Peers) -> str:
-        """Return the text of `function`."""
+    def function_of_one(self) -> Callable[..., Any]:
+        """Return ``load_one(row, db, fetch_mode)``, for the only row of a query."""
+        lines = [
+            f"{self._columns.targets} = row",
+            *self._columns.conversions,
+            *self._body("none"),
+            "return o0",
+        ]
+        source = "\n".join(["def load_one(row, db, fetch_mode):", *(f"    {line}" for line in lines), ""])
+        load_one: Callable[..., Any] = make_function("load_one", source, dict(self._columns.namespace))
+        return load_one
+
+    def _body(self, peers: Peers) -> list[str]:
+        """Return the statements which make the instances of one row."""
         self.models = []
         self._nodes = 0
         body: list[str] = []
         self._emit(self._klass_info, body, peers, 0)
+        return body
+
+    def source(self, peers: Peers) -> str:
+        """Return the text of `function`."""
+        body = self._body(peers)
         lines = [
             *self._columns.setup,
             *(f"peers{node} = []" for node in range(1, self._nodes) if peers == "all"),

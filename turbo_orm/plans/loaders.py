@@ -53,7 +53,18 @@ class Loader:
     Safe to share between threads and connections.
     """
 
-    __slots__ = ("_alone", "_functions", "_make", "calls_user_code", "late", "loaded", "models", "source")
+    __slots__ = (
+        "_alone",
+        "_functions",
+        "_make",
+        "_make_one",
+        "_one",
+        "calls_user_code",
+        "late",
+        "loaded",
+        "models",
+        "source",
+    )
 
     #: The models whose instances are made, without repetition; none for ``values()``.
     models: tuple[type[Model], ...]
@@ -75,8 +86,11 @@ class Loader:
         loaded: Iterable[str] = (),
         calls_user_code: bool = False,
         late: Mapping[int, int] | None = None,
+        make_one: Callable[[], Callable[..., Any]] | None = None,
     ) -> None:
         self._make = make
+        self._make_one = make_one
+        self._one: Callable[..., Any] | None = None
         self._alone = make("none")
         self._functions: dict[Peers, Callable[..., list[Any]]] = {}
         self.source = source
@@ -98,6 +112,16 @@ class Loader:
                 pre_init.has_listeners(model) or post_init.has_listeners(model) for model in self.models
             )
         return True
+
+    @property
+    def one(self) -> Callable[..., Any] | None:
+        """Makes ``one(row, db, fetch_mode)`` the object of the only row; None where it takes a call.
+
+        *fetch_mode* is one that knows of no peers.
+        """
+        if self._one is None and self._make_one is not None and not self.calls_user_code:
+            self._one = self._make_one()
+        return self._one
 
     def takes(self, known: Known) -> bool:
         """Whether `assign_known_related()` can do with *known* what Django does, without queries."""
@@ -175,6 +199,7 @@ def _instances_loader(compiler: Any, columns: Columns) -> Loader:
         models=instances.models,
         loaded=instances.loaded,
         calls_user_code=columns.calls_user_code or instances.calls_user_code,
+        make_one=instances.function_of_one,
     )
 
 

@@ -16,7 +16,7 @@ from turbo_orm.plans.shapes import ROOT, Node, make_root, note_use, seen, trie
 from turbo_orm.plans.steps import Call, Taken
 from turbo_orm.plans.values import CONTAINERS
 
-__all__ = ["ALWAYS_CLONES", "INTERNALS", "PlanMode", "Planned"]
+__all__ = ["ALWAYS_CLONES", "DEFAULT_FETCH_MODE", "INTERNALS", "PlanMode", "Planned"]
 
 T = TypeVar("T")
 
@@ -87,17 +87,17 @@ ALWAYS_CLONES = not hasattr(QuerySet, "_disable_cloning")
 class PlanMode(QuerySet[Any, Any]):
     """A `QuerySet` in plan mode, or, from the moment its ``query`` is needed, an ordinary one."""
 
-    # Django's, private. What most querysets have is the class's; what is changed in place never is.
+    # Django's, private. What is seldom looked at is the class's, until it is anything else.
     _defer_next_filter = False
     _deferred_filter: Any = None
-    _fields: Any = None
+    _fields: Any
     _for_write = False
     _iterable_class: Any
     _known_related_objects: Mapping[Any, Mapping[Any, Any]]
     _prefetch_done = False
-    _prefetch_related_lookups: tuple[Any, ...] = ()
-    _result_cache: list[Any] | None = None
-    _sticky_filter = False
+    _prefetch_related_lookups: tuple[Any, ...]
+    _result_cache: list[Any] | None
+    _sticky_filter: bool
 
     # Since Django 6.1.
     _cloning_enabled = True
@@ -154,8 +154,12 @@ class PlanMode(QuerySet[Any, Any]):
         self.model = model
         self._db = using
         self._hints = hints or {}
+        self._result_cache = None
+        self._sticky_filter = False
+        self._prefetch_related_lookups = ()
         self._known_related_objects = {}
         self._iterable_class = ModelIterable
+        self._fields = None
         root = model._meta.__dict__.get(ROOT)
         if root is None or root.epoch != trie.epoch:
             root = make_root(model)
@@ -227,16 +231,16 @@ class PlanMode(QuerySet[Any, Any]):
         clone.model = self.model
         clone._db = self._db
         clone._hints = self._hints or {}  # shared only when there are any
+        clone._result_cache = None
+        clone._sticky_filter = False
+        clone._prefetch_related_lookups = self._prefetch_related_lookups
         clone._known_related_objects = self._known_related_objects or {}
         clone._iterable_class = self._iterable_class
-        if self._fields is not None:
-            clone._fields = self._fields
+        clone._fields = self._fields
         if self._fetch_mode is not DEFAULT_FETCH_MODE:
             clone._fetch_mode = self._fetch_mode
         if self._for_write:
             clone._for_write = True
-        if self._prefetch_related_lookups:
-            clone._prefetch_related_lookups = self._prefetch_related_lookups
         clone._planned = planned
         return clone  # type: ignore[no-any-return]
 
