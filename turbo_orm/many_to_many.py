@@ -132,18 +132,20 @@ class _KnownRelation:
         nodes = []
         for queryset, values in ((self._rows, (keys,)), (self._queryset, (keys[0],))):
             planned = queryset._planned if isinstance(queryset, PlannedQuerySet) else None
+            if planned is None:
+                raise _Unknown
+            node, stored, _, limits, chained = planned
             if (
-                planned is None
-                or planned.values != values
-                or planned.limits is not None
-                or planned.chained
+                stored != values
+                or limits is not None
+                or chained
                 or queryset._db is not None
                 or queryset._hints != {"instance": first}
                 or "get" not in queryset._plannable_terminals
                 or any(getattr(type(queryset), each) is not getattr(QuerySet, each) for each in _KEPT)
             ):
                 raise _Unknown
-            nodes.append(planned.node)
+            nodes.append(node)
         self._nodes: tuple[Node, Node] = (nodes[0], nodes[1])
         # Without the first instance, which is not to live as long as the model.
         self._rows = self._rows._derive(_planned(nodes[0], None))
@@ -223,11 +225,9 @@ class _KnownRelation:
 
 _state, _fetch_mode = itemgetter("_state"), attrgetter("fetch_mode")
 
-_new_planned: Callable[[type[Planned], tuple[Any, ...]], Planned] = tuple.__new__
-
 
 def _planned(node: Node, value: Any) -> Planned:
-    return _new_planned(Planned, (node, (value,), None, None, False))
+    return node, (value,), None, None, False
 
 
 class _Unknown(Exception):

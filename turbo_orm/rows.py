@@ -46,8 +46,8 @@ def load_one(queryset: PlannedQuerySet, bound: Bound, result: Result) -> Any:
     mode = queryset._fetch_mode
     if len(rows) != 1 or mode is not DEFAULT_FETCH_MODE or queryset._prefetch_related_lookups:
         return None
-    plan = bound.plan
-    load: Any = plan.loader._one or plan.loader.one
+    plan: Any = bound.plan
+    load = plan.loader._one or plan.loader.one
     if load is None or queryset._known_related_objects:
         return None
     return load(rows[0], plan.alias, mode)

@@ -67,6 +67,6 @@ _get_queryset = BaseManager.get_queryset
 def _keep(manager: Any) -> Any:
     queryset = manager.get_queryset()
     if isinstance(queryset, PlannedQuerySet) and queryset._planned is not None and queryset._may_be_kept:
-        root = queryset._planned.node
+        root = queryset._planned[0]
         root.querysets[type(queryset), manager._db] = queryset
     return queryset

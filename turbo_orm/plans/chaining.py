@@ -39,7 +39,7 @@ class Chaining(PlanMode):
                 found = None
             if found is not None:
                 return found
-            trace = planned.node
+            trace = planned[0]
         result = django(self._ordinary())
         return result if taken is None else self._note(result, trace, taken)
 
@@ -76,7 +76,7 @@ class Chaining(PlanMode):
         may query the database when they are looked at.
         """
         planned = self._planned
-        if planned is None or planned.node.sliced:
+        if planned is None or planned[0].sliced:
             return None
         try:
             return self._step(take_filter(self._sticky_filter, False, args, kwargs), note=False)
@@ -116,7 +116,7 @@ class Chaining(PlanMode):
             found = self._take(taken, lambda queryset: django(queryset, *args, **dict(options)))
             planned = found._planned
         if planned is not None and name in _CHANGES_ROWS:
-            found._fields, found._iterable_class = planned.node.fields, planned.node.iterable
+            found._fields, found._iterable_class = planned[0].fields, planned[0].iterable
         return found
 
     def order_by(self, *field_names: Any) -> Any:
@@ -200,7 +200,7 @@ class Chaining(PlanMode):
     @property
     def ordered(self) -> bool:
         """Whether the rows have an order; see Django."""
-        return super().ordered if self._planned is None else self._planned.node.template.ordered
+        return super().ordered if self._planned is None else self._planned[0].template.ordered
 
     def __getitem__(self, key: Any) -> Any:
         if type(key) is not slice or self._result_cache is not None or self._sticky_filter:
@@ -213,7 +213,8 @@ class Chaining(PlanMode):
             return self._derive(planned) if ALWAYS_CLONES or self._cloning_enabled else self._at(planned)
         found = self._take(_SLICED, lambda queryset: QuerySet.__getitem__(queryset, key))
         if found._planned is not None:
-            found._planned = found._planned._replace(limits=limits)
+            node, values, given, _, chained = found._planned
+            found._planned = node, values, given, limits, chained
         return found
 
 

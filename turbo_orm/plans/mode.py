@@ -139,8 +139,8 @@ class PlannedQuerySet(Chaining):
         except Bail:
             return None
         alias = self._alias_to_write()
-        node = planned.node
-        values = (*planned.values, *values)
+        node, before, _, _, _ = planned
+        values = before + values
         plan = node.plans.get((update, alias))
         if type(plan) is not Plan or plan.epoch != trie.epoch or plan.conditional:
             plan = plan_for(node, update, alias, values, expressions)
@@ -155,8 +155,9 @@ class PlannedQuerySet(Chaining):
             aggregation, expressions = aggregation_of(args, kwargs)
         except Exception:  # Django raises it again, or serves what plans can't
             return None
-        plan = plan_for(planned.node, aggregation, self.db, planned.values, expressions)
-        return None if plan is None else self._bind(plan, planned, planned.values, expressions)
+        node, values, _, _, _ = planned
+        plan = plan_for(node, aggregation, self.db, values, expressions)
+        return None if plan is None else self._bind(plan, planned, values, expressions)
 
     def _bound_delete(self) -> Bound | None:
         """Return the planned statement of ``delete()`` if it is a single one; None without a plan."""
@@ -166,8 +167,9 @@ class PlannedQuerySet(Chaining):
         alias = self._alias_to_write()
         if not Collector(using=alias).can_fast_delete(self):  # receivers come and go
             return None
-        plan = plan_for(planned.node, "delete", alias, planned.values)
-        return None if plan is None else self._bind(plan, planned, planned.values)
+        node, values, _, _, _ = planned
+        plan = plan_for(node, "delete", alias, values)
+        return None if plan is None else self._bind(plan, planned, values)
 
     def _bind(
         self,
@@ -176,12 +178,13 @@ class PlannedQuerySet(Chaining):
         values: tuple[Any, ...],
         arguments: Mapping[str, Any] | None = None,
     ) -> Bound | None:
+        _, _, _, limits, _ = planned
         try:
-            bound = plan.bound(values, planned.limits)
+            bound = plan.bound(values, limits)
         except Exception:  # Django raises it again, or serves the values plans can't
             return None
         if plan.verified:
-            verify(bound, self._replay(planned), planned.limits, arguments)
+            verify(bound, self._replay(planned), limits, arguments)
         return bound
 
 

@@ -167,7 +167,8 @@ def _has_all_rows(base_qs: Any) -> bool:
         return False
     planned = base_qs.__dict__.get("_planned")
     if planned is not None:
-        return planned.node.parent is None and planned.limits is None
+        node, _, _, limits, _ = planned
+        return node.parent is None and limits is None
     query = base_qs.__dict__.get("_query")
     return (
         type(query) is Query

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from copy import deepcopy
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar
 
 from django.db.models import Model, QuerySet
 from django.db.models.query import ModelIterable
@@ -27,35 +27,29 @@ except ImportError:  # before Django 6.1
     DEFAULT_FETCH_MODE = None
 
 
-class Planned(NamedTuple):
-    """What a queryset in plan mode has instead of a `Query`. Shared by its clones."""
-
-    node: Node
-    #: The values of the steps, as Django's lookups store them.
-    values: tuple[Any, ...]
-    #: The values as they were given, where that is not the same; else None.
-    given: tuple[Any, ...] | None
-    limits: tuple[int, int | None] | None
-    #: Cloned after the last step: Django's `Query.chain()` forgets which joins may be reused.
-    chained: bool
-
-    def further(
-        self,
-        node: Node,
-        values: tuple[Any, ...],
-        stored: tuple[Any, ...],
-        limits: tuple[int, int | None] | None,
-    ) -> Planned:
-        """Return the state after the step to *node* with *values*, which Django stores as *stored*."""
-        given = self.given
-        if stored is not values:
-            given = (*(self.values if given is None else given), *map(_keep, values, stored))
-        elif given is not None:
-            given = (*given, *values)
-        return _new_planned(Planned, (node, (*self.values, *stored), given, limits, False))
+#: What a queryset in plan mode has instead of a `Query`, shared by its clones:
+#:
+#: * the node of its shape;
+#: * the values of the steps, as Django's lookups store them;
+#: * the values as they were given, where that is not the same, else None;
+#: * the limits of its slice, or None;
+#: * whether it was cloned after the last step: Django's `Query.chain()` forgets which joins may be reused.
+#:
+#: A plain tuple, for each step makes one: a named tuple takes three times as long to make and to unpack.
+Planned: TypeAlias = (
+    "tuple[Node, tuple[Any, ...], tuple[Any, ...] | None, tuple[int, int | None] | None, bool]"
+)
 
 
-_new_planned: Callable[[type[Planned], tuple[Any, ...]], Planned] = tuple.__new__
+def _further(planned: Planned, node: Node, values: tuple[Any, ...], stored: tuple[Any, ...]) -> Planned:
+    """Return the state after the step to *node* with *values*, which Django stores as *stored*."""
+    _, before, given, limits, _ = planned
+    if stored is not values:
+        given = (*(before if given is None else given), *map(_keep, values, stored))
+    elif given is not None:
+        given += values
+    return node, before + stored, given, limits, False
+
 
 #: Overriding one of these, a subclass may do anything to its query: there is no plan mode.
 INTERNALS = (
@@ -104,7 +98,7 @@ class PlanMode(QuerySet[Any, Any]):
     _fetch_mode: Any = DEFAULT_FETCH_MODE
 
     #: In plan mode, and never together with a query.
-    _planned: Planned | None = None
+    _planned: Planned | None
     #: The shape, of a queryset that left plan mode because its shape was new.
     _trace: Node | None = None
 
@@ -148,6 +142,7 @@ class PlanMode(QuerySet[Any, Any]):
             or model._meta.abstract
             or not get_config().plans
         ):
+            self._planned = None
             super().__init__(model=model, query=query, using=using, hints=hints)
             return
         # As Django's __init__(), but for the query.
@@ -163,7 +158,7 @@ class PlanMode(QuerySet[Any, Any]):
         root = model._meta.__dict__.get(ROOT)
         if root is None or root.epoch != trie.epoch:
             root = make_root(model)
-        self._planned = _new_planned(Planned, (root, (), None, None, False))
+        self._planned = root, (), None, None, False
 
     # Leaving plan mode.
 
@@ -171,25 +166,27 @@ class PlanMode(QuerySet[Any, Any]):
         planned = self._planned
         if planned is not None:
             self._query = self._make_query(planned)
-            self._trace = planned.node
+            self._trace = planned[0]
             self._planned = None
 
     def _make_query(self, planned: Planned) -> Query:
+        *_, limits, chained = planned
         twin = self._replay(planned)
         query: Any = _query_of(twin)
-        if planned.chained:
+        if chained:
             query = query.chain()
-        if planned.limits is not None:
-            query.set_limits(*planned.limits)
+        if limits is not None:
+            query.set_limits(*limits)
         if self._result_cache is not None:
             query.get_initial_alias()  # compiling has done so
         return query  # type: ignore[no-any-return]
 
     def _replay(self, planned: Planned) -> QuerySet[Any, Any]:
         """Return a plain queryset on which Django's own methods were called with our values."""
-        values = iter(planned.values if planned.given is None else planned.given)
+        shape, stored, given, _, _ = planned
+        values = iter(stored if given is None else given)
         queryset: Any = QuerySet(model=self.model)
-        for node in planned.node.path():
+        for node in shape.path():
             assert node.step is not None
             queryset = node.step.apply(queryset, values)
         return queryset  # type: ignore[no-any-return]
@@ -222,6 +219,10 @@ class PlanMode(QuerySet[Any, Any]):
         state: dict[str, Any] = super().__getstate__()
         return {name: value for name, value in state.items() if name not in {"_planned", "_trace"}}
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._planned = None
+        super().__setstate__(state)  # type: ignore[misc]
+
     # Cloning, as Django does it.
 
     def _derive(self, planned: Planned) -> Self:
@@ -248,7 +249,8 @@ class PlanMode(QuerySet[Any, Any]):
         planned = self._planned
         if planned is None:
             return super()._clone()  # type: ignore[misc, no-any-return]
-        clone = self._derive(planned if planned.chained else _new_planned(Planned, (*planned[:-1], True)))
+        node, values, given, limits, _ = planned
+        clone = self._derive((node, values, given, limits, True))
         clone._sticky_filter = self._sticky_filter
         return clone
 
@@ -257,7 +259,7 @@ class PlanMode(QuerySet[Any, Any]):
         if planned is not None and not self._sticky_filter:
             if not (ALWAYS_CLONES or self._cloning_enabled):
                 return self
-            if not planned.node.sticky:
+            if not planned[0].sticky:
                 return self._clone()
             # Here the chain() of Django's Query has an effect on the filters to come.
             found = self._step(_CHAINED)
@@ -292,7 +294,7 @@ class PlanMode(QuerySet[Any, Any]):
         if child is None or not child.built or node.epoch != trie.epoch:
             return None
         child.used = trie.clock
-        return _new_planned(Planned, (child, values, given, limits or before, False))
+        return child, values, given, limits or before, False
 
     def _known_filter(self, kwargs: Mapping[str, Any]) -> Planned | None:
         """Return the state after ``filter(**kwargs)``, as `_known()` does."""
@@ -319,10 +321,10 @@ class PlanMode(QuerySet[Any, Any]):
             except Exception:  # the long way finds out how it is meant
                 return None
             if stored is not values:
-                return planned.further(child, values, stored, limits)
+                return _further(planned, child, values, stored)
         if given is not None:
             given += values
-        return _new_planned(Planned, (child, before + values, given, limits, False))
+        return child, before + values, given, limits, False
 
     def _step(self, taken: Taken, *, note: bool = True) -> Self | None:
         """Return this queryset one step further, in plan mode; None where only Django can go.
@@ -332,7 +334,7 @@ class PlanMode(QuerySet[Any, Any]):
         """
         planned = self._planned
         assert planned is not None
-        node = planned.node
+        node = planned[0]
         if node.epoch != trie.epoch:
             return None
         child = node.children.get(taken.key)
@@ -345,7 +347,7 @@ class PlanMode(QuerySet[Any, Any]):
         note_use(child)
         values = taken.values
         stored = child.prepared(values)
-        return None if stored is None else self._at(planned.further(child, values, stored, planned.limits))
+        return None if stored is None else self._at(_further(planned, child, values, stored))
 
     def _at(self, planned: Planned) -> Self:
         """Return a clone in the state *planned*, or this queryset itself where nothing is cloned."""

@@ -82,7 +82,7 @@ def test_a_plan_for_each_time_zone_it_depends_on() -> None:
                 assert planned(queryset) == statement(QuerySet(Author).filter(created__date="2024-05-06"))
                 found.add(str(planned(queryset)))
     assert len(found) == 3
-    plans = Author.objects.filter(created__date="2024-05-06")._planned.node.plans
+    plans = Author.objects.filter(created__date="2024-05-06")._planned[0].plans
     assert len(plans) == 3
 
 
@@ -91,7 +91,7 @@ def test_one_plan_for_all_where_it_depends_on_none() -> None:
         with timezone.override(ZoneInfo(name)), translation.override("de"):
             bound = Author.objects.filter(created="2024-05-06T07:08:09Z")._bound("list")
             assert bound is not None
-    assert len(Author.objects.filter(created="2024-05-06T07:08:09Z")._planned.node.plans) == 1
+    assert len(Author.objects.filter(created="2024-05-06T07:08:09Z")._planned[0].plans) == 1
 
 
 class Router:

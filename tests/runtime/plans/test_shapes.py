@@ -97,28 +97,28 @@ class TestBound:
 
     def test_what_is_used_stays(self, shapes: Any) -> None:
         with override_settings(TURBO_ORM={**settings.TURBO_ORM, "MAX_SHAPES": 20}):
-            favourite = Book.objects.filter(title="a").exclude(price=1)._planned.node
+            favourite = Book.objects.filter(title="a").exclude(price=1)._planned[0]
             for number in range(200):
                 Book.objects.filter(**{f"meta__k{number}": 1})
-                assert Book.objects.filter(title="a").exclude(price=1)._planned.node is favourite
+                assert Book.objects.filter(title="a").exclude(price=1)._planned[0] is favourite
 
     def test_shapes_of_a_queryset_that_is_held(self, shapes: Any) -> None:
         held = Book.objects.filter(title="a")
         longer = held.exclude(price=1)
         with override_settings(TURBO_ORM={**settings.TURBO_ORM}):  # it moves the epoch
             pass
-        assert held._planned.node.epoch != shapes.trie.epoch
+        assert held._planned[0].epoch != shapes.trie.epoch
         held = Book.objects.filter(title="a")
         longer = held.exclude(price=1)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("turbo_orm.plans.shapes.get_config", lambda: type("Small", (), {"max_shapes": 8}))
             for number in range(50):
                 Author.objects.filter(**{f"books__meta__k{number}": 1})
-            assert held._planned.node.forgotten
+            assert held._planned[0].forgotten
             for number in range(50):
                 queryset = held.filter(**{f"meta__k{number}": 1})
                 assert sql_of(queryset) == djangos(queryset)
-            assert not held._planned.node.forgotten
+            assert not held._planned[0].forgotten
             assert count_of(shapes) == shapes.trie.count <= 8
         assert sql_of(longer) == djangos(longer)
 
@@ -134,7 +134,7 @@ class TestBound:
             ]
             for queryset in querysets:
                 sql_of(queryset, "list")
-                sql_of(queryset, "count") if not queryset._planned.limits else None
+                sql_of(queryset, "count") if not queryset._planned[3] else None
 
         use(1)
         before = count_of(shapes)
@@ -353,4 +353,4 @@ def test_a_subclass_of_a_queryset_shares_shapes(shapes: Any) -> None:
             return self.filter(price__lt=10)
 
     shapes.build_at_once()
-    assert Own(Book).cheap()._planned.node is Book.objects.filter(price__lt=1)._planned.node
+    assert Own(Book).cheap()._planned[0] is Book.objects.filter(price__lt=1)._planned[0]
