@@ -17,7 +17,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from turbo_orm.bridge import async_backend
 from turbo_orm.conf import get_config
-from turbo_orm.db.pools import Pool, PoolKey, PoolSpec, find_pool, pools_on
+from turbo_orm.db.pools import LoopPools, Pool, PoolKey, PoolSpec, find_pool, pools_on
 
 __all__ = ["async_connect_params", "open_pool_of", "pool_key", "pool_of"]
 
@@ -47,12 +47,32 @@ def pool_of(loop: asyncio.AbstractEventLoop, wrapper: BaseDatabaseWrapper) -> Po
 
 def open_pool_of(loop: asyncio.AbstractEventLoop, alias: str) -> Pool | None:
     """Return the pool of *alias* on *loop* if it is open."""
-    key = _keys.get(alias)
-    if key is None or key.identity != _identity_in(connections.settings[alias]):
-        key = pool_key(alias)
     pools = pools_on(loop)
-    pool = None if pools is None else pools.get(key)
-    return None if pool is None or not pool._opened or pool.deserted else pool
+    if pools is None:
+        return None
+    known = pools.opened.get(alias)
+    if known is not None:
+        identity, pool = known
+        try:
+            given = _handler_state["settings"][alias]
+        except KeyError:
+            given = connections.settings[alias]
+        if identity == _identity_in(given) and not pool.deserted:
+            return pool
+    return _find_open_pool(pools, alias)
+
+
+def _find_open_pool(pools: LoopPools, alias: str) -> Pool | None:
+    key = pool_key(alias)
+    pool = pools.get(key)
+    if pool is None or not pool._opened or pool.deserted:
+        return None
+    pools.opened[alias] = key.identity, pool
+    return pool
+
+
+#: Where ``connections.settings`` is once somebody has asked for it: a cached property takes longer.
+_handler_state = vars(connections)
 
 
 _keys: dict[str, PoolKey] = {}

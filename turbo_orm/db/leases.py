@@ -64,7 +64,7 @@ def take_idle(pool: Pool) -> AsyncConnection[Any] | None:
         state = conn.__dict__
         wire = state.get("wire")
         if (wire is not None and wire.attached) or not _hung_up(conn):
-            pool._stats["requests_num"] += 1
+            pool.taken += 1
             conn._pool = pool
             state["lent"] = True
             return conn

@@ -19,6 +19,7 @@ from turbo_orm.db.connections import TurboConnection, close_now
 from turbo_orm.db.waiters import Waiters
 
 __all__ = [
+    "LoopPools",
     "Pool",
     "PoolKey",
     "PoolSpec",
@@ -78,6 +79,8 @@ class Pool(AsyncConnectionPool[AsyncConnection[Any]]):
         #: Whether the wires of its connections prepare statements.
         self.prepares = spec.prepares
         self._knows_its_sessions = False
+        #: Of the requests for connections, those which are not in psycopg_pool's statistics yet.
+        self.taken = 0
         #: Shares some of its connections, see `multiplexer_of()`.
         self.multiplexer: Any = None
         self.waiters = Waiters(self)
@@ -147,6 +150,20 @@ class Pool(AsyncConnectionPool[AsyncConnection[Any]]):
         """Take a lent connection back; see psycopg_pool."""
         conn.__dict__["lent"] = False
         await super().putconn(conn)
+
+    def get_stats(self) -> dict[str, int]:
+        """Return the numbers of the pool's use; see psycopg_pool."""
+        self._count_taken()
+        return super().get_stats()
+
+    def pop_stats(self) -> dict[str, int]:
+        """Return the numbers of the pool's use, and begin anew; see psycopg_pool."""
+        self._count_taken()
+        return super().pop_stats()
+
+    def _count_taken(self) -> None:
+        taken, self.taken = self.taken, 0
+        self._stats[self._REQUESTS_NUM] += taken
 
     def exhausted(self) -> bool:
         """Whether the only connections to wait for are those in use."""
@@ -256,12 +273,14 @@ class _OneAttempt:
         raise AssertionError("psycopg_pool retries a connection it was told to give up")
 
 
-class _LoopPools(dict[PoolKey, Pool]):
+class LoopPools(dict[PoolKey, Pool]):
     """The pools of one event loop, and the hook that closes them when it ends."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__()
         self.loop = loop
+        #: By alias, the identity of its database and the pool that was last found open for it.
+        self.opened: dict[str, tuple[tuple[object, ...], Pool]] = {}
         self._closer: AsyncGenerator[None, None] | None = None
 
     async def watch_shutdown(self) -> None:
@@ -282,6 +301,7 @@ class _LoopPools(dict[PoolKey, Pool]):
         _loops.pop(self.loop, None)
         pools = list(self.values())
         self.clear()
+        self.opened.clear()
         for pool in pools:
             await pool.close()
         closer, self._closer = self._closer, None
@@ -292,17 +312,18 @@ class _LoopPools(dict[PoolKey, Pool]):
         """Close the sockets of a loop that was closed without finalising its generators."""
         pools = list(self.values())
         self.clear()
+        self.opened.clear()
         for pool in pools:
             pool.abandon()
             for conn in pool.lent():
                 close_now(conn)
 
 
-_loops: dict[asyncio.AbstractEventLoop, _LoopPools] = {}
+_loops: dict[asyncio.AbstractEventLoop, LoopPools] = {}
 _lock = threading.Lock()
 
 #: Returns the pools of an event loop, or None if there never was one.
-pools_on: Callable[[asyncio.AbstractEventLoop], Mapping[PoolKey, Pool] | None] = _loops.get
+pools_on: Callable[[asyncio.AbstractEventLoop], LoopPools | None] = _loops.get
 
 
 def _forget_after_fork() -> None:
@@ -315,13 +336,13 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_after_fork)
 
 
-def _pools_of(loop: asyncio.AbstractEventLoop) -> _LoopPools:
+def _pools_of(loop: asyncio.AbstractEventLoop) -> LoopPools:
     found = _loops.get(loop)
     if found is None:
         with _lock:
             for other in [known for known in _loops if known.is_closed()]:
                 _loops.pop(other).abandon()
-            found = _loops.setdefault(loop, _LoopPools(loop))
+            found = _loops.setdefault(loop, LoopPools(loop))
     return found
 
 
@@ -349,7 +370,9 @@ def free_places(loop: asyncio.AbstractEventLoop, alias: str) -> int:
 
 def forget_pool(loop: asyncio.AbstractEventLoop, key: PoolKey) -> None:
     """Let the next query on *loop* build the pool of the database *key* anew."""
-    _pools_of(loop).pop(key, None)
+    pools = _pools_of(loop)
+    pools.pop(key, None)
+    pools.opened.pop(key.alias, None)
 
 
 async def close_pools() -> None:
