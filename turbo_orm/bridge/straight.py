@@ -30,6 +30,7 @@ __all__ = ["django_errors", "goes_straight", "is_watched", "take_now", "take_rea
 _attribute = object.__getattribute__
 
 _modules = sys.modules
+_recorders = recorders.get
 
 #: Turns psycopg's exceptions into Django's.
 django_errors = DatabaseErrorWrapper(SimpleNamespace(Database=psycopg, errors_occurred=False))
@@ -97,7 +98,7 @@ def goes_straight(alias: str) -> bool:
 
     Not if somebody watches, and not in a block of django-async-backend.
     """
-    if (has_ambient() or recorders.get() or _attribute(settings, "_wrapped").DEBUG) and is_watched(alias):
+    if (has_ambient() or _recorders() or _attribute(settings, "_wrapped").DEBUG) and is_watched(alias):
         return False
     # Its engine imports it; enabled() alone would be asked for each statement.
     return "django_async_backend" not in _modules or not (
@@ -107,7 +108,7 @@ def goes_straight(alias: str) -> bool:
 
 def is_watched(alias: str) -> bool:
     """Whether somebody is to see the statements of async code on *alias* as Django's cursors show them."""
-    if recorders.get() and recording(alias):
+    if _recorders() and recording(alias):
         return True
     if has_ambient() and (wrapper := ambient_connection(alias)) is not None:
         return bool(wrapper.execute_wrappers or wrapper.queries_logged)

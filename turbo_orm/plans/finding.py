@@ -11,7 +11,7 @@ from turbo_orm.plans.plan import Plan, Terminal
 from turbo_orm.plans.shapes import LOCK, Node, trie
 from turbo_orm.plans.unsupported import Unsupported
 
-__all__ = ["plan_for"]
+__all__ = ["keep_plan", "plan_for"]
 
 #: Terminals, aliases and time zones per shape: arithmetic in ``update()`` may have any constants.
 _MAX_PLANS = 60
@@ -36,7 +36,7 @@ def plan_for(
     if found is None:
         if node.parent is None and not trie.at_once:
             # There is a template always; it is the terminal that was not seen.
-            _keep(node, key, _SEEN)
+            keep_plan(node, key, _SEEN)
             return None
         found = _make(node, key, values, expressions)
     elif found is _SEEN or (type(found) is _Refused and found.try_again()):
@@ -100,11 +100,12 @@ def _make(
         made = _Refused(str(exc), wait)
     except Exception as exc:  # Django fails too: let it, in its own words, each time
         made = _Refused(f"Django raises {exc!r}", wait)
-    _keep(node, key, made)
+    keep_plan(node, key, made)
     return made
 
 
-def _keep(node: Node, key: tuple[Any, ...], plan: Any) -> None:
+def keep_plan(node: Node, key: tuple[Any, ...], plan: Any) -> None:
+    """Have *plan*, or what stands in its place, found at *key* among the plans of *node*."""
     if len(node.plans) >= _MAX_PLANS and key not in node.plans:
         node.plans.clear()
     node.plans[key] = plan

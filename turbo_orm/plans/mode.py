@@ -12,7 +12,7 @@ from typing_extensions import Self
 
 from turbo_orm.plans.aggregates import aggregation_of
 from turbo_orm.plans.chaining import Chaining
-from turbo_orm.plans.finding import plan_for
+from turbo_orm.plans.finding import keep_plan, plan_for
 from turbo_orm.plans.plan import Bound, Plan
 from turbo_orm.plans.shapes import trie
 from turbo_orm.plans.state import Planned
@@ -134,17 +134,23 @@ class PlannedQuerySet(Chaining):
         planned = self._planned
         if planned is None or "update" not in self._plannable_terminals or not kwargs:
             return None
-        try:
-            update, values, expressions = update_of(kwargs)
-        except Bail:
-            return None
         alias = self._alias_to_write()
         node, before, _, _, _ = planned
-        values = before + values
-        plan = node.plans.get((update, alias))
+        values = tuple(kwargs.values())
+        # Where all values are parameters, their types say what update_of() would.
+        key = (*kwargs, *map(type, values), alias)
+        plan = node.plans.get(key)
         if type(plan) is not Plan or plan.epoch != trie.epoch or plan.conditional:
-            plan = plan_for(node, update, alias, values, expressions)
-        return None if plan is None else self._bind(plan, planned, values, kwargs)
+            try:
+                update, values, expressions = update_of(kwargs)
+            except Bail:
+                return None
+            plan = plan_for(node, update, alias, before + values, expressions)
+            if plan is None:
+                return None
+            if len(values) == len(kwargs):
+                keep_plan(node, key, plan)
+        return self._bind(plan, planned, before + values, kwargs)
 
     def _bound_aggregate(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Bound | None:
         """Return the planned statement of ``aggregate(*args, **kwargs)``; None without a plan."""

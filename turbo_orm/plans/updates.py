@@ -49,18 +49,11 @@ class Update(NamedTuple):
         return arguments
 
 
-_new_update: Callable[[type[Update], tuple[Any, ...]], Update] = tuple.__new__
-
-
 def update_of(kwargs: Mapping[str, Any]) -> tuple[Update, tuple[Any, ...], dict[str, Any]]:
     """Return the shape of ``update(**kwargs)``, its values, and its expressions by name.
 
     Raises `Bail` for values that can't be parameters.
     """
-    plain = tuple(kwargs.values())
-    types = tuple(map(type, plain))
-    if SCALARS.issuperset(types):
-        return _new_update(Update, (tuple(kwargs), types)), plain, {}
     kinds: list[Any] = []
     values: list[Any] = []
     expressions: dict[str, Any] = {}
@@ -74,7 +67,7 @@ def update_of(kwargs: Mapping[str, Any]) -> tuple[Update, tuple[Any, ...], dict[
         else:
             kinds.append(identity(value))
             expressions[name] = value
-    return _new_update(Update, (tuple(kwargs), tuple(kinds))), tuple(values), expressions
+    return Update(tuple(kwargs), tuple(kinds)), tuple(values), expressions
 
 
 #: Aggregates whose arguments say everything about them.
