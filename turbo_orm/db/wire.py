@@ -96,27 +96,31 @@ class Wire(Channel):
         else:
             lock._locked = True  # what acquire() does to a free lock, without a coroutine
         try:
-            begun = 0
-            try:
-                key = self.start(statement, params)
-                if key is None:
-                    return await pipeline.run_first(self, statement, params)
-                begun = self.syncs_due
-                if begun:
-                    result = pipeline.result_after_begin(self, await self.collect(_BEGIN_AND_STATEMENT))
-                else:
-                    result = await self.fetch()
-                return self.result_of(result, key)
-            except psycopg.Error as error:
-                if not self.may_repeat(error, begun=bool(begun)):
-                    raise
-            if begun:
-                await pipeline.execute(self, b"ROLLBACK")
-            return await self.run_locked(statement, params)
+            return await self.run_alone(statement, params)
         finally:
             lock._locked = False  # and release()
             if lock._waiters:
                 lock._wake_up_first()
+
+    async def run_alone(self, statement: Statement, params: Sequence[Any]) -> Result:
+        """Do what `run()` does, for who holds the connection's lock, or is the only one who could."""
+        begun = 0
+        try:
+            key = self.start(statement, params)
+            if key is None:
+                return await pipeline.run_first(self, statement, params)
+            begun = self.syncs_due
+            if begun:
+                result = pipeline.result_after_begin(self, await self.collect(_BEGIN_AND_STATEMENT))
+            else:
+                result = await self.fetch()
+            return self.result_of(result, key)
+        except psycopg.Error as error:
+            if not self.may_repeat(error, begun=bool(begun)):
+                raise
+        if begun:
+            await pipeline.execute(self, b"ROLLBACK")
+        return await self.run_locked(statement, params)
 
     async def command(self, text: bytes) -> None:
         """Execute SQL without parameters or rows, as ``COMMIT``, without preparing it."""

@@ -249,16 +249,16 @@ async def _run_pooled(  # noqa: C901 - a function more would be a coroutine more
     params = work.params
     try:
         try:
-            # What wire.run() does, without a lock: nobody else has the connection.
+            # What run_alone() does outside of a transaction, without a coroutine for it.
             key = wire.start(statement, params)
             if key is not None:
                 result = wire.result_of(await wire.fetch(), key)
             else:
-                result = await wire.run(statement, params)
+                result = await wire.run_alone(statement, params)
         except psycopg.Error as error:
             if not wire.may_repeat(error):
                 raise
-            result = await wire.run(statement, params)
+            result = await wire.run_alone(statement, params)
     except GeneratorExit:
         abandon(conn, pool, loop)
         raise
@@ -316,6 +316,9 @@ async def _run_in_scope(scope: Scope, work: Work) -> Result:
         wire = None if owner is None else owner.wire
         if owner is not None and wire is not None:
             try:
+                # Only the tasks of the block have the connection as long as there is no wrapper.
+                if type(owner) is WireBlock:
+                    return await wire.run_alone(work.statement, work.params)
                 return await wire.run(work.statement, work.params)
             except GeneratorExit:
                 scope.abort()

@@ -98,7 +98,7 @@ class PlanMode(QuerySet[Any, Any]):
     _fetch_mode: Any = DEFAULT_FETCH_MODE
 
     #: In plan mode, and never together with a query.
-    _planned: Planned | None
+    _planned: Planned | None = None
     #: The shape, of a queryset that left plan mode because its shape was new.
     _trace: Node | None = None
 
@@ -142,7 +142,6 @@ class PlanMode(QuerySet[Any, Any]):
             or model._meta.abstract
             or not get_config().plans
         ):
-            self._planned = None
             super().__init__(model=model, query=query, using=using, hints=hints)
             return
         # As Django's __init__(), but for the query.
@@ -218,10 +217,6 @@ class PlanMode(QuerySet[Any, Any]):
         self._materialise()
         state: dict[str, Any] = super().__getstate__()
         return {name: value for name, value in state.items() if name not in {"_planned", "_trace"}}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self._planned = None
-        super().__setstate__(state)  # type: ignore[misc]
 
     # Cloning, as Django does it.
 
