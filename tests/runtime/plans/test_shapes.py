@@ -49,6 +49,10 @@ def djangos(queryset: Any) -> tuple[str, list[str]]:
     return sql, [*map(repr, params)]
 
 
+def _leads_to_forgotten(found: Any) -> bool:
+    return any(node.forgotten for node in (found[2].values() if type(found) is tuple else (found,)))
+
+
 @pytest.fixture
 def builds(monkeypatch: pytest.MonkeyPatch) -> list[Node]:
     """The nodes whose templates were made."""
@@ -101,6 +105,45 @@ class TestBound:
             for number in range(200):
                 Book.objects.filter(**{f"meta__k{number}": 1})
                 assert Book.objects.filter(title="a").exclude(price=1)._planned[0] is favourite
+
+    def test_of_many_that_are_equally_old_as_many_go_as_must(self, shapes: Any) -> None:
+        with override_settings(TURBO_ORM={**settings.TURBO_ORM, "MAX_SHAPES": 20}):
+            for number in range(20):
+                Book.objects.filter(**{f"meta__k{number}": 1})
+            for number in range(20):
+                Book.objects.filter(**{f"meta__k{number}": 1})  # all since the newest was made
+            assert count_of(shapes) == shapes.trie.count == 20
+            Book.objects.filter(meta__another=1)
+            assert count_of(shapes) == shapes.trie.count == 11
+
+    def test_of_equals_the_longer_ones_go_first(self, shapes: Any) -> None:
+        with override_settings(TURBO_ORM={**settings.TURBO_ORM, "MAX_SHAPES": 10}):
+            firsts = [Book.objects.filter(**{f"meta__k{number}": 1}) for number in range(5)]
+            for first in firsts:
+                first.order_by("pk")
+            for first in firsts:
+                first.order_by("pk")
+            Book.objects.filter(meta__another=1)
+            assert [first._planned[0].forgotten for first in firsts] == [False] * 5
+            assert count_of(shapes) == 6
+
+    def test_what_is_forgotten_is_not_found_by_its_filters(self, shapes: Any) -> None:
+        def gone() -> bool:
+            return favourite._planned[0].forgotten  # type: ignore[no-any-return]
+
+        with override_settings(TURBO_ORM={**settings.TURBO_ORM, "MAX_SHAPES": 10}):
+            favourite = Book.objects.filter(title="a", published=None)
+            assert Book.objects.filter(title="b", published=None)._planned[0] is favourite._planned[0]
+            number = 0
+            while not gone():
+                Book.objects.filter(**{f"meta__k{number}": 1})
+                number += 1
+            root = favourite._planned[0].parent
+            assert root is not None
+            assert not any(map(_leads_to_forgotten, root.filters.values()))
+            again = Book.objects.filter(title="c", published=None)
+            assert again._planned[0] is not favourite._planned[0]
+            assert sql_of(again) == djangos(again)
 
     def test_shapes_of_a_queryset_that_is_held(self, shapes: Any) -> None:
         held = Book.objects.filter(title="a")
@@ -206,6 +249,36 @@ def test_a_queryset_keeps_keys_instead_of_instances() -> None:
     gc.collect()
     assert gone() is None
     assert sql_of(queryset) == djangos(queryset) == expected
+
+
+@pytest.mark.usefixtures("at_once")
+def test_filters_of_each_kind_are_found_by_their_types(shapes: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    day = dt.date(2024, 5, 6)
+    uses: list[dict[str, Any]] = [
+        {"title": "a"},
+        {"title": "a", "published": None},
+        {"title": "a", "published": day},
+        {"published": None, "title": "a"},
+        {"published__isnull": True},
+        {"published__isnull": False},
+        {"published": None, "editor__isnull": True},
+        {"published": None, "editor__isnull": False},
+        {"published": day, "editor__isnull": False},
+        {"editor__isnull": True, "published__isnull": False, "title": "a", "price": 1},
+        {"editor__isnull": False, "published__isnull": False, "title": "a", "price": 2},
+        {"meta": 1},
+        {"pk": 1},
+        {"pk": "1"},
+    ]
+    expected = [djangos(Book.objects.filter(**use)) for use in uses]
+    for _ in range(2):
+        assert [sql_of(Book.objects.filter(**use)) for use in uses] == expected
+
+    def ask(*args: Any) -> None:
+        raise AssertionError("asked again")
+
+    monkeypatch.setattr(Node, "find_filtered", ask)
+    assert [sql_of(Book.objects.filter(**use)) for use in uses] == expected
 
 
 @pytest.mark.usefixtures("at_once")

@@ -12,12 +12,15 @@ import pytest
 from psycopg_pool import AsyncConnectionPool
 
 from turbo_orm.bridge.wrapper import find_pool_of
-from turbo_orm.db.leases import give_back, lease, put_idle, take_idle
+from turbo_orm.db.leases import give_back, lease, put_idle, put_idle_again, take_idle
 from turbo_orm.db.pools import Pool, PoolKey, PoolSpec
 from turbo_orm.db.statements import statement
 from turbo_orm.db.wire import wire_of
 
 NUMBER = statement("SELECT %s::int", 1)
+
+#: The second one is for a connection which only the wire has used, and asks no more than it must.
+either_way = pytest.mark.parametrize("put", [put_idle, put_idle_again])
 
 
 @pytest.fixture
@@ -52,27 +55,32 @@ async def test_the_last_one_used_is_taken_first(pool: Pool) -> None:
         assert put_idle(conn, pool)
 
 
-async def test_statistics(make: Any) -> None:
+@either_way
+async def test_statistics(make: Any, put: Any) -> None:
     pool = await make()
     conn = await lease(pool)
-    assert put_idle(conn, pool)
+    assert put(conn, pool)
     for _ in range(4):
-        assert put_idle(take_idle(pool), pool)  # type: ignore[arg-type]  # there is one
+        assert put(take_idle(pool), pool)  # type: ignore[arg-type]  # there is one
     assert pool.get_stats()["requests_num"] == 5
+    assert pool.get_stats()["requests_num"] == 5
+    assert pool.pop_stats()["requests_num"] == 5
+    assert pool.get_stats().get("requests_num", 0) == 0
     assert pool._nconns_min == 0
     assert pool.get_stats()["pool_available"] == 1
 
 
-async def test_what_waits_in_psycopgs_queue_is_served_first(make: Any) -> None:
+@either_way
+async def test_what_waits_in_psycopgs_queue_is_served_first(make: Any, put: Any) -> None:
     pool = await make(max_size=1)
     conn = await lease(pool)
     waiting = asyncio.ensure_future(pool.getconn())
     await asyncio.sleep(0.02)
-    assert not put_idle(conn, pool)
+    assert not put(conn, pool)
     await give_back(conn, pool)
     assert take_idle(pool) is None
     assert await waiting is conn
-    assert put_idle(conn, pool)
+    assert put(conn, pool)
 
 
 async def test_as_good_as_new(pool: Pool) -> None:
@@ -88,6 +96,30 @@ async def test_as_good_as_new(pool: Pool) -> None:
     assert conn._get_tx_start_command() == b"BEGIN"
     conn._begin_statement = b""
     assert put_idle(conn, pool)
+
+
+async def test_a_transaction_does_not_go_back_after_the_wire_alone(make: Any) -> None:
+    pool = await make()
+    conn = await lease(pool)
+    await conn.execute("BEGIN")
+    assert not put_idle_again(conn, pool)
+    await give_back(conn, pool)
+    assert conn.closed
+    conn = await lease(pool)
+    conn.pgconn.finish()
+    assert not put_idle_again(conn, pool)
+    await give_back(conn, pool)
+
+
+async def test_who_waits_is_served(make: Any) -> None:
+    pool = await make(max_size=1)
+    conn = await lease(pool)
+    waiting = asyncio.ensure_future(lease(pool))
+    await asyncio.sleep(0)
+    assert put_idle_again(conn, pool)
+    assert take_idle(pool) is None
+    assert await waiting is conn
+    assert put_idle_again(conn, pool)
 
 
 async def test_transactions_and_pipelines_do_not_go_back(make: Any) -> None:
@@ -106,43 +138,46 @@ async def test_transactions_and_pipelines_do_not_go_back(make: Any) -> None:
     await give_back(conn, pool)
 
 
-async def test_the_end_of_a_life(make: Any) -> None:
+@either_way
+async def test_the_end_of_a_life(make: Any, put: Any) -> None:
     pool = await make(max_lifetime=0.05)
     conn = await lease(pool)
     await asyncio.sleep(0.1)
-    assert not put_idle(conn, pool)
+    assert not put(conn, pool)
     await give_back(conn, pool)
     assert conn.closed
     drained = await make()
     conn = await lease(drained)
     await drained.drain()
-    assert not put_idle(conn, drained)
+    assert not put(conn, drained)
     await give_back(conn, drained)
     assert conn.closed
 
 
-async def test_pools_with_hooks(make: Any) -> None:
+@either_way
+async def test_pools_with_hooks(make: Any, put: Any) -> None:
     async def reset(conn: Any) -> None:
         await conn.execute("RESET ALL")
 
     checked = await make(check=AsyncConnectionPool.check_connection)
     conn = await lease(checked)
-    assert put_idle(conn, checked)
+    assert put(conn, checked)
     assert take_idle(checked) is None
     assert await lease(checked) is conn
-    assert put_idle(conn, checked)
+    assert put(conn, checked)
     resetting = await make(reset=reset)
     conn = await lease(resetting)
-    assert not put_idle(conn, resetting)
+    assert not put(conn, resetting)
     await give_back(conn, resetting)
 
 
-async def test_a_closed_pool(make: Any) -> None:
+@either_way
+async def test_a_closed_pool(make: Any, put: Any) -> None:
     pool = await make()
     conn = await lease(pool)
     await pool.close()
     assert take_idle(pool) is None
-    assert not put_idle(conn, pool)
+    assert not put(conn, pool)
     await give_back(conn, pool)
     assert conn.closed
 
