@@ -6,10 +6,9 @@ from typing import Any
 
 from django.core.signals import setting_changed
 
-__all__ = ["READY", "Epoch", "is_ready", "note_ready", "server_version", "server_versions"]
+from turbo_orm.db.connections import READY
 
-#: The attribute of a connection that says in which `Epoch` Django has set it up.
-READY = "_turbo_ready"
+__all__ = ["Epoch", "is_ready", "note_ready", "server_version", "server_versions"]
 
 
 class Epoch:
@@ -23,7 +22,10 @@ server_versions: dict[str, int] = {}
 
 
 def note_ready(alias: str, conn: Any) -> None:
-    """Note that Django's `connect()` has just run on *conn*: time zone, role, autocommit."""
+    """Note that Django's `connect()` has just run on *conn*: time zone, role, autocommit.
+
+    The mark is the `Epoch` it was in.
+    """
     conn.__dict__[READY] = Epoch.current
     server_versions[alias] = conn.pgconn.server_version
 

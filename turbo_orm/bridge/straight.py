@@ -19,12 +19,13 @@ from turbo_orm.bridge.async_backend.setup import enabled
 from turbo_orm.bridge.databases import open_pool_of
 from turbo_orm.bridge.handler import ambient_connection, has_ambient
 from turbo_orm.bridge.querylog import recorders, recording
-from turbo_orm.bridge.readiness import READY, Epoch, is_ready
+from turbo_orm.bridge.readiness import Epoch, is_ready
 from turbo_orm.bridge.run import run_sync
-from turbo_orm.db.leases import abandon, give_back, lease, put_idle, take_idle
+from turbo_orm.db.leases import give_back, lease, take_idle, take_wire
 from turbo_orm.db.pools import Pool
+from turbo_orm.db.wire import Wire, wire_of
 
-__all__ = ["django_errors", "goes_straight", "is_watched", "take_now", "take_ready"]
+__all__ = ["django_errors", "goes_straight", "is_watched", "take_later", "take_now", "take_ready"]
 
 #: Without the detours of a lazy object.
 _attribute = object.__getattribute__
@@ -36,19 +37,29 @@ _recorders = recorders.get
 django_errors = DatabaseErrorWrapper(SimpleNamespace(Database=psycopg, errors_occurred=False))
 
 
-def take_now(loop: asyncio.AbstractEventLoop, alias: str) -> tuple[AsyncConnection[Any], Pool] | None:
-    """Lease a connection as `take_ready()` does if that is possible without waiting, else None."""
+def take_now(loop: asyncio.AbstractEventLoop, alias: str) -> tuple[Wire, Pool] | None:
+    """Lease a connection as `take_later()` does if that is possible without waiting, else None."""
     pool = open_pool_of(loop, alias)
     if pool is None or (connection_created.receivers and not _plain_receivers()):
         return None
-    conn = take_idle(pool)
-    if conn is None:
+    wire = take_wire(pool, Epoch.current)
+    return None if wire is None else (wire, pool)
+
+
+async def take_later(loop: asyncio.AbstractEventLoop, alias: str) -> tuple[Wire, Pool] | None:
+    """Lease a connection as `take_ready()` does; return its wire.
+
+    None also if there is no wire for it.
+    """
+    taken = await take_ready(loop, alias)
+    if taken is None:
         return None
-    if conn.__dict__.get(READY) != Epoch.current:
-        if not put_idle(conn, pool):
-            abandon(conn, pool, loop)
+    conn, pool = taken
+    wire = wire_of(conn)
+    if wire is None:
+        await give_back(conn, pool)
         return None
-    return conn, pool
+    return wire, pool
 
 
 async def take_ready(loop: asyncio.AbstractEventLoop, alias: str) -> tuple[AsyncConnection[Any], Pool] | None:

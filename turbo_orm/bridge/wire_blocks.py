@@ -17,12 +17,12 @@ from psycopg import AsyncConnection
 from psycopg.pq import TransactionStatus
 
 from turbo_orm.bridge.handler import connections_replaced
-from turbo_orm.bridge.straight import django_errors, goes_straight, take_now, take_ready
+from turbo_orm.bridge.straight import django_errors, goes_straight, take_later, take_now
 from turbo_orm.bridge.wrapper import BridgedWrapper, new_wrapper
 from turbo_orm.conf import get_config
 from turbo_orm.db.leases import abandon, give_back, put_idle
 from turbo_orm.db.pools import Pool
-from turbo_orm.db.wire import Wire, wire_of
+from turbo_orm.db.wire import Wire
 
 if TYPE_CHECKING:
     from turbo_orm.bridge.scopes import Scope
@@ -65,14 +65,11 @@ class WireBlock:
             return None
         if not goes_straight(alias):
             return None
-        taken = take_now(scope.loop, alias) or await take_ready(scope.loop, alias)
+        taken = take_now(scope.loop, alias) or await take_later(scope.loop, alias)
         if taken is None:
             return None
-        conn, pool = taken
-        wire = conn.__dict__.get("wire") or wire_of(conn)
-        if wire is None:
-            await give_back(conn, pool)
-            return None
+        wire, pool = taken
+        conn = wire.conn
         # From here on psycopg, and the wire, begin a transaction with the next statement.
         conn._autocommit = False
         found = cls(scope, block, conn, pool, wire)

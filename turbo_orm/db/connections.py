@@ -15,9 +15,12 @@ if TYPE_CHECKING:
 
     from turbo_orm.db.wire import Wire
 
-__all__ = ["TurboConnection", "WatchedAdapters", "close_now"]
+__all__ = ["READY", "TurboConnection", "WatchedAdapters", "close_now"]
 
 RV = TypeVar("RV")
+
+#: The attribute of a connection that its user marks it with, once it is set up.
+READY = "_turbo_ready"
 
 
 class TurboConnection(AsyncConnection[Any]):

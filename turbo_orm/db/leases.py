@@ -7,7 +7,7 @@ import select
 import sys
 from contextlib import suppress
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg import AsyncConnection
@@ -15,10 +15,13 @@ from psycopg.pq import ConnStatus, TransactionStatus
 from psycopg_pool.pool_async import AddConnection
 
 from turbo_orm.db._uncancellable import uncancellable
-from turbo_orm.db.connections import close_now
+from turbo_orm.db.connections import READY, close_now
 from turbo_orm.db.pools import Pool
 
-__all__ = ["abandon", "discard", "give_back", "lease", "put_idle", "put_idle_again", "take_idle"]
+if TYPE_CHECKING:
+    from turbo_orm.db.wire import Wire
+
+__all__ = ["abandon", "discard", "give_back", "lease", "put_idle", "put_idle_again", "take_idle", "take_wire"]
 
 #: `asyncio.wait_for()`, with which psycopg_pool waits for a connection, lets a cancellation be
 #: lost that comes together with the connection: https://github.com/python/cpython/issues/86296
@@ -72,6 +75,28 @@ def take_idle(pool: Pool) -> AsyncConnection[Any] | None:
         pool._stats["connections_lost"] += 1
         pool.run_task(AddConnection(pool))
     return None
+
+
+def take_wire(pool: Pool, ready: object) -> Wire | None:
+    """Do what `take_idle()` does, sooner; return the wire of the connection, which is marked as *ready*.
+
+    None, and nothing is taken, if the one used last is not, or if nobody listens to its socket.
+    """
+    idle = pool._pool
+    if not idle or pool._waiting or pool._check is not None or pool._closed:
+        return None
+    conn = idle[-1]
+    state = conn.__dict__
+    wire: Wire | None = state.get("wire")
+    if wire is None or not wire.attached or state.get(READY) != ready:
+        return None
+    idle.pop()
+    if len(idle) < pool._nconns_min:
+        pool._nconns_min = len(idle)
+    pool.taken += 1
+    conn._pool = pool
+    state["lent"] = True
+    return wire
 
 
 def put_idle(conn: AsyncConnection[Any], pool: Pool) -> bool:

@@ -205,7 +205,11 @@ class Chaining(PlanMode):
     def __getitem__(self, key: Any) -> Any:
         if type(key) is not slice or self._result_cache is not None or self._sticky_filter:
             return super().__getitem__(key)
-        limits = _limits(key)
+        low, high = key.start, key.stop
+        if low is None and type(high) is int and high > 0 and key.step is None:
+            limits: tuple[int, int | None] | None = (0, high)  # as _limits() says
+        else:
+            limits = _limits(key)
         if limits is None or self._planned is None:
             return self._note(super().__getitem__(key), self._trace, _SLICED)
         planned = self._known("slice", limits)

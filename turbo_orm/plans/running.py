@@ -17,14 +17,21 @@ from turbo_orm.bridge.databases import open_pool_of
 from turbo_orm.bridge.greenlets import await_only
 from turbo_orm.bridge.run import run_sync
 from turbo_orm.bridge.scopes import Scope, active_scope, inherited_scope, open_scope
-from turbo_orm.bridge.straight import django_errors, goes_straight, is_watched, take_now, take_ready
+from turbo_orm.bridge.straight import (
+    django_errors,
+    goes_straight,
+    is_watched,
+    take_later,
+    take_now,
+    take_ready,
+)
 from turbo_orm.bridge.wire_blocks import WireBlock
 from turbo_orm.bridge.wrapper import BridgedWrapper
 from turbo_orm.conf import get_config
 from turbo_orm.db.leases import abandon, give_back, put_idle_again
 from turbo_orm.db.multiplex import MultiplexOptions, multiplexer_of
 from turbo_orm.db.statements import Statement
-from turbo_orm.db.wire import Result, wire_of
+from turbo_orm.db.wire import Result
 
 __all__ = [
     "Collect",
@@ -135,19 +142,17 @@ def _as_djangos(answer: Result | Exception) -> Result | Exception:
 async def _run_together_pooled(
     loop: asyncio.AbstractEventLoop, alias: str, works: Sequence[Work]
 ) -> list[Result | Exception] | None:
-    taken = await take_ready(loop, alias)
+    taken = take_now(loop, alias) or await take_later(loop, alias)
     if taken is None:
         return None
-    conn, pool = taken
+    wire, pool = taken
+    conn: Any = wire.conn
     try:
-        wire = wire_of(conn)
-        if wire is None:
-            return None
         with django_errors:
             return await wire.run_many([(work.statement, work.params) for work in works], isolated=True)
     except GeneratorExit:
-        abandon(conn, pool, loop)
-        conn = None  # type: ignore[assignment]
+        abandon(wire.conn, pool, loop)
+        conn = None
         raise
     finally:
         if conn is not None:
@@ -233,19 +238,14 @@ def _run_with_cursor(work: Work) -> Result:
         return Result(cursor.fetchall(), cursor.rowcount)
 
 
-async def _run_pooled(  # noqa: C901 - a function more would be a coroutine more
-    loop: asyncio.AbstractEventLoop, work: Work
-) -> Result:
+async def _run_pooled(loop: asyncio.AbstractEventLoop, work: Work) -> Result:
     """Run on a connection of the pool, and give it back."""
     alias, statement = work.alias, work.statement
-    taken = take_now(loop, alias) or await take_ready(loop, alias)
+    taken = take_now(loop, alias) or await take_later(loop, alias)
     if taken is None:
         return await run_sync(_run_with_cursor, work)
-    conn, pool = taken
-    wire = conn.__dict__.get("wire") or wire_of(conn)
-    if wire is None:
-        await give_back(conn, pool)
-        return await run_sync(_run_with_cursor, work)
+    wire, pool = taken
+    conn = wire.conn
     params = work.params
     try:
         try:
