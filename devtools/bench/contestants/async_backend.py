@@ -39,7 +39,9 @@ class AsyncBackend(DjangoContestant):
         )
         from django_async_backend.db import async_connections
         from django_async_backend.db.models.base import AsyncModelMixin
+        from django_async_backend.db.transaction import async_atomic
 
+        self._atomic = async_atomic
         self._connections = async_connections
         self._size = connections
         self.models = make_models(mixins=(AsyncModelMixin,))
@@ -70,9 +72,7 @@ class AsyncBackend(DjangoContestant):
         return giving_back
 
     async def block(self, author: int, pk: int, price: Decimal) -> tuple[Any, Any]:
-        from django_async_backend.db.transaction import async_atomic
-
-        async with async_atomic():
+        async with self._atomic():
             found = await self.models.Author.async_objects.aget(pk=author)
             book = await self.models.WrittenBook.async_objects.aget(pk=pk)
             await self.models.WrittenBook.async_objects.filter(pk=pk).aupdate(price=price)

@@ -30,6 +30,10 @@ class DjangoNative(DjangoContestant):
             engine="django.db.backends.postgresql",
             options={"pool": {"min_size": connections, "max_size": connections}},
         )
+        from django.db import close_old_connections, transaction
+
+        # At the head of a project's module: no operation is to import anything.
+        self._transaction, self._close_old_connections = transaction, close_old_connections
         self.models = make_models()
         self.small = {number: make_model_of_number(number) for number in range(small)}
 
@@ -48,20 +52,16 @@ class DjangoNative(DjangoContestant):
         return await sync_to_async(self._block)(author, pk, price)
 
     def _block(self, author: int, pk: int, price: Decimal) -> tuple[Any, Any]:
-        from django.db import transaction
-
-        with transaction.atomic():
+        with self._transaction.atomic():
             found = self.models.Author.objects.get(pk=author)
             book = self.models.WrittenBook.objects.get(pk=pk)
             self.models.WrittenBook.objects.filter(pk=pk).update(price=price)
         return found, book
 
     async def request(self, pk: int) -> Any:
-        from django.db import close_old_connections
-
         async with ThreadSensitiveContext():
             book = await self.get(pk)
-            await sync_to_async(close_old_connections)()
+            await sync_to_async(self._close_old_connections)()
         return book
 
     @asynccontextmanager

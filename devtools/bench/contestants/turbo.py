@@ -32,12 +32,13 @@ class Turbo(DjangoContestant):
             TURBO_ORM={"POOL": pool, **self.settings},
             apps=["turbo_orm"],
         )
-        from turbo_orm import AsyncManager, open_pools
+        from turbo_orm import AsyncManager, atomic, open_pools
         from turbo_orm.conf import Config
 
         for key in self.settings:
             if key.lower() not in Config.__dataclass_fields__:
                 raise Missing(f"this turbo_orm has no setting TURBO_ORM[{key!r}]")
+        self._atomic = atomic
         self.models = make_models(AsyncManager)
         self.small = {number: make_model_of_number(number, AsyncManager) for number in range(small)}
         await open_pools()
@@ -51,9 +52,7 @@ class Turbo(DjangoContestant):
         return list(await queryset.alist())
 
     async def block(self, author: int, pk: int, price: Decimal) -> tuple[Any, Any]:
-        from turbo_orm import atomic
-
-        async with atomic():
+        async with self._atomic():
             found = await self.models.Author.objects.aget(pk=author)
             book = await self.models.WrittenBook.objects.aget(pk=pk)
             await self.models.WrittenBook.objects.filter(pk=pk).aupdate(price=price)
