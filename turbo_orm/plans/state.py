@@ -94,7 +94,9 @@ class PlanMode(QuerySet[Any, Any]):
     _sticky_filter: bool
 
     # Since Django 6.1.
-    _cloning_enabled = True
+    _cloning_enabled: bool
+    if not ALWAYS_CLONES:
+        _cloning_enabled = True
     _fetch_mode: Any = DEFAULT_FETCH_MODE
 
     #: In plan mode, and never together with a query.
