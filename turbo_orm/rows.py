@@ -47,7 +47,7 @@ def load_one(queryset: PlannedQuerySet, bound: Bound, result: Result) -> Any:
     if len(rows) != 1 or mode is not DEFAULT_FETCH_MODE or queryset._prefetch_related_lookups:
         return None
     plan: Any = bound.plan
-    load = plan.loader._one or plan.loader.one
+    load = plan.loader.made_one or plan.loader.one
     if load is None or queryset._known_related_objects:
         return None
     return load(rows[0], plan.alias, mode)

@@ -58,10 +58,10 @@ class Loader:
         "_functions",
         "_make",
         "_make_one",
-        "_one",
         "calls_user_code",
         "late",
         "loaded",
+        "made_one",
         "models",
         "source",
     )
@@ -72,6 +72,8 @@ class Loader:
     calls_user_code: bool
     #: The attribute names of the fields that instances of the first model get.
     loaded: frozenset[str]
+    #: What `one` is, once somebody has asked for it.
+    made_one: Callable[..., Any] | None
     #: The text of the function, for people.
     source: str
     #: The oids of the types of columns that may be texts, by position: see `turbo_orm.db.late`.
@@ -90,7 +92,7 @@ class Loader:
     ) -> None:
         self._make = make
         self._make_one = make_one
-        self._one: Callable[..., Any] | None = None
+        self.made_one = None
         self._alone = make("none")
         self._functions: dict[Peers, Callable[..., list[Any]]] = {}
         self.source = source
@@ -119,9 +121,9 @@ class Loader:
 
         *fetch_mode* is one that knows of no peers.
         """
-        if self._one is None and self._make_one is not None and not self.calls_user_code:
-            self._one = self._make_one()
-        return self._one
+        if self.made_one is None and self._make_one is not None and not self.calls_user_code:
+            self.made_one = self._make_one()
+        return self.made_one
 
     def takes(self, known: Known) -> bool:
         """Whether `assign_known_related()` can do with *known* what Django does, without queries."""

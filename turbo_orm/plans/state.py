@@ -73,7 +73,6 @@ _CHAINED = Taken("all", lambda: Call("all", ()))
 _query_of = QuerySet.query.fget  # type: ignore[attr-defined]
 _set_query_of = QuerySet.query.fset  # type: ignore[attr-defined]
 
-_HAS_FETCH_MODES = DEFAULT_FETCH_MODE is not None
 #: Before Django 6.1 querysets always are cloned.
 ALWAYS_CLONES = not hasattr(QuerySet, "_disable_cloning")
 
