@@ -14,7 +14,7 @@ import pytest
 from django.db import connections
 
 from tests.project.library.models import Author
-from tests.runtime.support import backend_pid, pool, query
+from tests.runtime.support import assert_pool_is_clean, backend_pid, pool, query
 from turbo_orm import atomic, run_sync
 
 
@@ -188,7 +188,8 @@ async def test_iterators_run_side_by_side() -> None:
 
     results = await asyncio.gather(*(names() for _ in range(10)))
     assert results == [[f"{number:03}" for number in range(50)]] * 10
-    assert len(pool()._pool) == pool()._nconns
+    assert pool().lent() == []
+    await assert_pool_is_clean()
 
 
 async def test_two_databases_at_once() -> None:

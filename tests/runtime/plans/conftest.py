@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="module")
-def snapshot(janitors: list[psycopg.Connection[Any]]) -> Iterator[Snapshot]:
-    """The rows of the parity tests' `fill()`; a test that writes restores them."""
+def filled(janitors: list[psycopg.Connection[Any]]) -> Iterator[Snapshot]:
+    """The rows of the parity tests' `fill()`, for fixtures of modules; tests have `snapshot`."""
     from tests.runtime.parity.data import Snapshot, fill
 
     janitors[0].execute(_emptying())
@@ -31,6 +31,13 @@ def snapshot(janitors: list[psycopg.Connection[Any]]) -> Iterator[Snapshot]:
     janitors[0].execute(_emptying())
 
 
+@pytest.fixture
+def snapshot(filled: Snapshot) -> Iterator[Snapshot]:
+    """The rows of the parity tests' `fill()`; what the test wrote is undone after it."""
+    yield filled
+    filled.restore()
+
+
 @pytest.fixture(scope="session")
 def empty_tables() -> Callable[[], None]:
     """Leave the rows where they are between two tests: most of them only read."""
@@ -39,13 +46,12 @@ def empty_tables() -> Callable[[], None]:
 
 @pytest.fixture
 async def verifying(snapshot: Snapshot) -> AsyncIterator[None]:
-    """Compare each planned statement with Django's; the rows are restored afterwards."""
+    """Compare each planned statement with Django's."""
     from tests.project.library.models import Tag
 
     await Tag.objects.acount()  # then the server's version is known
     with override_settings(TURBO_ORM={"VERIFY_PLANS": True, "POOL": {"min_size": 1, "max_size": 5}}):
         yield
-    snapshot.restore()
 
 
 @pytest.fixture

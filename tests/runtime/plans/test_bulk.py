@@ -142,7 +142,7 @@ async def test_arrays_of_json() -> None:
 
 
 @pytest.fixture(scope="module")
-def paper(snapshot: Snapshot) -> Iterator[Any]:
+def paper(filled: Snapshot) -> Iterator[Any]:
     """A model with a column of each type, and its table."""
     with isolate_apps("tests.project.library"):
 
@@ -313,7 +313,6 @@ async def without_bridge(monkeypatch: pytest.MonkeyPatch, queryset: Any, *args: 
 async def test_a_single_statement_needs_no_bridge(
     snapshot: Snapshot, watched: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    snapshot.restore()
     await AsyncQuerySet(Author).abulk_create(authors_of(["x1", "x2", "x3", "x4", "x5"], [1] * 5))
     given = tuple(authors(6, age=99))
     made, straight = await without_bridge(monkeypatch, AsyncQuerySet(Author), given, ignore_conflicts=False)
@@ -343,7 +342,6 @@ class Inserting(AsyncQuerySet[Any]):
 async def test_methods_of_a_subclass_are_called(
     snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch, own: Any
 ) -> None:
-    snapshot.restore()
     made, straight = await without_bridge(monkeypatch, own(Author), authors(6))
     assert not straight
     assert [author.name for author in made] == [f"own a{n}" for n in range(6)]
@@ -368,7 +366,6 @@ async def test_wrong_options(arguments: dict[str, Any], error: type[Exception]) 
 async def test_blocks_and_watchers_have_the_bridge(
     snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    snapshot.restore()
     async with atomic():
         made, straight = await without_bridge(monkeypatch, AsyncQuerySet(Author), authors(6))
     assert not straight
@@ -390,7 +387,6 @@ async def test_what_a_cursor_would_be_given(snapshot: Snapshot) -> None:
     text, (_, *params) = await run_sync(insert.as_sql)
     assert text == insert.statement.sql
     assert params == [[obj.name for obj in objs], [obj.age for obj in objs]]
-    snapshot.restore()
 
 
 @by_unnest
@@ -427,7 +423,6 @@ async def test_what_does_not_fit_is_left_to_django(snapshot: Snapshot, paper: An
 
 @by_unnest
 async def test_errors_are_djangos(snapshot: Snapshot, watched: Watched) -> None:
-    snapshot.restore()
     twice = [Tag(label="twice") for _ in range(6)]
     with pytest.raises(IntegrityError, match="library_tag_label"):
         await AsyncQuerySet(Tag).abulk_create(twice)
@@ -441,7 +436,6 @@ async def test_errors_are_djangos(snapshot: Snapshot, watched: Watched) -> None:
 
 @by_unnest
 async def test_a_failed_batch_undoes_those_before(snapshot: Snapshot, watched: Watched) -> None:
-    snapshot.restore()
     tags = [*(Tag(label=f"t{n}") for n in range(10)), *(Tag(label="same") for _ in range(6))]
     with pytest.raises(IntegrityError):
         await AsyncQuerySet(Tag).abulk_create(tags, batch_size=8)
@@ -452,7 +446,6 @@ async def test_a_failed_batch_undoes_those_before(snapshot: Snapshot, watched: W
                 await AsyncQuerySet(Tag).abulk_create(tags)
         await AsyncQuerySet(Tag).abulk_create(tags[:10])
     assert await AsyncQuerySet(Tag).filter(label__startswith="t").acount() == 10
-    snapshot.restore()
 
 
 @by_unnest
@@ -468,11 +461,9 @@ async def test_who_watches_sees_djangos_statement(snapshot: Snapshot, watched: W
 
 @pytest.mark.skipif(InsertUnnest is not None, reason="Django 5.2 and later have UNNEST")
 async def test_without_unnest_it_is_djangos(snapshot: Snapshot, watched: Watched) -> None:
-    snapshot.restore()
     made = await AsyncQuerySet(Place).abulk_create([Place(name=f"{n}") for n in range(6)])
     assert all(place.pk for place in made)
     assert watched.statements == []
-    snapshot.restore()
 
 
 @by_unnest
@@ -535,7 +526,6 @@ async def test_mixed_classes_and_subclasses(snapshot: Snapshot, watched: Watched
     with pytest.raises(ValueError, match="multi-table"):
         await AsyncQuerySet(Restaurant).abulk_create([Restaurant(name="x") for _ in range(6)])
     assert watched.statements == []
-    snapshot.restore()
 
 
 @by_unnest

@@ -48,7 +48,6 @@ async def test_what_is_stored(snapshot: Snapshot, name: str) -> None:
         assert book.meta is VALUES[name]
         stored.append(await run_sync(_text_of, book.pk))
     assert stored[0] == stored[1] is not None
-    snapshot.restore()
 
 
 def _text_of(key: int) -> Any:
@@ -129,7 +128,6 @@ async def test_a_projects_own_dumper_on_the_wire(snapshot: Snapshot) -> None:
         assert (await AsyncQuerySet(Book).aget(pk=book.pk)).meta == {"mark": 1, "a": 1}
     finally:
         taken[0].adapters.register_dumper(Jsonb, JsonbDumper)
-        snapshot.restore()
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 9])

@@ -36,7 +36,6 @@ async def test_they_are_refused(snapshot: Snapshot, at_once: None, name: str, nu
         errors.append(str(caught.value))
     assert errors[0] == errors[1]
     assert await Author.objects.exclude(age=1).acount() == 0
-    snapshot.restore()
 
 
 async def _planned(name: str, number: int) -> Any:
@@ -78,7 +77,6 @@ async def test_they_match_nothing(snapshot: Snapshot, at_once: None, name: str, 
         except DataError as error:
             outcomes.append(str(error))
     assert outcomes[0] == outcomes[1]
-    snapshot.restore()
 
 
 async def test_arithmetic(snapshot: Snapshot, at_once: None) -> None:
@@ -89,7 +87,6 @@ async def test_arithmetic(snapshot: Snapshot, at_once: None) -> None:
         with pytest.raises(DataError):
             await Author.objects.aupdate(age=F("age") + number)
     assert {1} == {age async for age in AsyncQuerySet(Author).values_list("age", flat=True)}
-    snapshot.restore()
 
 
 @pytest.mark.parametrize(("kind", "number"), [(Int2, 2**15), (Int4, 2**32), (Int8, 2**64)])

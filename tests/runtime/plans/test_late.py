@@ -35,7 +35,7 @@ MOMENTS = [
 
 
 @pytest.fixture(scope="module")
-def entry(snapshot: Any) -> Iterator[Any]:
+def entry(filled: Any) -> Iterator[Any]:
     """A model with numbers and moments."""
     with isolate_apps("tests.project.library"):
 

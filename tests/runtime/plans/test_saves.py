@@ -35,7 +35,7 @@ from turbo_orm.instance import is_managed
 from turbo_orm.plans.verify import Verified
 from turbo_orm.testing import capture_queries
 
-pytestmark = pytest.mark.usefixtures("frozen_now")
+pytestmark = pytest.mark.usefixtures("snapshot", "frozen_now")
 
 POOL = {"min_size": 1, "max_size": 5}
 
@@ -150,12 +150,6 @@ SAVES: dict[str, Case] = {
         lambda: changed(Author.objects.get(pk=1), created=dt.datetime(2020, 1, 1, tzinfo=dt.timezone.utc)), {}
     ),
 }
-
-
-@pytest.fixture(autouse=True)
-def _restored(snapshot: Snapshot) -> Iterator[None]:
-    yield
-    snapshot.restore()
 
 
 @contextmanager

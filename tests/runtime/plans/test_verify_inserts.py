@@ -26,7 +26,6 @@ from turbo_orm.plans.verify import Verified
 def _verifying(snapshot: Snapshot) -> Iterator[None]:
     with override_settings(TURBO_ORM={"VERIFY_PLANS": True, "POOL": {"min_size": 1, "max_size": 5}}):
         yield
-    snapshot.restore()
 
 
 async def _know_the_server() -> None:
