@@ -14,10 +14,10 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from turbo_orm.bridge.async_backend.join import join
 from turbo_orm.bridge.greenlets import current_bridge, loop_visible
-from turbo_orm.bridge.scopes import Scope
+from turbo_orm.bridge.scopes import Scope, active_scope
 from turbo_orm.bridge.wrapper import new_wrapper
 
-__all__ = ["ambient_connection", "connections_replaced", "has_ambient", "install"]
+__all__ = ["ambient_connection", "connections_replaced", "has_ambient", "in_transaction", "install"]
 
 
 class _BridgeAwareLocal:
@@ -115,6 +115,21 @@ def ambient_connection(alias: str) -> Any:
         return None
     handler: Any = connections
     return getattr(handler._connections._original, alias, None)
+
+
+def in_transaction(alias: str) -> bool:
+    """Whether the running code, async or in the bridge, is in a block of ours on *alias*."""
+    scope = _scope()
+    if scope is None:
+        loop = _get_running_loop()
+        scope = None if loop is None else active_scope(loop)
+        if scope is None:
+            return False
+    block = scope.root.wire_block
+    if block is not None and block.alias == alias:
+        return True
+    wrapper = scope.wrappers.get(alias)
+    return wrapper is not None and bool(wrapper.in_atomic_block)
 
 
 def _scope() -> Scope | None:

@@ -33,6 +33,7 @@ BEGINNINGS = (
     "only",
     "order_by",
     "prefetch_related",
+    "select_for_update",
     "select_related",
     "values",
     "values_list",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from django.db.models import Prefetch, QuerySet
@@ -151,6 +151,23 @@ class Chaining(PlanMode):
 
     # Others.
 
+    def select_for_update(
+        self, nowait: bool = False, skip_locked: bool = False, of: Sequence[str] = (), no_key: bool = False
+    ) -> Any:
+        options: dict[str, Any] = {"nowait": nowait, "skip_locked": skip_locked, "of": of, "no_key": no_key}
+        taken = None
+        if (
+            not self._sticky_filter
+            and _BOOLEANS.issuperset(map(type, (nowait, skip_locked, no_key)))
+            and type(of) is tuple
+            and _STRINGS.issuperset(map(type, of))
+        ):
+            items = tuple(options.items())
+            taken = Taken(("select_for_update", *items), lambda: Call("select_for_update", (), items))
+        found = self._take(taken, lambda queryset: QuerySet.select_for_update(queryset, **options))
+        found._for_write = True
+        return found
+
     def annotate(self, *args: Any, **kwargs: Any) -> Any:
         taken = None
         # Django warns of odd names, and must not do so again when steps are repeated.
@@ -225,6 +242,7 @@ class Chaining(PlanMode):
 #: The methods after which rows are not instances.
 _CHANGES_ROWS = frozenset({"values", "values_list"})
 _STRINGS = frozenset({str})
+_BOOLEANS = frozenset({bool})
 
 _SLICED = Taken("slice", Slice)
 

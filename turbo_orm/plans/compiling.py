@@ -86,7 +86,8 @@ class _Compilation:
                 raise Unsupported("it deletes other rows too")
             sql, params = self._as_sql(compiler)
             for query in _queries_in(compiler.query):
-                _check_query(query)  # now that it has all its joins
+                _check_query(query, sliced=node.sliced)  # now that it has all its joins
+            plan.locks = any(query.select_for_update for query in _queries_in(compiler.query))
             plan.orderings = _orderings_of(compiler.query)
             _check_params(params, len(self._values))
             if recording.ambient:
@@ -100,7 +101,7 @@ class _Compilation:
             if group.lookup is not None:
                 group.lookup.rhs = None  # a user's value must not live as long as the plan
         plan._limit_sql = connection.ops.limit_offset_sql
-        plan.conditional = bool(plan.orderings) or plan.time_zone is not None
+        plan.conditional = bool(plan.orderings) or plan.time_zone is not None or plan.locks
         return plan
 
     def _capture(self) -> Any:
@@ -158,11 +159,13 @@ def _models_in(query: Any) -> Iterator[Any]:
                 yield field.related_model
 
 
-def _check_query(query: Any) -> None:
+def _check_query(query: Any, *, sliced: bool) -> None:
     if getattr(query, "related_updates", None):
         raise Unsupported("it updates several tables")
-    if query.combinator or query.select_for_update:
-        raise Unsupported("it has a combinator or select_for_update()")
+    if query.combinator:
+        raise Unsupported("it has a combinator")
+    if query.select_for_update and sliced:
+        raise Unsupported("its limits come before its FOR UPDATE")
     for join in query.alias_map.values():
         field = getattr(join, "join_field", None)
         for each in (field, getattr(field, "field", None)):

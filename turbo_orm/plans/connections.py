@@ -86,7 +86,14 @@ def _class_for(engine: type[BaseDatabaseWrapper]) -> type[BaseDatabaseWrapper]:
     return type(
         engine.__name__,
         (engine,),
-        {"__module__": __name__, "connect": refuse, "get_new_connection": refuse, "cursor": refuse},
+        {
+            "__module__": __name__,
+            "connect": refuse,
+            "get_new_connection": refuse,
+            "cursor": refuse,
+            # What select_for_update() asks; its plans are used in transactions only.
+            "get_autocommit": lambda self: False,
+        },
     )
 
 

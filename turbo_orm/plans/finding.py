@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+from turbo_orm.bridge.handler import in_transaction
 from turbo_orm.plans.compiling import NotYet, compile_plan, time_zone
 from turbo_orm.plans.plan import Plan, Terminal
 from turbo_orm.plans.shapes import LOCK, Node, trie
@@ -51,7 +52,9 @@ def plan_for(
         found = node.plans.get(key)
         if found is None or (type(found) is Plan and not found.is_current()):
             found = _make(node, key, values, expressions)
-    return found if type(found) is Plan else None
+    if type(found) is not Plan or (found.locks and not in_transaction(alias)):  # Django says what it is for
+        return None
+    return found
 
 
 _SEEN = object()

@@ -57,6 +57,7 @@ class Plan:
         "conditional",
         "epoch",
         "loader",
+        "locks",
         "orderings",
         "terminal",
         "text",
@@ -72,6 +73,8 @@ class Plan:
         self.epoch = trie.epoch
         #: Tests, and applications, replace ``Meta.ordering``: of the models in the query, as it was.
         self.orderings: tuple[tuple[Any, Any], ...] = ()
+        #: It has a ``FOR UPDATE``, which Django refuses outside of transactions.
+        self.locks = False
         #: What the SQL depends on besides its values; None for nothing.
         self.time_zone: tuple[bool, str] | None = None
         #: Its epoch alone does not tell that it can be used.

@@ -15,7 +15,7 @@ from django.test import override_settings
 
 from tests.project.library.models import Author, Book, Person, Tag
 from tests.runtime.plans.test_mode import attributes
-from turbo_orm import AsyncManager, AsyncQuerySet
+from turbo_orm import AsyncManager, AsyncQuerySet, atomic
 from turbo_orm.plans.beginnings import BEGINNINGS
 from turbo_orm.plans.mode import PlannedQuerySet
 from turbo_orm.plans.shapes import ROOT
@@ -81,7 +81,8 @@ async def test_it_stays_as_it_was(name: str) -> None:
             await answer
         else:
             assert answer is not queryset
-            await answer.all()[:1].alist()
+            async with atomic():
+                await answer.all()[:1].alist()
             answer._hints["instance"] = answer._known_related_objects["field"] = object()
     assert attributes(queryset) == before == attributes(AsyncQuerySet(Author))
     assert (queryset._planned is not None) == (kept(Author) is queryset)

@@ -93,7 +93,11 @@ def check_rows(chain: Chain, seed: int, loop: asyncio.AbstractEventLoop) -> None
             terminal = chance.choice(TERMINALS)
             as_arguments = terminal == "get" and chance.random() < 0.5
             found = differences_in_rows(
-                changing, terminal, loop.run_until_complete, as_arguments=as_arguments
+                changing,
+                terminal,
+                loop.run_until_complete,
+                as_arguments=as_arguments,
+                in_block=chance.random() < 0.3,
             )
             assert not found, "\n".join([f"{terminal} of {changing}, {as_arguments=}", *found])
     finally:

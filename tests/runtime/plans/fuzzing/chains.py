@@ -240,6 +240,19 @@ _SLICES = (
     (2**40, None),
     (-1, None),
 )
+#: How rows are locked.
+_LOCKS: tuple[dict[str, Any], ...] = (
+    {},
+    {},
+    {"nowait": True},
+    {"skip_locked": True},
+    {"no_key": True},
+    {"of": ("self",)},
+    {"of": ("self", "author"), "skip_locked": True},
+    {"of": ["self"], "no_key": True},
+    {"nowait": 1},
+    {"nowait": True, "skip_locked": True},
+)
 _METHODS = (
     *("filter",) * 9,
     *("exclude",) * 4,
@@ -247,6 +260,7 @@ _METHODS = (
     *("order_by",) * 2,
     *("values", "values_list", "values_list", "slice", "distinct", "reverse", "only", "defer"),
     *("select_related", "all", "using", "prefetch_related", "prefetch_to", "_next_is_sticky"),
+    "select_for_update",
 )
 #: Methods after which Django takes few others.
 _LAST_METHODS = (*("slice",) * 6, "none", "values_list", "values", "reverse", "order_by")
@@ -266,6 +280,8 @@ def _step(draw: Callable[[Any], Any], model: type[Model], methods: Sequence[str]
 def _arguments(draw: Callable[[Any], Any], model: type[Model], method: str) -> tuple[Any, ...]:
     """Return the positional arguments of *method*, and its named ones if it has any."""
     names = st.sampled_from(_PATHS[model])
+    if method == "select_for_update":
+        return (), tuple(draw(st.sampled_from(_LOCKS)).items())
     if method == "values_list" and draw(st.booleans()):
         return (draw(names),), (draw(st.sampled_from((("flat", True), ("flat", 1), ("named", True)))),)
     chosen: dict[str, st.SearchStrategy[Any]] = {

@@ -6,15 +6,17 @@ import re
 import warnings
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from typing import Any
+from unittest import mock
 
 from django.core.exceptions import EmptyResultSet
-from django.db import DatabaseError
+from django.db import DatabaseError, transaction
 from django.db.models import Count, Max, Model, Prefetch, QuerySet
 from django.utils.functional import LazyObject
 
 from tests.runtime.plans.fuzzing.chains import Chain
-from turbo_orm import AsyncQuerySet
+from turbo_orm import AsyncQuerySet, atomic
 from turbo_orm.bridge.handler import connections_replaced
 from turbo_orm.plans.capture import capture
 from turbo_orm.plans.connections import capturing, compiling_connection
@@ -134,7 +136,11 @@ def _differences(chain: Chain, terminal: str, changed: bool, at: int) -> Any:
     planned = found_of._planned
     try:
         arguments = _ARGUMENTS.get(terminal)
-        bound = found_of._bound(terminal) if arguments is None else found_of._bound_aggregate((), arguments)
+        # What has a FOR UPDATE is compared as it is in a transaction.
+        with mock.patch("turbo_orm.plans.finding.in_transaction", return_value=True):
+            bound = (
+                found_of._bound(terminal) if arguments is None else found_of._bound_aggregate((), arguments)
+            )
     except Exception as exc:
         yield f"_bound() raises {exc!r}"
         return
@@ -155,20 +161,29 @@ def _differences(chain: Chain, terminal: str, changed: bool, at: int) -> Any:
 
 
 def differences_in_rows(
-    chain: Chain, terminal: str, run: Callable[[Awaitable[Any]], Any], *, as_arguments: bool = False
+    chain: Chain,
+    terminal: str,
+    run: Callable[[Awaitable[Any]], Any],
+    *,
+    as_arguments: bool = False,
+    in_block: bool = False,
 ) -> list[str]:
     """Return what is different in plan mode, executed; *as_arguments*: the last filter is get()'s."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         expected = _answer(
-            chain, terminal, as_arguments, QuerySet, lambda qs, *a, **k: _sync(qs, terminal, *a, **k)
+            chain,
+            terminal,
+            as_arguments,
+            QuerySet,
+            lambda qs, *a, **k: _sync(in_block, qs, terminal, *a, **k),
         )
         found = _answer(
             chain,
             terminal,
             as_arguments,
             AsyncQuerySet,
-            lambda qs, *a, **k: run(_async(qs, terminal, *a, **k)),
+            lambda qs, *a, **k: run(_async(in_block, qs, terminal, *a, **k)),
         )
     Tally["executed"] += 1
     return [] if expected == found else [f"Django: {expected}\n  ours:   {found}"]
@@ -203,12 +218,14 @@ def _arguments(step: Any, made: dict[int, Any]) -> Any:
     return step.apply(_Catcher(), made)
 
 
-def _sync(queryset: Any, terminal: str, *args: Any, **kwargs: Any) -> Any:
-    return list(queryset) if terminal == "list" else getattr(queryset, terminal)(*args, **kwargs)
+def _sync(in_block: bool, queryset: Any, terminal: str, *args: Any, **kwargs: Any) -> Any:
+    with transaction.atomic() if in_block else nullcontext():
+        return list(queryset) if terminal == "list" else getattr(queryset, terminal)(*args, **kwargs)
 
 
-async def _async(queryset: Any, terminal: str, *args: Any, **kwargs: Any) -> Any:
-    return await getattr(queryset, f"a{terminal}")(*args, **kwargs)
+async def _async(in_block: bool, queryset: Any, terminal: str, *args: Any, **kwargs: Any) -> Any:
+    async with atomic() if in_block else nullcontext():
+        return await getattr(queryset, f"a{terminal}")(*args, **kwargs)
 
 
 def _seen(value: Any) -> Any:
