@@ -256,7 +256,7 @@ async def _run_each(wire: Wire, work: Work) -> list[Result | Exception]:
     answers: list[Result | Exception] = []
     for statement, params in work:
         try:
-            answers.append(await wire.run_locked(statement, params))
+            answers.append(await wire.run_alone(statement, params))
         except Exception as error:
             answers.append(error)
     return answers

@@ -104,23 +104,25 @@ class Wire(Channel):
 
     async def run_alone(self, statement: Statement, params: Sequence[Any]) -> Result:
         """Do what `run()` does, for who holds the connection's lock, or is the only one who could."""
-        begun = 0
-        try:
-            key = self.start(statement, params)
-            if key is None:
-                return await pipeline.run_first(self, statement, params)
-            begun = self.syncs_due
+        repeated = False
+        while True:
+            begun = 0
+            try:
+                key = self.start(statement, params)
+                if key is None:
+                    return await pipeline.run_first(self, statement, params)
+                begun = self.syncs_due
+                if begun:
+                    result = pipeline.result_after_begin(self, await self.collect(_BEGIN_AND_STATEMENT))
+                else:
+                    result = await self.fetch()
+                return self.result_of(result, key)
+            except psycopg.Error as error:
+                if not self.may_repeat(error, begun=bool(begun)) or repeated:
+                    raise
             if begun:
-                result = pipeline.result_after_begin(self, await self.collect(_BEGIN_AND_STATEMENT))
-            else:
-                result = await self.fetch()
-            return self.result_of(result, key)
-        except psycopg.Error as error:
-            if not self.may_repeat(error, begun=bool(begun)):
-                raise
-        if begun:
-            await pipeline.execute(self, b"ROLLBACK")
-        return await self.run_locked(statement, params)
+                await pipeline.execute(self, b"ROLLBACK")
+            repeated = True
 
     async def command(self, text: bytes) -> None:
         """Execute SQL without parameters or rows, as ``COMMIT``, without preparing it."""
@@ -151,17 +153,6 @@ class Wire(Channel):
         """
         async with self.conn.lock:
             return await pipeline.run_many(self, work, isolated=isolated)
-
-    async def run_locked(self, statement: Statement, params: Sequence[Any]) -> Result:
-        """Execute *statement*; the connection's lock is held."""
-        key = self.start(statement, params)
-        if key is None:
-            return await pipeline.run_first(self, statement, params)
-        if self.syncs_due:
-            return self.result_of(
-                pipeline.result_after_begin(self, await self.collect(_BEGIN_AND_STATEMENT)), key
-            )
-        return self.result_of(await self.fetch(), key)
 
     def may_repeat(self, error: psycopg.Error, *, begun: bool = False) -> bool:
         """Whether *error* was due to how the statement was prepared; close a connection that is lost.

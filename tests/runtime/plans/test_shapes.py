@@ -399,6 +399,18 @@ class TestEpochs:
 
 
 @pytest.mark.usefixtures("at_once")
+@pytest.mark.parametrize(
+    ("terminal", "asked"), [("list", True), ("get", False), ("count", False), ("exists", False)]
+)
+def test_who_is_asked_for_their_ordering(terminal: str, asked: bool) -> None:
+    plan = Book.objects.filter(author__name="x")._bound(terminal).plan
+    assert plan.conditional is asked
+    assert [ordering for _, ordering in plan.orderings] == (
+        [Book._meta.ordering, Author._meta.ordering] if asked else []
+    )
+
+
+@pytest.mark.usefixtures("at_once")
 def test_one_odd_value_does_not_spoil_a_shape() -> None:
     def plan(year: int) -> Any:
         return Book.objects.filter(published__year=year)._bound("list")
