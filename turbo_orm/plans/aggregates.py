@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from turbo_orm.plans.columns import Columns
+from turbo_orm.plans.expressions import identity
 from turbo_orm.plans.loaders import Loader
-from turbo_orm.plans.updates import identity
 
 __all__ = ["Aggregation", "aggregate_loader", "aggregation_of"]
 

@@ -8,6 +8,7 @@ from typing import Any
 from django.db.models import Prefetch, QuerySet
 from typing_extensions import Self
 
+from turbo_orm.plans.expressions import identity, identity_of_order
 from turbo_orm.plans.state import ALWAYS_CLONES, PlanMode
 from turbo_orm.plans.steps import (
     Annotate,
@@ -18,7 +19,6 @@ from turbo_orm.plans.steps import (
     Taken,
     take_filter,
 )
-from turbo_orm.plans.updates import identity
 from turbo_orm.plans.values import Bail
 
 __all__ = ["Chaining"]
@@ -120,7 +120,16 @@ class Chaining(PlanMode):
         return found
 
     def order_by(self, *field_names: Any) -> Any:
-        return self._take_names("order_by", field_names)
+        if _STRINGS.issuperset(map(type, field_names)):
+            return self._take_names("order_by", field_names)
+        taken = None
+        if (self._planned is not None or self._trace is not None) and not self._sticky_filter:
+            try:
+                key = ("order_by", *map(identity_of_order, field_names))
+            except Bail:
+                return super().order_by(*field_names)
+            taken = Taken(key, lambda: Call("order_by", field_names))
+        return self._take(taken, lambda queryset: QuerySet.order_by(queryset, *field_names))
 
     def reverse(self) -> Any:
         return self._take_names("reverse", ())

@@ -20,6 +20,7 @@ from django.db.models.fields import related_lookups
 from django.db.models.sql import Query
 from django.db.models.sql.datastructures import BaseTable, Join
 from django.db.models.sql.where import WhereNode
+from django.utils.hashable import make_hashable
 from typing_extensions import Self
 
 from turbo_orm.plans.connections import Captured
@@ -137,6 +138,14 @@ class Const:
 
     def __init__(self, value: Any) -> None:
         self.value = value
+
+    # Django leaves out what is in ORDER BY or GROUP BY already, with the same parameters.
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is Const and bool(make_hashable(self.value) == make_hashable(other.value))
+
+    def __hash__(self) -> int:
+        return hash(make_hashable(self.value))
 
     def key(self) -> tuple[Any, ...]:
         return ("constant", type(self.value), self.value)

@@ -7,9 +7,7 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from django.db.models import Avg, Count, F, Max, Min, Sum, Value
-from django.db.models.expressions import CombinedExpression, Star
-
+from turbo_orm.plans.expressions import identity
 from turbo_orm.plans.prepare import Binding
 from turbo_orm.plans.saving import (
     RANGES,
@@ -22,7 +20,7 @@ from turbo_orm.plans.saving import (
 from turbo_orm.plans.template import Assigned
 from turbo_orm.plans.values import SCALARS, Bail, is_plannable
 
-__all__ = ["Update", "assignment", "identity", "update_of"]
+__all__ = ["Update", "assignment", "update_of"]
 
 
 class Update(NamedTuple):
@@ -68,38 +66,6 @@ def update_of(kwargs: Mapping[str, Any]) -> tuple[Update, tuple[Any, ...], dict[
             kinds.append(identity(value))
             expressions[name] = value
     return Update(tuple(kwargs), tuple(kinds)), tuple(values), expressions
-
-
-#: Aggregates whose arguments say everything about them.
-_AGGREGATES = frozenset({Avg, Count, Max, Min, Sum})
-
-
-def identity(expression: Any) -> Any:
-    """Return what tells *expression* from others, for a few that are Django's own.
-
-    Those are names of fields, arithmetic with small constants, and aggregates of these. Raises
-    `Bail` for any other.
-    """
-    kind = type(expression)
-    if "output_field" in getattr(expression, "__dict__", ()):
-        raise Bail
-    if kind in _AGGREGATES:
-        if expression.filter is not None or expression.extra or getattr(expression, "order_by", None):
-            raise Bail
-        arguments = expression.get_source_expressions()
-        others = [each for each in arguments[1:] if each is not None]
-        if others or getattr(expression, "default", None) is not None:
-            raise Bail
-        return (kind, expression.distinct, identity(arguments[0]))
-    if kind is Star:
-        return Star
-    if kind is F:
-        return ("F", expression.name)
-    if kind is CombinedExpression:
-        return (expression.connector, identity(expression.lhs), identity(expression.rhs))
-    if kind is Value and type(expression.value) in (int, str):
-        return ("Value", type(expression.value), expression.value)
-    raise Bail
 
 
 def assignment(field: Any, connection: Any, kind: type) -> Binding:

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from django.db.models import Model, Prefetch, Q, QuerySet
+from django.db.models import F, Model, Prefetch, Q, QuerySet
+from django.db.models.functions import Lower
 from hypothesis import strategies as st
 
 from tests.runtime.plans.fuzzing.models import MODELS, Author, Book, Kit, Shelf, Signed
@@ -223,9 +224,16 @@ def _clause(draw: Callable[[Any], Any], model: type[Model], depth: int = 0) -> C
     return Clause(connector, draw(st.booleans()) and draw(st.booleans()), tuple(children))
 
 
-def _order(draw: Callable[[Any], Any], model: type[Model]) -> tuple[str, ...]:
+#: How a name becomes an ordering.
+_ORDERS: tuple[Callable[[str], Any], ...] = (
+    *(str, str, str, "-{}".format, "-{}".format, F),
+    *(lambda name: F(name).desc(nulls_last=True), lambda name: Lower(name).asc(), lambda name: -F(name)),
+)
+
+
+def _order(draw: Callable[[Any], Any], model: type[Model]) -> tuple[Any, ...]:
     names = draw(st.lists(st.sampled_from((*_PATHS[model], "?")), max_size=2))
-    return tuple(f"-{name}" if draw(st.booleans()) else name for name in names)
+    return tuple(name if name == "?" else draw(st.sampled_from(_ORDERS))(name) for name in names)
 
 
 _SLICES = (

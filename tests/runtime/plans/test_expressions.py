@@ -1,0 +1,154 @@
+"""Expressions in `order_by()`, `annotate()` and `update()`: part of a shape, or left to Django."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.core.exceptions import FieldError
+from django.db.models import CharField, Count, F, Func, Max, OrderBy, Q, Value
+from django.db.models.functions import (
+    Abs,
+    Cast,
+    Ceil,
+    Coalesce,
+    Concat,
+    Floor,
+    Greatest,
+    Least,
+    Length,
+    Lower,
+    LTrim,
+    Now,
+    NullIf,
+    Random,
+    RTrim,
+    Trim,
+    Upper,
+)
+from django.test import override_settings
+
+from tests.project.library.models import Author, Book
+from tests.runtime.plans.same import seen
+from turbo_orm import AsyncQuerySet, run_sync
+from turbo_orm.plans.expressions import identity, identity_of_order
+from turbo_orm.plans.values import Bail
+from turbo_orm.plans.verify import Verified
+
+pytestmark = pytest.mark.usefixtures("snapshot", "at_once", "verifying")
+
+
+class Shout(Upper):
+    """A project's own."""
+
+
+PLANNED: dict[str, Callable[[], Any]] = {
+    "by a field": lambda: AsyncQuerySet(Book).order_by(F("title")),
+    "downwards": lambda: AsyncQuerySet(Book).order_by(F("price").desc(), "pk"),
+    "nulls last": lambda: AsyncQuerySet(Author).order_by(F("age").desc(nulls_last=True), "pk"),
+    "nulls first": lambda: AsyncQuerySet(Author).order_by(F("age").asc(nulls_first=True), "-pk"),
+    "reversed": lambda: AsyncQuerySet(Author).order_by(F("age").asc(nulls_first=True), "pk").reverse(),
+    "by a relation": lambda: AsyncQuerySet(Book).order_by(F("author__name").desc(), F("title").asc()),
+    "by a function": lambda: AsyncQuerySet(Author).order_by(Lower("name").desc()),
+    "by arithmetic": lambda: AsyncQuerySet(Book).order_by(F("price") * 2, "pk"),
+    "by the same twice": lambda: AsyncQuerySet(Book).order_by(F("price") * 2, F("price") * 2, F("price") * 3),
+    "by an annotation": lambda: (
+        AsyncQuerySet(Author).annotate(n=Count("books")).order_by(F("n").desc(), "pk")
+    ),
+    "then filtered": lambda: AsyncQuerySet(Book).order_by(F("title").desc()).filter(pk__gt=1)[:2],
+    "texts": lambda: AsyncQuerySet(Author).annotate(
+        low=Lower("name"), up=Upper("name"), n=Length("name"), bare=Trim(LTrim(RTrim("name")))
+    ),
+    "texts together": lambda: AsyncQuerySet(Book).annotate(full=Concat("author__name", Value(": "), "title")),
+    "numbers": lambda: AsyncQuerySet(Book).annotate(
+        a=Abs(F("price") - 20), c=Ceil("price"), f=Floor("price")
+    ),
+    "numbers of two": lambda: AsyncQuerySet(Author).annotate(g=Greatest("age", 40), m=Least("age", 40)),
+    "nothing": lambda: AsyncQuerySet(Author).annotate(
+        years=Coalesce("age", 0), name_or_null=NullIf("name", Value("Ada"))
+    ),
+    "filtered by a function": lambda: AsyncQuerySet(Author).annotate(low=Lower("name")).filter(low="ada"),
+    "counted": lambda: AsyncQuerySet(Author).annotate(n=Count(Lower("books__title"), distinct=True)),
+    "values": lambda: (
+        AsyncQuerySet(Author).annotate(low=Lower("name")).values_list("low", flat=True).order_by("low")
+    ),
+}
+
+DJANGOS: dict[str, Callable[[], Any]] = {
+    "a function of a project": lambda: AsyncQuerySet(Author).order_by(Shout("name")),
+    "with another template": lambda: AsyncQuerySet(Author).annotate(low=Lower("name", function="UPPER")),
+    "with a type": lambda: AsyncQuerySet(Author).annotate(low=Lower("name", output_field=CharField())),
+    "a cast": lambda: AsyncQuerySet(Author).annotate(text=Cast("age", CharField())),
+    "any function": lambda: AsyncQuerySet(Author).annotate(
+        n=Func(F("name"), function="md5", output_field=CharField())
+    ),
+    "a condition": lambda: AsyncQuerySet(Author).annotate(n=Count("books", filter=Q(books__price__gt=1))),
+    "an aggregate to order by": lambda: AsyncQuerySet(Author).order_by(Max("books__price").desc()),
+    "another constant": lambda: AsyncQuerySet(Book).annotate(x=Coalesce("price", Value(1.5))),
+}
+
+
+async def rows_of(make: Callable[[], Any]) -> list[Any]:
+    queryset = make()
+    return [seen(row) if hasattr(row, "_meta") else row for row in await queryset.alist()]
+
+
+@pytest.mark.parametrize("name", PLANNED)
+async def test_planned(name: str) -> None:
+    with override_settings(TURBO_ORM={"PLANS": False}):
+        expected = await rows_of(PLANNED[name])
+    assert expected
+    for _ in range(2):
+        same = Verified.same
+        assert await rows_of(PLANNED[name]) == expected
+        assert Verified.same == same + 1
+
+
+@pytest.mark.parametrize("name", DJANGOS)
+async def test_left_to_django(name: str) -> None:
+    same = Verified.same
+    try:
+        rows = await rows_of(DJANGOS[name])
+    except FieldError as exc:  # as Django's own, which knows no type for it
+        with pytest.raises(FieldError, match=str(exc)[:20]):
+            await run_sync(lambda: list(DJANGOS[name]()))
+    else:
+        assert rows
+    assert Verified.same == same
+
+
+async def test_values_of_an_update() -> None:
+    same = Verified.same
+    assert await Author.objects.filter(pk=1).aupdate(name=Upper("name"), age=Coalesce("age", 0) + 1) == 1
+    assert await Author.objects.filter(pk=1).aupdate(created=Now()) == 1
+    assert Verified.same == same + 2
+    author = await Author.objects.aget(pk=1)
+    assert author.name == author.name.upper() != author.name.lower()
+
+
+def test_who_is_told_from_whom() -> None:
+    alike = [
+        (F("x"), F("x")),
+        (F("x").desc(), OrderBy(F("x"), descending=True)),
+        (Lower("x"), Lower(F("x"))),
+        (Coalesce("x", 0), Coalesce("x", Value(0))),
+    ]
+    for one, other in alike:
+        assert identity_of_order(one) == identity_of_order(other)
+    different = [
+        *(
+            "x",
+            F("x"),
+            F("x").asc(),
+            F("x").desc(),
+            F("x").desc(nulls_last=True),
+            F("x").desc(nulls_first=True),
+        ),
+        *(Lower("x"), Upper("x"), Lower("y"), Coalesce("x", 0), Coalesce("x", 1), Coalesce("x", Value("0"))),
+        *(Coalesce("x", Value(False)), Coalesce("x", Value(None)), F("x") + 1, F("x") - 1, F("x") + 2),
+    ]
+    assert len({repr(identity_of_order(each)) for each in different}) == len(different)
+    for unknown in (Random(), Shout("x"), Lower("x", function="UPPER"), Value(1.5), Lower(Random())):
+        with pytest.raises(Bail):
+            identity(unknown)
