@@ -120,16 +120,10 @@ class Chaining(PlanMode):
         return found
 
     def order_by(self, *field_names: Any) -> Any:
-        if _STRINGS.issuperset(map(type, field_names)):
-            return self._take_names("order_by", field_names)
-        taken = None
-        if (self._planned is not None or self._trace is not None) and not self._sticky_filter:
-            try:
-                key = ("order_by", *map(identity_of_order, field_names))
-            except Bail:
-                return super().order_by(*field_names)
-            taken = Taken(key, lambda: Call("order_by", field_names))
-        return self._take(taken, lambda queryset: QuerySet.order_by(queryset, *field_names))
+        for name in field_names:
+            if type(name) is not str:
+                return self._order_by_expressions(field_names)
+        return self._take_names("order_by", field_names)
 
     def reverse(self) -> Any:
         return self._take_names("reverse", ())
@@ -159,6 +153,16 @@ class Chaining(PlanMode):
         return self._take_names("values_list", fields, (("flat", flat), ("named", named)))
 
     # Others.
+
+    def _order_by_expressions(self, expressions: tuple[Any, ...]) -> Any:
+        taken = None
+        if (self._planned is not None or self._trace is not None) and not self._sticky_filter:
+            try:
+                key = ("order_by", *map(identity_of_order, expressions))
+            except Bail:
+                return super().order_by(*expressions)
+            taken = Taken(key, lambda: Call("order_by", expressions))
+        return self._take(taken, lambda queryset: QuerySet.order_by(queryset, *expressions))
 
     def select_for_update(
         self, nowait: bool = False, skip_locked: bool = False, of: Sequence[str] = (), no_key: bool = False
