@@ -19,7 +19,7 @@ class Statement:
     Made by `statement()`. Only the notes change: what servers said to it.
     """
 
-    __slots__ = ("_accepted", "_trusted", "automatic", "late", "proven", "refused", "sql", "text")
+    __slots__ = ("_accepted", "_trusted", "automatic", "late", "locks", "proven", "refused", "sql", "text")
 
     def __init__(self, text: bytes, sql: str, count: int, *, proven: bool = False) -> None:
         #: As it is sent, with ``$1``...
@@ -30,6 +30,8 @@ class Statement:
         self.automatic: list[PyFormat] = _AUTOMATIC[count] if count < _SHORT else [PyFormat.AUTO] * count
         #: The oids of the types of columns that may be left texts, by position: see `turbo_orm.db.late`.
         self.late: Mapping[int, int] = {}
+        #: It has a ``FOR UPDATE``: what it locks outside of a transaction is free again at once.
+        self.locks = False
         #: A server has accepted it, or it is known to be acceptable.
         self.proven = proven
         #: A server refused it: it does not know what types the parameters have when they are

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from typing import Any
 
 from django.db.models import Prefetch, QuerySet
@@ -161,7 +162,7 @@ class Chaining(PlanMode):
                 key = ("order_by", *map(identity_of_order, expressions))
             except Bail:
                 return super().order_by(*expressions)
-            taken = Taken(key, lambda: Call("order_by", expressions))
+            taken = Taken(key, lambda: Call("order_by", deepcopy(expressions)))
         return self._take(taken, lambda queryset: QuerySet.order_by(queryset, *expressions))
 
     def select_for_update(
@@ -195,7 +196,7 @@ class Chaining(PlanMode):
                 key = ("annotate", *[(name, identity(value)) for name, value in items])
             except Bail:
                 return super().annotate(**kwargs)
-            taken = Taken(key, lambda: Annotate(items))
+            taken = Taken(key, lambda: Annotate(deepcopy(items)))
         if taken is None:
             return super().annotate(*args, **kwargs)
         return self._take(taken, lambda queryset: QuerySet.annotate(queryset, **kwargs))

@@ -42,6 +42,9 @@ _FUNCTIONS = frozenset(
 
 _CONSTANTS = frozenset({bool, int, str, type(None)})
 
+#: What makes an instance another than its class and arguments say.
+_OWN = frozenset({"arg_joiner", "filter_template", "function", "output_field", "template"})
+
 
 def identity(expression: Any) -> Any:
     """Return what tells *expression* from others, for a few that are Django's own.
@@ -50,9 +53,9 @@ def identity(expression: Any) -> Any:
     Raises `Bail` for any other.
     """
     kind = type(expression)
-    if "output_field" in getattr(expression, "__dict__", ()):
+    if not _OWN.isdisjoint(getattr(expression, "__dict__", ())):
         raise Bail
-    if kind is F:
+    if kind is F and type(expression.name) is str:
         return ("F", expression.name)
     if kind is CombinedExpression:
         return (expression.connector, identity(expression.lhs), identity(expression.rhs))
@@ -78,5 +81,7 @@ def identity_of_order(given: Any) -> Any:
     if type(given) is str:
         return given
     if type(given) is OrderBy:
+        if any(each not in (None, True, False) for each in (given.nulls_first, given.nulls_last)):
+            raise Bail
         return (OrderBy, given.descending, given.nulls_first, given.nulls_last, identity(given.expression))
     return identity(given)

@@ -105,6 +105,7 @@ class Plan:
             if len(self._statements) >= _MAX_STATEMENTS:
                 self._statements.clear()
             statement = self.text.statement(lengths, self.limit_sql(limits))
+            statement.locks = self.locks
             if self.loader is not None:
                 statement.late = self.loader.late
             self._statements[key] = statement

@@ -76,7 +76,7 @@ def run(work: Work) -> Awaitable[Result]:
         loop = asyncio.get_running_loop()
         if inherited_scope() is not None and (scope := active_scope(loop)) is not None:
             return _run_in_scope(scope, work)
-        if goes_straight(work.alias):
+        if not statement.locks and goes_straight(work.alias):
             options = config.multiplex
             if options is not None and statement.proven and not work.writes:
                 return _run_multiplexed(loop, work, options)
@@ -110,7 +110,7 @@ async def run_together(alias: str, works: Sequence[Work]) -> list[Result | Excep
         loop = asyncio.get_running_loop()
         if active_scope(loop) is not None:
             answers = await _run_together_in_scope(loop, alias, works)
-        elif goes_straight(alias):
+        elif not any(work.statement.locks for work in works) and goes_straight(alias):
             answers = await _run_together_pooled(loop, alias, works)
     if answers is None:
         return [await _result_or_error(work) for work in works]
@@ -164,7 +164,7 @@ async def _run_together_in_scope(
 ) -> list[Result | Exception] | None:
     scope = await open_scope(loop)
     try:
-        owner = _owner_in(scope, alias)
+        owner = _owner_in(scope, alias, locks=any(work.statement.locks for work in works))
         wire = None if owner is None else owner.wire
         if owner is None or wire is None:
             return None
@@ -230,6 +230,11 @@ def wire_wrapper(alias: str) -> BridgedWrapper | None:
 
 
 def _run_with_cursor(work: Work) -> Result:
+    if work.statement.locks and connections[work.alias].get_autocommit():
+        # The block it was made for ended before its turn came. What Django's compiler says:
+        raise transaction.TransactionManagementError(
+            "select_for_update cannot be used outside of a transaction."
+        )
     marking = transaction.mark_for_rollback_on_error(using=work.alias) if work.writes else nullcontext()
     with marking, connections[work.alias].cursor() as cursor:
         cursor.execute(*work.as_sql())
@@ -312,7 +317,7 @@ async def _run_in_scope(scope: Scope, work: Work) -> Result:
     turns = scope.turns or scope.make_turns()
     child = None if turns.take() else await open_scope(scope.loop)
     try:
-        owner = _owner_in(child or scope, work.alias)
+        owner = _owner_in(child or scope, work.alias, locks=work.statement.locks)
         wire = None if owner is None else owner.wire
         if owner is not None and wire is not None:
             try:
@@ -346,10 +351,15 @@ def _breaking(owner: WireBlock | BridgedWrapper, work: Work) -> Iterator[None]:
         raise
 
 
-def _owner_in(scope: Scope, alias: str) -> WireBlock | BridgedWrapper | None:
-    """Return who has the connection of the block on *alias* around *scope*; None if only the bridge can."""
+def _owner_in(scope: Scope, alias: str, *, locks: bool) -> WireBlock | BridgedWrapper | None:
+    """Return who has the connection of the block on *alias* around *scope*; None if only the bridge can.
+
+    For statements with *locks*, it must be in a transaction.
+    """
     block = scope.root.wire_block
     if block is not None and block.alias == alias:
         return None if block.needs_rollback or is_watched(alias) else block
     wrapper = scope.wrappers.get(alias)
-    return wrapper if isinstance(wrapper, BridgedWrapper) else None
+    if not isinstance(wrapper, BridgedWrapper) or (locks and not wrapper.in_atomic_block):
+        return None
+    return wrapper

@@ -32,7 +32,7 @@ from django.test import override_settings
 from tests.project.library.models import Author, Book
 from tests.runtime.plans.same import seen
 from turbo_orm import AsyncQuerySet, run_sync
-from turbo_orm.plans.expressions import identity, identity_of_order
+from turbo_orm.plans.expressions import identity_of_order
 from turbo_orm.plans.values import Bail
 from turbo_orm.plans.verify import Verified
 
@@ -127,6 +127,17 @@ async def test_values_of_an_update() -> None:
     assert author.name == author.name.upper() != author.name.lower()
 
 
+async def test_expressions_that_change_afterwards() -> None:
+    order, length = F("name").asc(), Length("name")
+    AsyncQuerySet(Author).order_by(order).annotate(n=length)
+    order.reverse_ordering()
+    length.set_source_expressions([F("age")])
+    for _ in range(2):
+        rows = AsyncQuerySet(Author).order_by(F("name").asc()).annotate(n=Length("name"))
+        found = [(author.name, author.n) for author in await rows.filter(pk__gt=0).alist()]
+        assert found == sorted((name, len(name)) for name, _ in found)
+
+
 def test_who_is_told_from_whom() -> None:
     alike = [
         (F("x"), F("x")),
@@ -149,6 +160,17 @@ def test_who_is_told_from_whom() -> None:
         *(Coalesce("x", Value(False)), Coalesce("x", Value(None)), F("x") + 1, F("x") - 1, F("x") + 2),
     ]
     assert len({repr(identity_of_order(each)) for each in different}) == len(different)
-    for unknown in (Random(), Shout("x"), Lower("x", function="UPPER"), Value(1.5), Lower(Random())):
+    patched = Lower("x")
+    patched.function = "UPPER"
+    for unknown in (
+        patched,
+        F(["x"]),
+        F("x").desc(nulls_first=[1]),
+        Random(),
+        Shout("x"),
+        Lower("x", function="UPPER"),
+        Value(1.5),
+        Lower(Random()),
+    ):
         with pytest.raises(Bail):
-            identity(unknown)
+            identity_of_order(unknown)

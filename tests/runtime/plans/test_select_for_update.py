@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -17,7 +18,8 @@ from django.test import override_settings
 
 from tests.project.library.models import Author, Book, Tag
 from tests.runtime.plans.same import seen
-from turbo_orm import AsyncQuerySet, atomic, run_sync
+from tests.runtime.support import sleep
+from turbo_orm import AsyncQuerySet, atomic, batch, run_sync
 from turbo_orm.bridge.scopes import active_scope
 from turbo_orm.plans.verify import Verified
 from turbo_orm.testing import capture_queries
@@ -145,6 +147,32 @@ async def test_after_a_block_whose_task_goes_on() -> None:
     over.set()
     with pytest.raises(TransactionManagementError, match="outside of a transaction"):
         await task
+
+
+@pytest.mark.parametrize("declared", [False, True])
+@pytest.mark.parametrize("fails", [False, True])
+async def test_whose_turn_comes_after_the_block(declared: bool, fails: bool) -> None:
+    async def late() -> Any:
+        return await Author.objects.select_for_update().aget(pk=1)
+
+    async def two_late() -> Any:
+        rows = AsyncQuerySet(Author).select_for_update()
+        return await batch(rows.filter(pk=1).alist(), rows.filter(pk=2).alist())
+
+    tasks = []
+    with suppress(ZeroDivisionError):
+        async with atomic():
+            await (run_sync(Author.objects.count) if declared else Author.objects.acount())
+            slow = asyncio.create_task(run_sync(sleep, 0.2))
+            await asyncio.sleep(0)
+            # They are told that there is a transaction, and wait for their turn in it.
+            tasks = [asyncio.create_task(each()) for each in (late, two_late)]
+            if fails:
+                raise ZeroDivisionError
+    await slow
+    for task in tasks:
+        with pytest.raises(TransactionManagementError, match="outside of a transaction"):
+            await task
 
 
 async def test_in_nested_blocks_and_tasks() -> None:
