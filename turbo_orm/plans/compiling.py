@@ -84,10 +84,11 @@ class _Compilation:
             compiler = self._capture()
             if self._name == "delete" and not isinstance(compiler, SQLDeleteCompiler):
                 raise Unsupported("it deletes other rows too")
+            connection.locks = False
             sql, params = self._as_sql(compiler)
+            plan.locks = connection.locks
             for query in _queries_in(compiler.query):
                 _check_query(query, sliced=node.sliced)  # now that it has all its joins
-            plan.locks = any(query.select_for_update for query in _queries_in(compiler.query))
             plan.orderings = _orderings_of(compiler.query)
             _check_params(params, len(self._values))
             if recording.ambient:

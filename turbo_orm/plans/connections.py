@@ -83,6 +83,10 @@ def _class_for(engine: type[BaseDatabaseWrapper]) -> type[BaseDatabaseWrapper]:
     def refuse(self: Any, *args: Any, **kwargs: Any) -> Any:
         raise Unsupported("it asks the database while it compiles")
 
+    def get_autocommit(self: Any) -> bool:
+        self.locks = True
+        return False
+
     return type(
         engine.__name__,
         (engine,),
@@ -91,8 +95,9 @@ def _class_for(engine: type[BaseDatabaseWrapper]) -> type[BaseDatabaseWrapper]:
             "connect": refuse,
             "get_new_connection": refuse,
             "cursor": refuse,
-            # What select_for_update() asks; its plans are used in transactions only.
-            "get_autocommit": lambda self: False,
+            # Compilers ask it where they write a FOR UPDATE, and nowhere else.
+            "get_autocommit": get_autocommit,
+            "locks": False,
         },
     )
 

@@ -16,7 +16,7 @@ from django.db.transaction import TransactionManagementError
 from django.db.utils import NotSupportedError, OperationalError
 from django.test import override_settings
 
-from tests.project.library.models import Author, Book, Tag
+from tests.project.library.models import Author, Book, Note, Tag
 from tests.runtime.plans.same import seen
 from tests.runtime.support import sleep
 from turbo_orm import AsyncQuerySet, atomic, batch, run_sync
@@ -57,9 +57,9 @@ LOCKS: dict[str, tuple[Callable[[Any], Any], str, bool]] = {
 WITHOUT_A_LOCK = {"count", "both ways", "of nothing", "distinct"}
 
 
-def by_django(name: str, **options: Any) -> Any:
+def by_django(name: str) -> Any:
     make, verb, _ = LOCKS[name]
-    with transaction.atomic(**options):
+    with transaction.atomic():
         rows = make(AsyncQuerySet(Book))
         return list(rows) if verb == "list" else getattr(rows, verb)()
 
@@ -173,6 +173,49 @@ async def test_whose_turn_comes_after_the_block(declared: bool, fails: bool) -> 
     for task in tasks:
         with pytest.raises(TransactionManagementError, match="outside of a transaction"):
             await task
+
+
+#: Writes to rows that were to be locked; Django writes a FOR UPDATE only where it asks for these rows.
+WRITES: dict[str, tuple[Callable[[], Any], bool]] = {
+    "update": (lambda: AsyncQuerySet(Tag).select_for_update().filter(pk=1).aupdate(label="other"), False),
+    "delete": (lambda: AsyncQuerySet(Note).select_for_update().filter(pk=1).adelete(), False),
+    "update by a join": (
+        lambda: AsyncQuerySet(Author).select_for_update().filter(books__title="x").aupdate(age=3),
+        True,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRITES)
+async def test_writes(name: str) -> None:
+    write, locks = WRITES[name]
+    async with atomic():
+        await write()  # there is a plan of it
+    for settings in ({"PLANS": False}, {"VERIFY_PLANS": True}):
+        with override_settings(TURBO_ORM=settings):
+            same = Verified.same
+            if locks:
+                with pytest.raises(TransactionManagementError, match="outside of a transaction"):
+                    await write()
+            else:
+                await write()
+            assert (Verified.same > same) is ("VERIFY_PLANS" in settings and not locks)
+
+
+@pytest.mark.parametrize("name", WRITES)
+async def test_writes_whose_turn_comes_after_the_block(name: str) -> None:
+    write, locks = WRITES[name]
+    async with atomic():
+        await write()
+        slow = asyncio.create_task(run_sync(sleep, 0.2))
+        await asyncio.sleep(0)
+        task = asyncio.create_task(write())
+    await slow
+    if locks:
+        with pytest.raises(TransactionManagementError, match="outside of a transaction"):
+            await task
+    else:
+        await task
 
 
 async def test_in_nested_blocks_and_tasks() -> None:
