@@ -33,6 +33,15 @@ def pool() -> pools.Pool:
     return next(pool for key, pool in found.items() if key.alias == "default")
 
 
+async def connect(count: int) -> None:
+    """Have the pool open *count* connections, however long that takes."""
+    for _ in range(200):
+        await asyncio.gather(*[run_sync(sleep, 0.02) for _ in range(count)])
+        if len(pool()._pool) >= count:
+            return
+    raise AssertionError(f"The pool has {len(pool()._pool)} connections, not {count}.")
+
+
 async def assert_pool_is_clean() -> None:
     """All connections are back, idle and as good as new; the server has no open transaction."""
     for _ in range(200):  # the pool replaces discarded connections in the background

@@ -17,7 +17,7 @@ from django.db.models.signals import post_save
 from django.dispatch import Signal
 
 from tests.project.library.models import Author, Tag
-from tests.runtime.support import assert_pool_is_clean, backend_pid, pool, query, sleep
+from tests.runtime.support import assert_pool_is_clean, backend_pid, connect, pool, query, sleep
 from turbo_orm import atomic, run_sync
 from turbo_orm.errors import BridgeError, ConnectionReleasedError
 
@@ -300,8 +300,7 @@ async def test_a_killed_session_fails_once_and_the_next_operation_works(observer
 
 
 async def test_idle_connections_the_server_closed_are_not_handed_out(observer):
-    await asyncio.gather(*[run_sync(sleep, 0.02) for _ in range(5)])
-    assert len(pool()._pool) > 1
+    await connect(3)
     for conn in pool()._pool:
         observer.execute("SELECT pg_terminate_backend(%s)", [conn.info.backend_pid])
     await asyncio.sleep(0.1)

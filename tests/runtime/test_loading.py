@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import copy
 import gc
 import pickle
@@ -14,7 +13,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from tests.project.library.models import Author, Book, Note, Profile, Tag
-from tests.runtime.support import sleep
+from tests.runtime.support import connect
 from turbo_orm import aprefetch_related_objects, atomic, run_sync
 from turbo_orm.errors import NotLoadedError, TurboError
 
@@ -182,7 +181,7 @@ async def test_prefetches_overlap_outside_a_block_only(shelf):
         finally:
             running -= 1
 
-    await asyncio.gather(*[run_sync(sleep, 0.05) for _ in range(4)])  # connections to overlap on
+    await connect(4)
     lookups = ("tags", "notes", "author__profile", "editor")
     with connection.execute_wrapper(watch):
         books = await Book.objects.prefetch_related(*lookups).alist()
