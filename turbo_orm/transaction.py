@@ -39,6 +39,10 @@ class _Options:
     deferrable: bool | None = None
     retry: int = 0
 
+    def new_block(self) -> transaction.Atomic:
+        """Return Django's own block."""
+        return transaction.Atomic(self.using, self.savepoint, self.durable)
+
     @cached_property
     def characteristics(self) -> Mapping[str, Any]:
         """What only a transaction has, and a savepoint inherits."""
@@ -80,19 +84,20 @@ class Atomic:
         loop = asyncio.get_running_loop()
         scope = Scope(loop) if inherited_scope() is None else await open_scope(loop)
         options = self._options
-        block = transaction.Atomic(options.using, options.savepoint, options.durable)
         on_wire: WireBlock | None = None
+        djangos: transaction.Atomic | None = None
         try:
             if not options.characteristics:
-                on_wire = await WireBlock.begin(scope, block)
+                on_wire = await WireBlock.begin(scope, options.using, options.new_block)
             if on_wire is None:
-                await drive(scope, _enter, (block, options))
+                djangos = options.new_block()
+                await drive(scope, _enter, (djangos, options))
         except BaseException:
             await scope.close()
             raise
         entered = Entered(scope)
         entered.__enter__()
-        self._entries.append(_Entry(scope, block, on_wire, entered, asyncio.current_task()))
+        self._entries.append(_Entry(scope, on_wire, djangos, entered, asyncio.current_task()))
 
     async def __aexit__(
         self,
@@ -101,21 +106,24 @@ class Atomic:
         traceback: TracebackType | None,
     ) -> None:
         entry = self._pop_entry()
-        scope = entry.scope
+        scope, on_wire = entry.scope, entry.on_wire
         try:
             if exc_type is GeneratorExit:
                 # The coroutine is being destroyed: nothing can be awaited, so no ROLLBACK
                 # can be sent. Closing the connection makes the server roll back.
                 scope.abort()
                 return
+            if on_wire is not None and not on_wire.declared and scope.take_last():
+                await on_wire.end(exc)
+                return
             last, cancelled = await scope.open_last()
             if cancelled is not None and exc is None:
                 exc_type, exc = type(cancelled), cancelled
             try:
-                if entry.on_wire is not None and not entry.on_wire.declared:
-                    await entry.on_wire.end(exc)
+                if on_wire is not None and not on_wire.declared:
+                    await on_wire.end(exc)
                 else:
-                    await drive(last, _leave, (entry.block, self._options, (exc_type, exc, traceback)))
+                    await drive(last, _leave, (entry.block(), self._options, (exc_type, exc, traceback)))
             finally:
                 last.end()
             if cancelled is not None:
@@ -165,10 +173,17 @@ class Atomic:
 
 class _Entry(NamedTuple):
     scope: Scope
-    block: transaction.Atomic
     on_wire: WireBlock | None
+    #: Django's block, unless there is *on_wire*, which has its own.
+    djangos: transaction.Atomic | None
     entered: Entered
     task: asyncio.Task[Any] | None
+
+    def block(self) -> transaction.Atomic:
+        if self.djangos is not None:
+            return self.djangos
+        assert self.on_wire is not None
+        return self.on_wire.block
 
 
 def _in_block(using: str) -> bool:

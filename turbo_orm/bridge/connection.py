@@ -15,7 +15,7 @@ from psycopg.rows import tuple_row
 
 from turbo_orm.bridge.greenlets import await_only, current_bridge
 from turbo_orm.db.connections import close_now
-from turbo_orm.db.leases import abandon, give_back
+from turbo_orm.db.leases import abandon, give_back, put_idle
 from turbo_orm.db.pools import Pool
 from turbo_orm.errors import ConnectionReleasedError
 
@@ -107,14 +107,26 @@ class BridgedConnection(psycopg.Connection[Any]):
             self._named = [known for known in self._named if not known.closed]
         self._named.append(cursor)
 
+    def release_now(self) -> bool:
+        """Do what `release()` does, if that needs no waiting; return whether it did."""
+        aconn, pool = self._aconn, self._pool_
+        if aconn is not None:
+            if pool is None or self._is_soiled() or not put_idle(aconn, pool):
+                return False
+            self.die()
+        return True
+
     async def release(self) -> None:
         """Give the async connection back, and refuse to serve from now on."""
         aconn = self._aconn
         if aconn is None:
             return
-        soiled = any(not cursor.closed for cursor in self._named)
+        soiled = self._is_soiled()
         self.die()
         await give_back(aconn, self._pool_, soiled=soiled)
+
+    def _is_soiled(self) -> bool:
+        return any(not cursor.closed for cursor in self._named)
 
     def abandon(self) -> None:
         """Close the connection without awaiting: the loop does it when it has time."""

@@ -27,6 +27,9 @@ __all__ = ["Entered", "Lease", "Scope", "active_scope", "inherited_scope", "open
 class Lease(Protocol):
     """A connection, or what has one, to be given up at the end of a scope."""
 
+    def release_now(self) -> bool:
+        """Give the connection back to its pool, if that needs no waiting; return whether it did."""
+
     async def release(self) -> None:
         """Give the connection back to its pool."""
 
@@ -126,6 +129,13 @@ class Scope:
         last.task = asyncio.current_task()
         return last, cancelled
 
+    def take_last(self) -> bool:
+        """Do what `open_last()` does, without a scope: for work in which no sync code takes part.
+
+        False, and nothing is done, if a child has its turn.
+        """
+        return (self.turns or self.make_turns()).take()
+
     async def wait_for_children(self) -> BaseException | None:
         """Wait until no child is active or waiting for its turn.
 
@@ -154,9 +164,14 @@ class Scope:
             assert self.parent.turns is not None
             self.parent.turns.release()
             return
-        self._detach()
-        if self.leases:
-            await uncancellable(self._release())
+        if self.wrappers:
+            self._detach()
+        leases = self.leases
+        while leases:
+            if not leases[-1].release_now():
+                await uncancellable(self._release())
+                return
+            leases.pop()
 
     def abort(self) -> None:
         """Give everything up without awaiting: the coroutine in charge is being destroyed."""

@@ -9,6 +9,7 @@ Django's own `Atomic` would have left it.
 from __future__ import annotations
 
 from asyncio import _get_running_loop, _set_running_loop
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -35,12 +36,13 @@ _IDLE = TransactionStatus.IDLE
 class WireBlock:
     """The outermost block of a scope, as long as Django has no wrapper for it."""
 
-    __slots__ = ("_conn", "_pool", "_scope", "alias", "block", "needs_rollback", "wire")
+    __slots__ = ("_block", "_conn", "_new_block", "_pool", "_scope", "alias", "needs_rollback", "wire")
 
     def __init__(
         self,
         scope: Scope,
-        block: transaction.Atomic,
+        alias: str,
+        new_block: Callable[[], transaction.Atomic],
         conn: AsyncConnection[Any],
         pool: Pool,
         wire: Wire,
@@ -48,19 +50,22 @@ class WireBlock:
         self._scope = scope
         self._conn = conn
         self._pool = pool
-        self.alias: str = block.using  # type: ignore[assignment]
-        #: Django's block, not yet entered.
-        self.block = block
+        self.alias = alias
+        self._new_block = new_block
+        self._block: transaction.Atomic | None = None
         #: None once somebody else has the connection.
         self.wire: Wire | None = wire
         #: A statement failed which Django does not let a block survive.
         self.needs_rollback = False
 
     @classmethod
-    async def begin(cls, scope: Scope, block: transaction.Atomic) -> WireBlock | None:
-        """Begin *block* in the root scope *scope*; None if Django's wrapper is needed for it."""
-        alias = block.using
-        assert alias is not None
+    async def begin(
+        cls, scope: Scope, alias: str, new_block: Callable[[], transaction.Atomic]
+    ) -> WireBlock | None:
+        """Begin a block on *alias* in the root scope *scope*; None if Django's wrapper is needed for it.
+
+        *new_block* makes Django's own block, at the first need.
+        """
         if scope.parent is not None or not get_config().wire or not _is_plain(alias):
             return None
         if not goes_straight(alias):
@@ -72,10 +77,17 @@ class WireBlock:
         conn = wire.conn
         # From here on psycopg, and the wire, begin a transaction with the next statement.
         conn._autocommit = False
-        found = cls(scope, block, conn, pool, wire)
+        found = cls(scope, alias, new_block, conn, pool, wire)
         scope.leases.append(found)
         scope.wire_block = found
         return found
+
+    @property
+    def block(self) -> transaction.Atomic:
+        """Django's block: not entered, unless `declare()` has been called."""
+        if self._block is None:
+            self._block = self._new_block()
+        return self._block
 
     @property
     def declared(self) -> bool:
@@ -134,11 +146,15 @@ class WireBlock:
             # As Django's: a connection that can't even roll back is of no use.
             await self._conn.close()
 
+    def release_now(self) -> bool:
+        """Give the connection back, if that needs no waiting; return whether it did."""
+        self.wire = None
+        return put_idle(self._conn, self._pool)
+
     async def release(self) -> None:
         """Give the connection back."""
         self.wire = None
-        if not put_idle(self._conn, self._pool):
-            await give_back(self._conn, self._pool)
+        await give_back(self._conn, self._pool)
 
     def abandon(self) -> None:
         """Close the connection without awaiting."""
