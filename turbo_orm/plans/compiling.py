@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from django.conf import settings
@@ -84,23 +84,23 @@ class _Compilation:
             compiler = self._capture()
             if self._name == "delete" and not isinstance(compiler, SQLDeleteCompiler):
                 raise Unsupported("it deletes other rows too")
-            connection.locks = False
+            connection.for_update = None
             sql, params = self._as_sql(compiler)
-            plan.locks = connection.locks
+            plan.locks = connection.for_update is not None
             for query in _queries_in(compiler.query):
-                _check_query(query, sliced=node.sliced)  # now that it has all its joins
+                _check_query(query)  # now that it has all its joins
             plan.orderings = _orderings_of(compiler.query)
             _check_params(params, len(self._values))
             if recording.ambient:
                 plan.time_zone = self._dependence(sql, params)
+            if plan.locks and node.sliced:
+                sql, plan.ending = _split(sql, " " + connection.for_update)
             _write_binders(plan, sql, params, recording.groups, compiler)
             if self._name in _LOADING:
                 plan.loader = row_loader(compiler, node.iterable, node.fields)
             elif self._name == "aggregate":
                 plan.loader = aggregate_loader(compiler)
-        for group in recording.groups:
-            if group.lookup is not None:
-                group.lookup.rhs = None  # a user's value must not live as long as the plan
+        _forget_values(recording.groups)
         plan._limit_sql = connection.ops.limit_offset_sql
         plan.conditional = bool(plan.orderings) or plan.time_zone is not None or plan.locks
         return plan
@@ -133,6 +133,13 @@ class _Compilation:
             return None if again() == expected else now
 
 
+def _forget_values(groups: Iterable[Group]) -> None:
+    """A user's value must not live as long as the plan."""
+    for group in groups:
+        if group.lookup is not None:
+            group.lookup.rhs = None
+
+
 def _queries_in(query: Any) -> Iterator[Any]:
     """*query*, and the one whose rows it counts or aggregates."""
     yield query
@@ -160,13 +167,18 @@ def _models_in(query: Any) -> Iterator[Any]:
                 yield field.related_model
 
 
-def _check_query(query: Any, *, sliced: bool) -> None:
+def _split(sql: str, ending: str) -> tuple[str, str]:
+    """Return *sql* without *ending*, and that."""
+    if not sql.endswith(ending) or "%" in ending:
+        raise Unsupported("it is not known where its limits go")
+    return sql.removesuffix(ending), ending
+
+
+def _check_query(query: Any) -> None:
     if getattr(query, "related_updates", None):
         raise Unsupported("it updates several tables")
     if query.combinator:
         raise Unsupported("it has a combinator")
-    if query.select_for_update and sliced:
-        raise Unsupported("its limits come before its FOR UPDATE")
     for join in query.alias_map.values():
         field = getattr(join, "join_field", None)
         for each in (field, getattr(field, "field", None)):

@@ -75,6 +75,13 @@ def _make(alias: str, version: int, instrument: Any) -> BaseDatabaseWrapper:
     wrapper.in_atomic_block = True
     compiler_class = wrapper.ops.compiler
     wrapper.ops.compiler = lambda name: instrument(compiler_class(name))
+    for_update_sql = wrapper.ops.for_update_sql
+
+    def noting_for_update(*args: Any, **kwargs: Any) -> str:
+        wrapper.for_update = sql = for_update_sql(*args, **kwargs)
+        return sql  # type: ignore[no-any-return]
+
+    wrapper.ops.for_update_sql = noting_for_update
     return wrapper  # type: ignore[no-any-return]
 
 
@@ -82,10 +89,6 @@ def _make(alias: str, version: int, instrument: Any) -> BaseDatabaseWrapper:
 def _class_for(engine: type[BaseDatabaseWrapper]) -> type[BaseDatabaseWrapper]:
     def refuse(self: Any, *args: Any, **kwargs: Any) -> Any:
         raise Unsupported("it asks the database while it compiles")
-
-    def get_autocommit(self: Any) -> bool:
-        self.locks = True
-        return False
 
     return type(
         engine.__name__,
@@ -95,9 +98,10 @@ def _class_for(engine: type[BaseDatabaseWrapper]) -> type[BaseDatabaseWrapper]:
             "connect": refuse,
             "get_new_connection": refuse,
             "cursor": refuse,
-            # Compilers ask it where they write a FOR UPDATE, and nowhere else.
-            "get_autocommit": get_autocommit,
-            "locks": False,
+            # What select_for_update() asks; its plans are used in transactions only.
+            "get_autocommit": lambda self: False,
+            #: The FOR UPDATE that was compiled last; to be reset by who wants to know.
+            "for_update": None,
         },
     )
 

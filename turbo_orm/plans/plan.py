@@ -55,6 +55,7 @@ class Plan:
         "bind",
         "bind_as_django",
         "conditional",
+        "ending",
         "epoch",
         "loader",
         "locks",
@@ -75,6 +76,8 @@ class Plan:
         self.orderings: tuple[tuple[Any, Any], ...] = ()
         #: It has a ``FOR UPDATE``, which Django refuses outside of transactions.
         self.locks = False
+        #: What comes after the limits of a slice.
+        self.ending = ""
         #: What the SQL depends on besides its values; None for nothing.
         self.time_zone: tuple[bool, str] | None = None
         #: Its epoch alone does not tell that it can be used.
@@ -118,7 +121,7 @@ class Plan:
         if text is None:
             if len(self._limits) >= _MAX_STATEMENTS:
                 self._limits.clear()
-            text = self._limits[limits] = " " + self._limit_sql(*limits)
+            text = self._limits[limits] = f" {self._limit_sql(*limits)}{self.ending}"
         return text
 
     @property
