@@ -29,6 +29,7 @@ class Lease(Protocol):
 
     def release_now(self) -> bool:
         """Give the connection back to its pool, if that needs no waiting; return whether it did."""
+        ...
 
     async def release(self) -> None:
         """Give the connection back to its pool."""

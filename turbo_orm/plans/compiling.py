@@ -86,7 +86,8 @@ class _Compilation:
                 raise Unsupported("it deletes other rows too")
             connection.for_update = None
             sql, params = self._as_sql(compiler)
-            plan.locks = connection.for_update is not None
+            for_update: Any = vars(connection)["for_update"]
+            plan.locks = for_update is not None
             for query in _queries_in(compiler.query):
                 _check_query(query)  # now that it has all its joins
             plan.orderings = _orderings_of(compiler.query)
@@ -94,7 +95,7 @@ class _Compilation:
             if recording.ambient:
                 plan.time_zone = self._dependence(sql, params)
             if plan.locks and node.sliced:
-                sql, plan.ending = _split(sql, " " + connection.for_update)
+                sql, plan.ending = _split(sql, " " + for_update)
             _write_binders(plan, sql, params, recording.groups, compiler)
             if self._name in _LOADING:
                 plan.loader = row_loader(compiler, node.iterable, node.fields)
