@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 import pytest
 from django.db import DatabaseError, connection, transaction
@@ -10,6 +11,7 @@ from django.db import DatabaseError, connection, transaction
 from tests.project.library.models import Author
 from tests.runtime.support import assert_pool_is_clean, backend_pid, sleep
 from turbo_orm import atomic, on_commit, run_sync
+from turbo_orm.bridge.wire_blocks import WireBlock
 from turbo_orm.errors import BlockDeadlockError
 
 
@@ -301,6 +303,43 @@ async def test_nobody_comes_between_the_commit_and_the_end(monkeypatch):
         task = asyncio.create_task(late())
     await task
     assert pids["late"][1] is False
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_nobody_comes_between_the_commit_on_the_wire_and_the_end(monkeypatch, fails):
+    """The same where the block never needed Django's wrapper."""
+    ending = asyncio.Event()
+    end = WireBlock.end
+
+    async def slow_end(self: WireBlock, exc: BaseException | None) -> None:
+        ending.set()
+        await asyncio.sleep(0.05)
+        await end(self, exc)
+
+    monkeypatch.setattr(WireBlock, "end", slow_end)
+
+    async def planned() -> int:
+        await ending.wait()
+        return await Author.objects.acount()
+
+    async def in_sync() -> bool:
+        await ending.wait()
+        return await run_sync(lambda: connection.in_atomic_block)
+
+    async def in_another_block() -> int:
+        await ending.wait()
+        async with atomic():
+            return await Author.objects.acount()
+
+    with suppress(LookupError):
+        async with atomic():
+            await Author.objects.acreate(name="a")
+            tasks = [asyncio.create_task(each()) for each in (planned, in_sync, in_another_block)]
+            if fails:
+                raise LookupError
+    rows = 0 if fails else 1
+    assert await asyncio.wait_for(asyncio.gather(*tasks), 10) == [rows, False, rows]
+    await assert_pool_is_clean()
 
 
 async def test_on_commit_outside_a_block_runs_now():

@@ -17,7 +17,7 @@ from django.utils import timezone, translation
 from turbo_orm.bridge.handler import connections_replaced
 from turbo_orm.plans.aggregates import aggregate_loader
 from turbo_orm.plans.capture import capture
-from turbo_orm.plans.connections import compiling_connection
+from turbo_orm.plans.connections import compiling_connection, take_for_update
 from turbo_orm.plans.functions import make_function
 from turbo_orm.plans.loaders import row_loader
 from turbo_orm.plans.plan import Plan, Terminal
@@ -84,9 +84,9 @@ class _Compilation:
             compiler = self._capture()
             if self._name == "delete" and not isinstance(compiler, SQLDeleteCompiler):
                 raise Unsupported("it deletes other rows too")
-            connection.for_update = None
+            take_for_update(connection)  # of a compilation that failed
             sql, params = self._as_sql(compiler)
-            for_update: Any = vars(connection)["for_update"]
+            for_update = take_for_update(connection)
             plan.locks = for_update is not None
             for query in _queries_in(compiler.query):
                 _check_query(query)  # now that it has all its joins
@@ -94,7 +94,7 @@ class _Compilation:
             _check_params(params, len(self._values))
             if recording.ambient:
                 plan.time_zone = self._dependence(sql, params)
-            if plan.locks and node.sliced:
+            if for_update is not None and node.sliced:
                 sql, plan.ending = _split(sql, " " + for_update)
             _write_binders(plan, sql, params, recording.groups, compiler)
             if self._name in _LOADING:

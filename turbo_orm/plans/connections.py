@@ -14,7 +14,14 @@ from django.db.utils import load_backend
 from turbo_orm.bridge import readiness
 from turbo_orm.plans.unsupported import Unsupported
 
-__all__ = ["Captured", "as_it_is", "capturing", "compiling_connection", "forget_connections"]
+__all__ = [
+    "Captured",
+    "as_it_is",
+    "capturing",
+    "compiling_connection",
+    "forget_connections",
+    "take_for_update",
+]
 
 
 class Captured(Exception):
@@ -100,10 +107,17 @@ def _class_for(engine: type[BaseDatabaseWrapper]) -> type[BaseDatabaseWrapper]:
             "cursor": refuse,
             # What select_for_update() asks; its plans are used in transactions only.
             "get_autocommit": lambda self: False,
-            #: The FOR UPDATE that was compiled last; to be reset by who wants to know.
+            #: The FOR UPDATE that was compiled last: see `take_for_update()`.
             "for_update": None,
         },
     )
+
+
+def take_for_update(connection: Any) -> str | None:
+    """Return the FOR UPDATE that *connection* compiled since this was last called for it, if it did."""
+    compiled: str | None = connection.for_update
+    connection.for_update = None
+    return compiled
 
 
 def forget_connections() -> None:
