@@ -19,6 +19,7 @@ from turbo_orm.plans.construction import new_object
 from turbo_orm.plans.inserts import InsertPlan, insert_plan
 from turbo_orm.plans.mode import PlannedQuerySet
 from turbo_orm.plans.row_updates import planned_update
+from turbo_orm.plans.state import DEFAULT_FETCH_MODE
 from turbo_orm.plans.verify_inserts import verify_insert, verify_update
 
 __all__ = ["create", "save"]
@@ -53,7 +54,7 @@ async def create(queryset: PlannedQuerySet, /, **kwargs: Any) -> Any:
     else:
         rows = (await running.run(insert)).rows
         insert.plan.finish(made, rows[0] if rows else None, alias)
-    if "_fetch_mode" in internals.__dict__:
+    if DEFAULT_FETCH_MODE is not None:
         made._state.fetch_mode = internals._fetch_mode
     return made
 

@@ -98,33 +98,34 @@ class Chaining(PlanMode):
 
     # Methods which take names.
 
-    def _take_names(self, name: str, args: tuple[Any, ...], options: tuple[tuple[str, Any], ...] = ()) -> Any:
-        """Call the method *name*, whose arguments are names and flags if it is to be a step."""
-        if (
-            (self._planned is None and self._trace is None)
-            or self._sticky_filter
-            or not _STRINGS.issuperset(map(type, args))
-            or (options and not all(type(value) is bool for _, value in options))
-        ):
-            return getattr(QuerySet, name)(self, *args, **dict(options))
+    def _take_names(
+        self,
+        name: str,
+        args: tuple[Any, ...],
+        options: tuple[tuple[str, bool], ...] = (),
+        otherwise: Callable[..., Any] | None = None,
+    ) -> Any:
+        """Call the method *name*, whose arguments are to be names and flags; *otherwise* with other ones."""
+        if self._sticky_filter or not _STRINGS.issuperset(map(type, args)):
+            otherwise = otherwise or getattr(QuerySet, name)
+            return otherwise(self, *args, **dict(options))
         key = (name, options, args)
         planned = self._known(key)
         if planned is not None:
             found = self._derive(planned) if ALWAYS_CLONES or self._cloning_enabled else self._at(planned)
         else:
             django = getattr(QuerySet, name)
+            if self._planned is None and self._trace is None:
+                return django(self, *args, **dict(options))
             taken = Taken(key, lambda: Call(name, args, options))
             found = self._take(taken, lambda queryset: django(queryset, *args, **dict(options)))
             planned = found._planned
-        if planned is not None and name in _CHANGES_ROWS:
+        if name in _CHANGES_ROWS and planned is not None:
             found._fields, found._iterable_class = planned[0].fields, planned[0].iterable
         return found
 
     def order_by(self, *field_names: Any) -> Any:
-        for name in field_names:
-            if type(name) is not str:
-                return self._order_by_expressions(field_names)
-        return self._take_names("order_by", field_names)
+        return self._take_names("order_by", field_names, (), Chaining._order_by_expressions)
 
     def reverse(self) -> Any:
         return self._take_names("reverse", ())
@@ -151,11 +152,13 @@ class Chaining(PlanMode):
     def values_list(self, *fields: Any, flat: bool = False, named: bool = False) -> Any:
         if flat and not fields:  # Django warns of it, each time
             return super().values_list(flat=flat, named=named)
+        if type(flat) is not bool or type(named) is not bool:
+            return super().values_list(*fields, flat=flat, named=named)
         return self._take_names("values_list", fields, (("flat", flat), ("named", named)))
 
     # Others.
 
-    def _order_by_expressions(self, expressions: tuple[Any, ...]) -> Any:
+    def _order_by_expressions(self, *expressions: Any) -> Any:
         taken = None
         if (self._planned is not None or self._trace is not None) and not self._sticky_filter:
             try:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from django.conf import settings
-from django.core.exceptions import EmptyResultSet
+from django.core.exceptions import EmptyResultSet, FieldDoesNotExist
 from django.db.models.fields.related import ForeignObject
 from django.db.models.fields.reverse_related import ForeignObjectRel
 from django.db.models.sql import UpdateQuery
@@ -90,7 +90,8 @@ class _Compilation:
             plan.locks = for_update is not None
             for query in _queries_in(compiler.query):
                 _check_query(query)  # now that it has all its joins
-            plan.orderings = _orderings_of(compiler.query)
+            # These two look at whether there is an ordering, besides.
+            plan.orderings = _orderings_of(compiler.query, named=self._name not in ("first", "last"))
             _check_params(params, len(self._values))
             if recording.ambient:
                 plan.time_zone = self._dependence(sql, params)
@@ -103,7 +104,7 @@ class _Compilation:
                 plan.loader = aggregate_loader(compiler)
         _forget_values(recording.groups)
         plan._limit_sql = connection.ops.limit_offset_sql
-        plan.conditional = bool(plan.orderings) or plan.time_zone is not None or plan.locks
+        plan.conditional = plan.time_zone is not None or plan.locks
         return plan
 
     def _capture(self) -> Any:
@@ -149,13 +150,34 @@ def _queries_in(query: Any) -> Iterator[Any]:
         yield from _queries_in(inner)
 
 
-def _orderings_of(query: Any) -> tuple[tuple[Any, Any], ...]:
-    """Return the options of the models whose ``Meta.ordering`` may be part of the SQL, and these."""
+def _orderings_of(query: Any, *, named: bool) -> tuple[tuple[Any, Any], ...]:
+    """Return the options of the models whose ``Meta.ordering`` may be part of the SQL, and these.
+
+    *named* says that it is not where the query names what it is ordered by.
+    """
     if isinstance(query, UpdateQuery) or not any(
-        each.default_ordering or each.order_by or each.extra_order_by for each in _queries_in(query)
+        _takes_ordering(each, named=named) for each in _queries_in(query)
     ):
         return ()
     return tuple({model._meta: (model._meta, model._meta.ordering) for model in _models_in(query)}.values())
+
+
+def _takes_ordering(query: Any, *, named: bool) -> bool:
+    """Whether a ``Meta.ordering`` may be part of *query*, which has no other query in it."""
+    if named and query.order_by and not query.extra_order_by:
+        return not all(_is_column(query, name) for name in query.order_by)
+    return bool(query.default_ordering or query.order_by or query.extra_order_by)
+
+
+def _is_column(query: Any, name: Any) -> bool:
+    """Whether to order *query* by *name* is to order by a column: relations have orderings of their own."""
+    if type(name) is not str:
+        return False
+    name = name.removeprefix("-")
+    try:
+        return name == "pk" or not query.get_meta().get_field(name).is_relation
+    except FieldDoesNotExist:
+        return False
 
 
 def _models_in(query: Any) -> Iterator[Any]:

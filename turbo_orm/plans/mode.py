@@ -79,12 +79,17 @@ class PlannedQuerySet(Chaining):
             and terminal not in _WITHOUT_ROWS
         ):
             return None
-        if self._hints or router.routers or ConnectionRouter.db_for_read is not _db_for_read:
+        if self._hints or _router.get("routers", True) or ConnectionRouter.db_for_read is not _db_for_read:
             alias = self.db
         else:
             alias = self._db or DEFAULT_DB_ALIAS
         plan = node.plans.get((terminal, alias))
-        if type(plan) is not Plan or plan.epoch != trie.epoch or plan.conditional:
+        if (
+            type(plan) is not Plan
+            or plan.epoch != trie.epoch
+            or plan.conditional
+            or (plan.orderings and not plan.is_current())
+        ):
             plan = plan_for(node, terminal, alias, values)
             if plan is None:
                 return None
@@ -123,7 +128,7 @@ class PlannedQuerySet(Chaining):
         if (
             self._hints
             or not self._plan_mode  # it may have a `db` of its own
-            or router.routers
+            or _router.get("routers", True)
             or ConnectionRouter.db_for_write is not _db_for_write
         ):
             return self.db
@@ -193,6 +198,9 @@ class PlannedQuerySet(Chaining):
             verify(bound, self._replay(planned), limits, arguments)
         return bound
 
+
+#: Where ``router.routers`` is once somebody has asked for it: a cached property takes longer.
+_router = vars(router)
 
 # Without routers, unless somebody replaces the methods, everything goes to the default database.
 _db_for_read = ConnectionRouter.db_for_read

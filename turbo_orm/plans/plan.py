@@ -80,7 +80,7 @@ class Plan:
         self.ending = ""
         #: What the SQL depends on besides its values; None for nothing.
         self.time_zone: tuple[bool, str] | None = None
-        #: Its epoch alone does not tell that it can be used.
+        #: `is_current()` alone does not tell that it can be used.
         self.conditional = True
         #: Each use is compared with what Django would execute. (The setting moves the epoch.)
         self.verified = get_config().verify_plans

@@ -206,12 +206,10 @@ FilteredNode: TypeAlias = (
 
 def _picks(positions: Sequence[int]) -> Callable[[tuple[Any, ...]], Any]:
     """Return what makes the tuple of the values at *positions*."""
-    if not positions:
-        return lambda values: ()
-    if len(positions) == 1:
-        only = positions[0]
-        return lambda values: (values[only],)
-    return itemgetter(*positions)
+    if len(positions) > 1:
+        return itemgetter(*positions)
+    first = positions[0] if positions else 0
+    return itemgetter(slice(first, first + len(positions)))  # of one or none, itemgetter() makes no tuple
 
 
 def _each(prepares: Sequence[Callable[[Any], Any] | None]) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]:

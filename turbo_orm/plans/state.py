@@ -70,6 +70,7 @@ _NOTED = frozenset({"_plan_mode", "_plannable_terminals", "_may_be_kept"})
 
 _CHAINED = Taken("all", lambda: Call("all", ()))
 
+_new = object.__new__
 _query_of = QuerySet.query.fget  # type: ignore[attr-defined]
 _set_query_of = QuerySet.query.fset  # type: ignore[attr-defined]
 
@@ -80,11 +81,12 @@ ALWAYS_CLONES = not hasattr(QuerySet, "_disable_cloning")
 class PlanMode(QuerySet[Any, Any]):
     """A `QuerySet` in plan mode, or, from the moment its ``query`` is needed, an ordinary one."""
 
-    # Django's, private. What is seldom looked at is the class's, until it is anything else.
-    _defer_next_filter = False
+    # Django's, private. What is seldom looked at is the class's, until it is anything else. Whatever
+    # clones set has no default here: CPython finds it sooner then.
+    _defer_next_filter: bool
     _deferred_filter: Any = None
     _fields: Any
-    _for_write = False
+    _for_write: bool
     _iterable_class: Any
     _known_related_objects: Mapping[Any, Mapping[Any, Any]]
     _prefetch_done = False
@@ -94,12 +96,12 @@ class PlanMode(QuerySet[Any, Any]):
 
     # Since Django 6.1.
     _cloning_enabled: bool
-    if not ALWAYS_CLONES:
-        _cloning_enabled = True
-    _fetch_mode: Any = DEFAULT_FETCH_MODE
+    _fetch_mode: Any
+    if ALWAYS_CLONES:
+        _fetch_mode = None
 
     #: In plan mode, and never together with a query.
-    _planned: Planned | None = None
+    _planned: Planned | None
     #: The shape, of a queryset that left plan mode because its shape was new.
     _trace: Node | None = None
 
@@ -143,6 +145,7 @@ class PlanMode(QuerySet[Any, Any]):
             or model._meta.abstract
             or not get_config().plans
         ):
+            self._planned = None
             super().__init__(model=model, query=query, using=using, hints=hints)
             return
         # As Django's __init__(), but for the query.
@@ -155,6 +158,11 @@ class PlanMode(QuerySet[Any, Any]):
         self._known_related_objects = {}
         self._iterable_class = ModelIterable
         self._fields = None
+        self._for_write = False
+        self._defer_next_filter = False
+        if not ALWAYS_CLONES:
+            self._fetch_mode = DEFAULT_FETCH_MODE
+            self._cloning_enabled = True
         root = model._meta.__dict__.get(ROOT)
         if root is None or root.epoch != trie.epoch:
             root = make_root(model)
@@ -208,6 +216,8 @@ class PlanMode(QuerySet[Any, Any]):
         if name == "_query" and self._planned is not None:
             self._materialise()
             return self.__dict__["_query"]
+        if name == "_planned":  # made without __init__()
+            return None
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
@@ -217,14 +227,15 @@ class PlanMode(QuerySet[Any, Any]):
     def __getstate__(self) -> dict[str, Any]:
         self._materialise()
         state: dict[str, Any] = super().__getstate__()
-        return {name: value for name, value in state.items() if name not in {"_planned", "_trace"}}
+        state.pop("_trace", None)
+        return state
 
     # Cloning, as Django does it.
 
     def _derive(self, planned: Planned) -> Self:
         """Return a clone in the state *planned*."""
         # One attribute after the other: CPython needs no dictionary then. Others are the class's.
-        clone: Any = object.__new__(type(self))
+        clone: Any = _new(type(self))
         clone.model = self.model
         clone._db = self._db
         clone._hints = self._hints or {}  # shared only when there are any
@@ -234,10 +245,11 @@ class PlanMode(QuerySet[Any, Any]):
         clone._known_related_objects = self._known_related_objects or {}
         clone._iterable_class = self._iterable_class
         clone._fields = self._fields
-        if self._fetch_mode is not DEFAULT_FETCH_MODE:
+        clone._for_write = self._for_write
+        clone._defer_next_filter = False
+        if not ALWAYS_CLONES:
             clone._fetch_mode = self._fetch_mode
-        if self._for_write:
-            clone._for_write = True
+            clone._cloning_enabled = True
         clone._planned = planned
         return clone  # type: ignore[no-any-return]
 

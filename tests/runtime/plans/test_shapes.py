@@ -375,6 +375,9 @@ class TestEpochs:
             (Book, lambda rows: rows.filter(price__gt=1)),
             (Author, lambda rows: rows.order_by("author")),
             (Author, lambda rows: rows.order_by("title", "-editor")),
+            (Author, lambda rows: rows.order_by("author_id", "editor__pk", "-author__name")),
+            (Book, lambda rows: rows.order_by("title")),
+            (Book, lambda rows: rows.order_by("-pk")),
         ],
     )
     @pytest.mark.parametrize("ordering", [[], ["-pk"], ["pk"]])
@@ -400,11 +403,21 @@ class TestEpochs:
 
 @pytest.mark.usefixtures("at_once")
 @pytest.mark.parametrize(
-    ("terminal", "asked"), [("list", True), ("get", False), ("count", False), ("exists", False)]
+    ("terminal", "order_by", "asked"),
+    [
+        ("list", (), True),
+        ("list", ("author",), True),
+        ("list", ("title", F("price").desc()), True),
+        ("list", ("title", "-pk"), False),
+        ("first", ("title",), True),
+        ("get", (), False),
+        ("count", (), False),
+        ("exists", (), False),
+    ],
 )
-def test_who_is_asked_for_their_ordering(terminal: str, asked: bool) -> None:
-    plan = Book.objects.filter(author__name="x")._bound(terminal).plan
-    assert plan.conditional is asked
+def test_who_is_asked_for_their_ordering(terminal: str, order_by: tuple[Any, ...], asked: bool) -> None:
+    rows = Book.objects.filter(author__name="x")
+    plan = (rows.order_by(*order_by) if order_by else rows)._bound(terminal).plan
     assert [ordering for _, ordering in plan.orderings] == (
         [Book._meta.ordering, Author._meta.ordering] if asked else []
     )
