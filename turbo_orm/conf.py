@@ -15,7 +15,7 @@ from django.core.signals import setting_changed
 __all__ = ["Config", "get_config"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Config:
     """What ``settings.TURBO_ORM`` says, with the defaults filled in.
 

@@ -31,6 +31,7 @@ from turbo_orm.prefetching import aprefetch_related_objects, fetch_with_prefetch
 from turbo_orm.rows import load_now, load_one, objects
 
 __all__ = [
+    "aget_packed",
     "aggregate_in_bridge",
     "aggregate_verb",
     "aprefetch_related_objects",
@@ -67,18 +68,23 @@ def get_verb(like: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(like)
     async def verb(self: PlannedQuerySet, *args: Any, **kwargs: Any) -> Any:
-        queryset, bound = self._bound_get(args, kwargs)
-        if bound is None:
-            if queryset is not self:
-                return await run_sync(queryset.get)
-            return await run_sync(self.get, *args, **kwargs)
-        result = await running.run(bound)
-        if (only := load_one(queryset, bound, result)) is not None:
-            return only
-        rows = load_now(queryset, bound, result)
-        return answers.get(queryset, await _complete(queryset, bound, result) if rows is None else rows)
+        return await aget_packed(self, args, kwargs)
 
     return verb
+
+
+async def aget_packed(self: PlannedQuerySet, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Run ``get(*args, **kwargs)`` of a queryset, on its plan where there is one."""
+    queryset, bound = self._bound_get(args, kwargs)
+    if bound is None:
+        if queryset is not self:
+            return await run_sync(queryset.get)
+        return await run_sync(self.get, *args, **kwargs)
+    result = await running.run(bound)
+    if (only := load_one(queryset, bound, result)) is not None:
+        return only
+    rows = load_now(queryset, bound, result)
+    return answers.get(queryset, await _complete(queryset, bound, result) if rows is None else rows)
 
 
 def terminal_verb(name: str, like: Callable[..., Any]) -> Callable[..., Any]:

@@ -8,9 +8,9 @@ from typing import Any
 
 from django.db.models import Manager, Model, QuerySet
 
-from turbo_orm import instance
+from turbo_orm import execution, instance
 from turbo_orm.columns import Columns
-from turbo_orm.plans.beginnings import BEGINNINGS, Beginning
+from turbo_orm.plans.beginnings import BEGINNINGS, beginning
 from turbo_orm.queryset import AsyncQuerySet, async_verb
 
 __all__ = ["AsyncManager"]
@@ -24,8 +24,10 @@ _RELATED_MANAGERS = (
 
 #: Django puts a queryset's methods into a base of the manager's class, and so do we.
 _ManagerOfQuerySets: Any = Manager.from_queryset(AsyncQuerySet)
+_PACKED = {"aget": execution.aget_packed, "filter": AsyncQuerySet._filter_packed}
 for _name in BEGINNINGS:
-    setattr(_ManagerOfQuerySets, _name, Beginning(_name, getattr(_ManagerOfQuerySets, _name)))
+    _like = getattr(_ManagerOfQuerySets, _name)
+    setattr(_ManagerOfQuerySets, _name, beginning(_name, _like, _PACKED.get(_name)))
 
 
 class AsyncManager(_ManagerOfQuerySets):  # type: ignore[misc]

@@ -8,10 +8,10 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, fields, replace
-from functools import cached_property, wraps
+from dataclasses import dataclass, field, fields, replace
+from functools import wraps
 from types import TracebackType
-from typing import Any, NamedTuple, TypeVar, overload
+from typing import Any, TypeVar, overload
 
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
 from psycopg import IsolationLevel
@@ -29,7 +29,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Options:
     using: str = DEFAULT_DB_ALIAS
     savepoint: bool = True
@@ -38,20 +38,17 @@ class _Options:
     read_only: bool | None = None
     deferrable: bool | None = None
     retry: int = 0
+    #: Of these, what only a transaction has, and a savepoint inherits.
+    characteristics: Mapping[str, Any] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        given = {name: getattr(self, name) for name in ("isolation_level", "read_only", "deferrable")}
+        characteristics = {name: value for name, value in given.items() if value is not None}
+        object.__setattr__(self, "characteristics", characteristics)
 
     def new_block(self) -> transaction.Atomic:
         """Return Django's own block."""
         return transaction.Atomic(self.using, self.savepoint, self.durable)
-
-    @cached_property
-    def characteristics(self) -> Mapping[str, Any]:
-        """What only a transaction has, and a savepoint inherits."""
-        given = {
-            "isolation_level": self.isolation_level,
-            "read_only": self.read_only,
-            "deferrable": self.deferrable,
-        }
-        return {name: value for name, value in given.items() if value is not None}
 
 
 #: Of `atomic()` as it mostly is called.
@@ -71,7 +68,7 @@ class Atomic:
         given = [
             f"{each.name}={value!r}"
             for each in fields(_Options)
-            if (value := getattr(self._options, each.name)) != each.default
+            if each.repr and (value := getattr(self._options, each.name)) != each.default
         ]
         return f"atomic({', '.join(given)})"
 
@@ -171,7 +168,8 @@ class Atomic:
         return until_it_succeeds
 
 
-class _Entry(NamedTuple):
+@dataclass(slots=True)
+class _Entry:
     scope: Scope
     on_wire: WireBlock | None
     #: Django's block, unless there is *on_wire*, which has its own.

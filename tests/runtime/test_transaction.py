@@ -13,6 +13,7 @@ from tests.runtime.support import assert_pool_is_clean, backend_pid, sleep
 from turbo_orm import atomic, on_commit, run_sync
 from turbo_orm.bridge.wire_blocks import WireBlock
 from turbo_orm.errors import BlockDeadlockError
+from turbo_orm.testing import capture_queries
 
 
 async def names() -> list[str]:
@@ -252,6 +253,16 @@ async def test_on_commit_runs_after_the_commit_only():
             await on_commit(lambda: log.append("never"))
             raise LookupError
     assert "never" not in log
+
+
+async def test_a_hook_which_is_a_method_of_a_queryset_is_all_that_is_executed():
+    """The text of such a method has the rows of the queryset in it."""
+    with capture_queries() as around:
+        async with atomic():
+            await on_commit(Author.objects.all().acount)
+    assert [each["sql"] for each in around if each["sql"].startswith("SELECT")] == [
+        'SELECT COUNT(*) AS "__count" FROM "library_author"'
+    ]
 
 
 async def test_on_commit_while_tasks_of_the_block_want_their_turn():

@@ -17,9 +17,9 @@ from psycopg_pool import AsyncConnectionPool
 
 from turbo_orm.bridge import async_backend
 from turbo_orm.conf import get_config
-from turbo_orm.db.pools import LoopPools, Pool, PoolKey, PoolSpec, find_pool, pools_on
+from turbo_orm.db.pools import Pool, PoolKey, PoolSpec, find_pool, opened_pools, pools_on
 
-__all__ = ["async_connect_params", "open_pool_of", "pool_key", "pool_of"]
+__all__ = ["async_connect_params", "known_pool", "open_pool_of", "pool_key", "pool_of"]
 
 
 def async_connect_params(params: Mapping[str, Any]) -> dict[str, Any]:
@@ -47,10 +47,12 @@ def pool_of(loop: asyncio.AbstractEventLoop, wrapper: BaseDatabaseWrapper) -> Po
 
 def open_pool_of(loop: asyncio.AbstractEventLoop, alias: str) -> Pool | None:
     """Return the pool of *alias* on *loop* if it is open."""
-    pools = pools_on(loop)
-    if pools is None:
-        return None
-    known = pools.opened.get(alias)
+    return known_pool(loop, alias) or _find_open_pool(loop, alias)
+
+
+def known_pool(loop: asyncio.AbstractEventLoop, alias: str) -> Pool | None:
+    """Return what `open_pool_of()` does if it has found it before, and it checks no connections."""
+    known = _known_pool((loop, alias))
     if known is not None:
         identity, pool = known
         try:
@@ -59,15 +61,22 @@ def open_pool_of(loop: asyncio.AbstractEventLoop, alias: str) -> Pool | None:
             given = connections.settings[alias]
         if identity == _identity_in(given) and not pool.deserted:
             return pool
-    return _find_open_pool(pools, alias)
+    return None
 
 
-def _find_open_pool(pools: LoopPools, alias: str) -> Pool | None:
+_known_pool = opened_pools.get
+
+
+def _find_open_pool(loop: asyncio.AbstractEventLoop, alias: str) -> Pool | None:
+    pools = pools_on(loop)
+    if pools is None:
+        return None
     key = pool_key(alias)
     pool = pools.get(key)
     if pool is None or not pool._opened or pool.deserted:
         return None
-    pools.opened[alias] = key.identity, pool
+    if pool._check is None:
+        opened_pools[loop, alias] = key.identity, pool
     return pool
 
 

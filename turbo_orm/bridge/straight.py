@@ -16,7 +16,7 @@ from psycopg import AsyncConnection
 
 from turbo_orm.bridge.async_backend.join import in_their_block
 from turbo_orm.bridge.async_backend.setup import enabled
-from turbo_orm.bridge.databases import open_pool_of
+from turbo_orm.bridge.databases import known_pool, open_pool_of
 from turbo_orm.bridge.handler import ambient_connection, has_ambient
 from turbo_orm.bridge.querylog import recorders, recording
 from turbo_orm.bridge.readiness import Epoch, is_ready
@@ -37,19 +37,18 @@ _recorders = recorders.get
 django_errors = DatabaseErrorWrapper(SimpleNamespace(Database=psycopg, errors_occurred=False))
 
 
-def take_now(loop: asyncio.AbstractEventLoop, alias: str) -> tuple[Wire, Pool] | None:
+def take_now(loop: asyncio.AbstractEventLoop, alias: str) -> Wire | None:
     """Lease a connection as `take_later()` does if that is possible without waiting, else None."""
-    pool = open_pool_of(loop, alias)
+    pool = known_pool(loop, alias)
     if pool is None or (connection_created.receivers and not _plain_receivers()):
         return None
-    wire = take_wire(pool, Epoch.current)
-    return None if wire is None else (wire, pool)
+    return take_wire(pool, Epoch.current)
 
 
-async def take_later(loop: asyncio.AbstractEventLoop, alias: str) -> tuple[Wire, Pool] | None:
+async def take_later(loop: asyncio.AbstractEventLoop, alias: str) -> Wire | None:
     """Lease a connection as `take_ready()` does; return its wire.
 
-    None also if there is no wire for it.
+    None also if there is no wire for it. The connection knows the pool that wants it back.
     """
     taken = await take_ready(loop, alias)
     if taken is None:
@@ -58,8 +57,7 @@ async def take_later(loop: asyncio.AbstractEventLoop, alias: str) -> tuple[Wire,
     wire = wire_of(conn)
     if wire is None:
         await give_back(conn, pool)
-        return None
-    return wire, pool
+    return wire
 
 
 async def take_ready(loop: asyncio.AbstractEventLoop, alias: str) -> tuple[AsyncConnection[Any], Pool] | None:

@@ -24,7 +24,8 @@ class Turns:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._taken = False
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        #: Made when somebody waits, which is seldom.
+        self._waiting: deque[asyncio.Future[None]] | None = None
 
     @property
     def taken(self) -> bool:
@@ -48,6 +49,8 @@ class Turns:
         if hopeless is not None and (reason := hopeless()) is not None:
             raise reason
         turn = self._loop.create_future()
+        if self._waiting is None:
+            self._waiting = deque()
         self._waiting.append(turn)
         watch = None if hopeless is None else self._watch(turn, hopeless)
         try:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 from django.db import connections, transaction
-from psycopg import AsyncConnection
 from psycopg.pq import TransactionStatus
 
 from turbo_orm.bridge.handler import connections_replaced
@@ -22,7 +21,6 @@ from turbo_orm.bridge.straight import django_errors, goes_straight, take_later, 
 from turbo_orm.bridge.wrapper import BridgedWrapper, new_wrapper
 from turbo_orm.conf import get_config
 from turbo_orm.db.leases import abandon, give_back, put_idle
-from turbo_orm.db.pools import Pool
 from turbo_orm.db.wire import Wire
 
 if TYPE_CHECKING:
@@ -43,13 +41,11 @@ class WireBlock:
         scope: Scope,
         alias: str,
         new_block: Callable[[], transaction.Atomic],
-        conn: AsyncConnection[Any],
-        pool: Pool,
         wire: Wire,
     ) -> None:
         self._scope = scope
-        self._conn = conn
-        self._pool = pool
+        self._conn = conn = wire.conn
+        self._pool: Any = conn._pool
         self.alias = alias
         self._new_block = new_block
         self._block: transaction.Atomic | None = None
@@ -70,14 +66,12 @@ class WireBlock:
             return None
         if not goes_straight(alias):
             return None
-        taken = take_now(scope.loop, alias) or await take_later(scope.loop, alias)
-        if taken is None:
+        wire = take_now(scope.loop, alias) or await take_later(scope.loop, alias)
+        if wire is None:
             return None
-        wire, pool = taken
-        conn = wire.conn
         # From here on psycopg, and the wire, begin a transaction with the next statement.
-        conn._autocommit = False
-        found = cls(scope, alias, new_block, conn, pool, wire)
+        wire.conn._autocommit = False
+        found = cls(scope, alias, new_block, wire)
         scope.leases.append(found)
         scope.wire_block = found
         return found

@@ -231,8 +231,9 @@ def awaiting(func: Callable[[], object]) -> Callable[[], object]:
             return await_only(await_user_code(bridge.scope, result))
         return result
 
-    # Django logs the qualified name of a robust function that fails.
-    call.__qualname__ = getattr(func, "__qualname__", repr(func))
+    # Django logs the qualified name of a robust function that fails. (The text of a queryset's
+    # method has the queryset's rows in it.)
+    call.__qualname__ = getattr(func, "__qualname__", None) or repr(func)
     return call
 
 

@@ -21,6 +21,11 @@ __all__ = ["Channel"]
 
 _FATAL_ERROR = int(ExecStatus.FATAL_ERROR)
 _PIPELINE_SYNC = int(ExecStatus.PIPELINE_SYNC)
+#: What the commands of `Channel.fetch_after_begin()` end with if all is well.
+_BEGIN_AND_STATEMENT = (
+    frozenset({int(ExecStatus.COMMAND_OK)}),
+    frozenset({int(ExecStatus.COMMAND_OK), int(ExecStatus.TUPLES_OK)}),
+)
 _COPYING = {ExecStatus.COPY_IN, ExecStatus.COPY_OUT, ExecStatus.COPY_BOTH}
 _ACTIVE = int(TransactionStatus.ACTIVE)
 _OK = int(ConnStatus.OK)
@@ -148,11 +153,9 @@ class Channel:
                 self._waiter = waiter
                 await waiter
             result = pgconn.get_result()
-            if result is None:
-                raise psycopg.OperationalError("the connection is lost")
             # Mostly its end has come with it. (COPY has none: its result would be there again.)
             end = None
-            if pgconn.is_busy() or (end := pgconn.get_result()) is not None:
+            if result is None or pgconn.is_busy() or (end := pgconn.get_result()) is not None:
                 result = await self._read_end(result, end)
         except BaseException as exc:
             await self.interrupted(exc)
@@ -161,9 +164,11 @@ class Channel:
             self._pass_on(notification)
         return result
 
-    async def _read_end(self, result: PGresult, following: PGresult | None) -> PGresult:
+    async def _read_end(self, result: PGresult | None, following: PGresult | None) -> PGresult:
         """Return what *result* is in the end: its transaction may fail when it is over."""
         pgconn = self.pgconn
+        if result is None:
+            raise psycopg.OperationalError("the connection is lost")
         if result.status in _COPYING:
             raise _copying()  # there would be no end
         try:
@@ -182,17 +187,49 @@ class Channel:
             close_now(self.conn)
             return result
 
+    async def fetch_after_begin(self) -> list[PGresult]:
+        """Do what ``collect((2,))`` does, in fewer steps where everything arrives at once and is well."""
+        pgconn = self.pgconn
+        results: list[PGresult] = []
+        try:
+            if not pgconn.flush():
+                waiter: asyncio.Future[None] = _Future(loop=self._loop)
+                self._waiter = waiter
+                await waiter
+                for expected in _BEGIN_AND_STATEMENT:
+                    result = pgconn.get_result()
+                    if result is None:
+                        break
+                    results.append(result)
+                    if result.status not in expected or pgconn.get_result() is not None or pgconn.is_busy():
+                        break
+                else:
+                    result = pgconn.get_result()
+                    if result is not None and result.status == _PIPELINE_SYNC:
+                        self.syncs_due -= 1
+                        pgconn.exit_pipeline_mode()
+                        if (notification := pgconn.notifies()) is not None:
+                            self._pass_on(notification)
+                        return results
+                    if result is not None:
+                        results[-1] = result
+        except BaseException as exc:
+            await self.interrupted(exc)
+            raise
+        return await self.collect((2,), results)
+
     async def collect(  # noqa: C901 - one call for each result is enough
-        self, commands: Iterable[int]
+        self, commands: Iterable[int], results: list[PGresult] | None = None
     ) -> list[PGresult]:
         """Send what is queued in pipeline mode, and return one result for each command.
 
-        *commands* is how many there are before each synchronisation point. Where a transaction
-        fails as it ends there, that is the result of its last command. The connection is in
-        normal mode afterwards; or closed, if there are less results.
+        *commands* is how many there are before each synchronisation point; of the first ones, the
+        *results* may be there already. Where a transaction fails as it ends there, that is the result
+        of its last command. The connection is in normal mode afterwards; or closed, if there are less
+        results.
         """
         pgconn = self.pgconn
-        results: list[PGresult] = []
+        results = [] if results is None else results
         ends = accumulate(commands)
         end = next(ends, 0)
         try:

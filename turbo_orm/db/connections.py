@@ -34,12 +34,12 @@ class TurboConnection(AsyncConnection[Any]):
     wire: Wire | None = None
     #: Whether the wire keeps prepared statements on the server.
     prepares = True
-    #: Lent to somebody by its pool.
-    lent = False
 
     def __init__(self, pgconn: PGconn, *args: Any, **kwargs: Any) -> None:
         super().__init__(pgconn, *args, **kwargs)
         self._prepared = _PrepareManager()
+        #: Lent to somebody by its pool.
+        self.lent = False
 
     @classmethod
     async def connect(cls, conninfo: str = "", **kwargs: Any) -> Self:

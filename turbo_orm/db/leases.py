@@ -61,16 +61,15 @@ def take_idle(pool: Pool) -> AsyncConnection[Any] | None:
     if not idle or pool._waiting or pool._check is not None or pool._closed:
         return None
     while idle:
-        conn = idle.pop()
+        conn: Any = idle.pop()
         if len(idle) < pool._nconns_min:
             pool._nconns_min = len(idle)
-        state = conn.__dict__
-        wire = state.get("wire")
+        wire = conn.__dict__.get("wire")
         if (wire is not None and wire.attached) or not _hung_up(conn):
             pool.taken += 1
             conn._pool = pool
-            state["lent"] = True
-            return conn
+            conn.lent = True
+            return conn  # type: ignore[no-any-return]
         close_now(conn)
         pool._stats["connections_lost"] += 1
         pool.run_task(AddConnection(pool))
@@ -80,26 +79,28 @@ def take_idle(pool: Pool) -> AsyncConnection[Any] | None:
 def take_wire(pool: Pool, ready: object) -> Wire | None:
     """Do what `take_idle()` does, sooner; return the wire of the connection, which is marked as *ready*.
 
-    None, and nothing is taken, if the one used last is not, or if nobody listens to its socket.
+    None, and nothing is taken, if the one used last is not, or if nobody listens to its socket. For
+    pools that check no connections. (One that is closed has none with a wire.)
     """
     idle = pool._pool
-    if not idle or pool._waiting or pool._check is not None or pool._closed:
+    if not idle or pool._waiting:
         return None
-    conn = idle[-1]
+    conn: Any = idle[-1]
     state = conn.__dict__
     wire: Wire | None = state.get("wire")
     if wire is None or not wire.attached or state.get(READY) != ready:
         return None
     idle.pop()
-    if len(idle) < pool._nconns_min:
-        pool._nconns_min = len(idle)
+    left = len(idle)
+    if left < pool._nconns_min:
+        pool._nconns_min = left
     pool.taken += 1
     conn._pool = pool
-    state["lent"] = True
+    conn.lent = True
     return wire
 
 
-def put_idle(conn: AsyncConnection[Any], pool: Pool) -> bool:
+def put_idle(conn: Any, pool: Pool) -> bool:
     """Put *conn* back into *pool* for its next user; False if it must be given to `give_back()`.
 
     That is so if somebody waits for it, if it is not idle, or if it or the pool is at its end.
@@ -123,12 +124,12 @@ def put_idle(conn: AsyncConnection[Any], pool: Pool) -> bool:
     if pool.waiters.queue and pool.waiters.serve(conn):
         return True
     conn._pool = None
-    conn.__dict__["lent"] = False
+    conn.lent = False
     pool._pool.append(conn)
     return True
 
 
-def put_idle_again(conn: AsyncConnection[Any], pool: Pool) -> bool:
+def put_idle_again(conn: Any, pool: Pool) -> bool:
     """Do what `put_idle()` does, sooner, with a connection that only the wire used since `take_idle()`.
 
     And in autocommit mode: it is as it was, but for what the server and the other tasks did to it.
@@ -145,7 +146,7 @@ def put_idle_again(conn: AsyncConnection[Any], pool: Pool) -> bool:
     ):
         return put_idle(conn, pool)
     conn._pool = None
-    conn.__dict__["lent"] = False
+    conn.lent = False
     pool._pool.append(conn)
     return True
 

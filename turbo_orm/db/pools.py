@@ -27,6 +27,7 @@ __all__ = [
     "find_pool",
     "forget_pool",
     "free_places",
+    "opened_pools",
     "pools_on",
 ]
 
@@ -142,13 +143,13 @@ class Pool(AsyncConnectionPool[AsyncConnection[Any]]):
 
     async def getconn(self, timeout: float | None = None) -> AsyncConnection[Any]:
         """Lend a connection; see psycopg_pool."""
-        conn = await super().getconn(timeout)
-        conn.__dict__["lent"] = True
-        return conn
+        conn: Any = await super().getconn(timeout)
+        conn.lent = True
+        return conn  # type: ignore[no-any-return]
 
-    async def putconn(self, conn: AsyncConnection[Any]) -> None:
+    async def putconn(self, conn: Any) -> None:
         """Take a lent connection back; see psycopg_pool."""
-        conn.__dict__["lent"] = False
+        conn.lent = False
         await super().putconn(conn)
 
     def get_stats(self) -> dict[str, int]:
@@ -179,12 +180,12 @@ class Pool(AsyncConnectionPool[AsyncConnection[Any]]):
         await super()._add_to_pool(conn)
         # A new connection, or one that needed more attention than `put_idle()` has for it.
         while self.waiters.queue and self._pool:
-            idle = self._pool.popleft()
+            idle: Any = self._pool.popleft()
             idle._pool = self
-            idle.__dict__["lent"] = True
+            idle.lent = True
             if not self.waiters.serve(idle):
                 idle._pool = None
-                idle.__dict__["lent"] = False
+                idle.lent = False
                 self._pool.append(idle)
 
     def abandon(self) -> None:
@@ -279,8 +280,6 @@ class LoopPools(dict[PoolKey, Pool]):
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__()
         self.loop = loop
-        #: By alias, the identity of its database and the pool that was last found open for it.
-        self.opened: dict[str, tuple[tuple[object, ...], Pool]] = {}
         self._closer: AsyncGenerator[None, None] | None = None
 
     async def watch_shutdown(self) -> None:
@@ -299,10 +298,7 @@ class LoopPools(dict[PoolKey, Pool]):
 
     async def close(self) -> None:
         _loops.pop(self.loop, None)
-        pools = list(self.values())
-        self.clear()
-        self.opened.clear()
-        for pool in pools:
+        for pool in self._take_all():
             await pool.close()
         closer, self._closer = self._closer, None
         if closer is not None:
@@ -310,14 +306,21 @@ class LoopPools(dict[PoolKey, Pool]):
 
     def abandon(self) -> None:
         """Close the sockets of a loop that was closed without finalising its generators."""
-        pools = list(self.values())
-        self.clear()
-        self.opened.clear()
-        for pool in pools:
+        for pool in self._take_all():
             pool.abandon()
             for conn in pool.lent():
                 close_now(conn)
 
+    def _take_all(self) -> list[Pool]:
+        pools = list(self.values())
+        for key in self:
+            opened_pools.pop((self.loop, key.alias), None)
+        self.clear()
+        return pools
+
+
+#: By loop and alias, the identity of its database and the pool that was last found open for it.
+opened_pools: dict[tuple[asyncio.AbstractEventLoop, str], tuple[tuple[object, ...], Pool]] = {}
 
 _loops: dict[asyncio.AbstractEventLoop, LoopPools] = {}
 _lock = threading.Lock()
@@ -330,6 +333,7 @@ def _forget_after_fork() -> None:
     # The sockets belong to the parent process. psycopg never closes a connection in a
     # process that did not open it, so dropping the objects is safe.
     _loops.clear()
+    opened_pools.clear()
 
 
 if hasattr(os, "register_at_fork"):
@@ -372,7 +376,7 @@ def forget_pool(loop: asyncio.AbstractEventLoop, key: PoolKey) -> None:
     """Let the next query on *loop* build the pool of the database *key* anew."""
     pools = _pools_of(loop)
     pools.pop(key, None)
-    pools.opened.pop(key.alias, None)
+    opened_pools.pop((loop, key.alias), None)
 
 
 async def close_pools() -> None:

@@ -22,7 +22,7 @@ from psycopg.pq.abc import PGresult
 
 from turbo_orm.db import pipeline
 from turbo_orm.db.adaptation import WireContext, session_settings
-from turbo_orm.db.channel import Channel
+from turbo_orm.db.channel import Channel, _Future
 from turbo_orm.db.connections import TurboConnection, close_now
 from turbo_orm.db.late import MIN_ROWS, LateLoading
 from turbo_orm.db.prepared import Key, Prepared, is_stale, is_unknown
@@ -38,9 +38,6 @@ _FATAL_ERROR = int(ExecStatus.FATAL_ERROR)
 _PIPELINE_ABORTED = int(ExecStatus.PIPELINE_ABORTED)
 _IDLE = int(TransactionStatus.IDLE)
 _OK = int(ConnStatus.OK)
-
-#: Commands before the synchronisation point.
-_BEGIN_AND_STATEMENT = (2,)
 
 logger = logging.getLogger(__name__)
 
@@ -102,27 +99,44 @@ class Wire(Channel):
             if lock._waiters:
                 lock._wake_up_first()
 
-    async def run_alone(self, statement: Statement, params: Sequence[Any]) -> Result:
-        """Do what `run()` does, for who holds the connection's lock, or is the only one who could."""
-        repeated = False
-        while True:
-            begun = 0
-            try:
-                key = self.start(statement, params)
-                if key is None:
-                    return await pipeline.run_first(self, statement, params)
-                begun = self.syncs_due
-                if begun:
-                    result = pipeline.result_after_begin(self, await self.collect(_BEGIN_AND_STATEMENT))
-                else:
-                    result = await self.fetch()
-                return self.result_of(result, key)
-            except psycopg.Error as error:
-                if not self.may_repeat(error, begun=bool(begun)) or repeated:
+    async def run_alone(self, statement: Statement, params: Sequence[Any], *, again: bool = False) -> Result:
+        """Do what `run()` does, for who holds the connection's lock, or is the only one who could.
+
+        *again* says that it was done before, and failed by how the statement was prepared.
+        """
+        begun = False
+        try:
+            key = self._start(statement, params)
+            if key is None:
+                return await pipeline.run_first(self, statement, params)
+            pgconn = self.pgconn
+            if self.syncs_due:
+                begun = True
+                result = pipeline.result_after_begin(self, await self.fetch_after_begin())
+            elif pgconn.flush():
+                result = await self.fetch()
+            else:
+                # What fetch() does, inline.
+                try:
+                    waiter: asyncio.Future[None] = _Future(loop=self._loop)
+                    self._waiter = waiter
+                    await waiter
+                    first, end = pgconn.get_result(), None
+                    if first is None or pgconn.is_busy() or (end := pgconn.get_result()) is not None:
+                        first = await self._read_end(first, end)
+                    result = first
+                except BaseException as exc:
+                    await self.interrupted(exc)
                     raise
-            if begun:
-                await pipeline.execute(self, b"ROLLBACK")
-            repeated = True
+                if (notification := pgconn.notifies()) is not None:
+                    self._pass_on(notification)
+            return self.result_of(result, key)
+        except psycopg.Error as error:
+            if not self._may_repeat(error, begun=begun) or again:
+                raise
+        if begun:
+            await pipeline.execute(self, b"ROLLBACK")
+        return await self.run_alone(statement, params, again=True)
 
     async def command(self, text: bytes) -> None:
         """Execute SQL without parameters or rows, as ``COMMIT``, without preparing it."""
@@ -154,7 +168,7 @@ class Wire(Channel):
         async with self.conn.lock:
             return await pipeline.run_many(self, work, isolated=isolated)
 
-    def may_repeat(self, error: psycopg.Error, *, begun: bool = False) -> bool:
+    def _may_repeat(self, error: psycopg.Error, *, begun: bool) -> bool:
         """Whether *error* was due to how the statement was prepared; close a connection that is lost.
 
         *begun* says that the statement was sent with the BEGIN of its transaction.
@@ -163,11 +177,10 @@ class Wire(Channel):
             close_now(self.conn)
         return is_stale(error) and (begun or self.pgconn.transaction_status == _IDLE)
 
-    def start(self, statement: Statement, params: Sequence[Any]) -> Key | None:
+    def _start(self, statement: Statement, params: Sequence[Any]) -> Key | None:
         """Queue *statement*, after a BEGIN where one is due; None if something else must come first.
 
-        With the BEGIN there is a synchronisation point to wait for. Who uses the connection alone,
-        in autocommit mode, may call this, `fetch()` and `result_of()` instead of `run()`.
+        With the BEGIN there is a synchronisation point to wait for.
         """
         conn, pgconn = self.conn, self.pgconn
         if not self.attached:

@@ -7,16 +7,15 @@ own ``get_queryset()`` makes an equal one each time, and the methods named here 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import update_wrapper
-from types import MethodType
-from typing import Any, overload
+from functools import wraps
+from typing import Any
 
 from django.db.models.manager import BaseManager
 
 from turbo_orm.plans.mode import PlannedQuerySet
 from turbo_orm.plans.shapes import ROOT, trie
 
-__all__ = ["BEGINNINGS", "Beginning"]
+__all__ = ["BEGINNINGS", "beginning"]
 
 #: Methods which do nothing to the queryset they are called on.
 BEGINNINGS = (
@@ -41,42 +40,34 @@ BEGINNINGS = (
 )
 
 
-class Beginning:
-    """The manager's method *name*, which is that of a queryset. It looks like *like*.
+def beginning(
+    name: str, like: Callable[..., Any], packed: Callable[..., Any] | None = None
+) -> Callable[..., Any]:
+    """Return the manager's method *name*, which calls that of a queryset. It looks like *like*.
 
-    Reading it from a manager returns the method of the queryset to call: a function in between
-    would have to take the arguments apart and put them together again.
+    ``packed(queryset, args, kwargs)`` does what the queryset's method does, and takes arguments as they
+    are: to unpack them and pack them once more would take as long as the rest of it.
     """
 
-    def __init__(self, name: str, like: Callable[..., Any]) -> None:
-        self._name = name
-        self._function = like
-        update_wrapper(self, like)
-
-    @overload
-    def __get__(self, manager: None, owner: type) -> Callable[..., Any]: ...
-    @overload
-    def __get__(self, manager: Any, owner: type | None = None) -> Callable[..., Any]: ...
-    def __get__(self, manager: Any, owner: type | None = None) -> Callable[..., Any]:
-        if manager is None:
-            return self._function
+    @wraps(like)
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
         if (
-            type(manager).get_queryset is not _get_queryset
-            or manager._hints
-            or "get_queryset" in manager.__dict__
-            or manager.model is None
+            type(self).get_queryset is _get_queryset
+            and not self._hints
+            and "get_queryset" not in self.__dict__
         ):
-            return MethodType(self._function, manager)
-        root = manager.model._meta.__dict__.get(ROOT)
-        if root is not None and root.epoch == trie.epoch:
-            kept = root.querysets.get((manager._queryset_class, manager._db))
-            # It is no longer in plan mode if it once had to be Django's.
-            if kept is not None and kept._planned is not None:
-                return getattr(kept, self._name)  # type: ignore[no-any-return]
-        return getattr(_keep(manager), self._name)  # type: ignore[no-any-return]
+            root = self.model._meta.__dict__.get(ROOT)
+            if root is not None and root.epoch == trie.epoch:
+                kept = root.querysets.get((self._queryset_class, self._db))
+                # It is no longer in plan mode if it once had to be Django's.
+                if kept is not None and kept._planned is not None:
+                    if packed is not None:
+                        return packed(kept, args, kwargs)
+                    return getattr(kept, name)(*args, **kwargs)
+            return getattr(_keep(self), name)(*args, **kwargs)
+        return getattr(self.get_queryset(), name)(*args, **kwargs)
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self._function(*args, **kwargs)
+    return method
 
 
 _get_queryset = BaseManager.get_queryset

@@ -47,6 +47,9 @@ class Chaining(PlanMode):
     # Filters.
 
     def filter(self, *args: Any, **kwargs: Any) -> Any:
+        return self._filter_packed(args, kwargs)
+
+    def _filter_packed(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if not args and (planned := self._known_filter(kwargs)) is not None:
             if self._defer_next_filter:
                 self._defer_next_filter = False

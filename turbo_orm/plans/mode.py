@@ -139,8 +139,13 @@ class PlannedQuerySet(Chaining):
         planned = self._planned
         if planned is None or "update" not in self._plannable_terminals or not kwargs:
             return None
-        alias = self._alias_to_write()
-        node, before, _, _, _ = planned
+        # What _alias_to_write() and _bind() do, inline.
+        self._for_write = True
+        if self._hints or _router.get("routers", True) or ConnectionRouter.db_for_write is not _db_for_write:
+            alias = self.db
+        else:
+            alias = self._db or DEFAULT_DB_ALIAS
+        node, before, _, limits, _ = planned
         values = tuple(kwargs.values())
         # Where all values are parameters, their types say what update_of() would.
         key = (*kwargs, *map(type, values), alias)
@@ -155,7 +160,13 @@ class PlannedQuerySet(Chaining):
                 return None
             if len(values) == len(kwargs):
                 keep_plan(node, key, plan)
-        return self._bind(plan, planned, before + values, kwargs)
+        try:
+            bound = plan.bound(before + values, limits)
+        except Exception:
+            return None
+        if plan.verified:
+            verify(bound, self._replay(planned), limits, kwargs)
+        return bound
 
     def _bound_aggregate(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Bound | None:
         """Return the planned statement of ``aggregate(*args, **kwargs)``; None without a plan."""

@@ -142,16 +142,16 @@ def _as_djangos(answer: Result | Exception) -> Result | Exception:
 async def _run_together_pooled(
     loop: asyncio.AbstractEventLoop, alias: str, works: Sequence[Work]
 ) -> list[Result | Exception] | None:
-    taken = take_now(loop, alias) or await take_later(loop, alias)
-    if taken is None:
+    wire = take_now(loop, alias) or await take_later(loop, alias)
+    if wire is None:
         return None
-    wire, pool = taken
     conn: Any = wire.conn
+    pool: Any = conn._pool
     try:
         with django_errors:
             return await wire.run_many([(work.statement, work.params) for work in works], isolated=True)
     except GeneratorExit:
-        abandon(wire.conn, pool, loop)
+        abandon(conn, pool, loop)
         conn = None
         raise
     finally:
@@ -164,7 +164,7 @@ async def _run_together_in_scope(
 ) -> list[Result | Exception] | None:
     scope = await open_scope(loop)
     try:
-        owner = _owner_in(scope, alias, locks=any(work.statement.locks for work in works))
+        owner = _owner_in(scope, alias, any(work.statement.locks for work in works))
         wire = None if owner is None else owner.wire
         if owner is None or wire is None:
             return None
@@ -245,25 +245,14 @@ def _run_with_cursor(work: Work) -> Result:
 
 async def _run_pooled(loop: asyncio.AbstractEventLoop, work: Work) -> Result:
     """Run on a connection of the pool, and give it back."""
-    alias, statement = work.alias, work.statement
-    taken = take_now(loop, alias) or await take_later(loop, alias)
-    if taken is None:
+    alias = work.alias
+    wire = take_now(loop, alias) or await take_later(loop, alias)
+    if wire is None:
         return await run_sync(_run_with_cursor, work)
-    wire, pool = taken
     conn = wire.conn
-    params = work.params
+    pool: Any = conn._pool
     try:
-        try:
-            # What run_alone() does outside of a transaction, without a coroutine for it.
-            key = wire.start(statement, params)
-            if key is not None:
-                result = wire.result_of(await wire.fetch(), key)
-            else:
-                result = await wire.run_alone(statement, params)
-        except psycopg.Error as error:
-            if not wire.may_repeat(error):
-                raise
-            result = await wire.run_alone(statement, params)
+        result = await wire.run_alone(work.statement, work.params)
     except GeneratorExit:
         abandon(conn, pool, loop)
         raise
@@ -317,14 +306,15 @@ async def _run_in_scope(scope: Scope, work: Work) -> Result:
     turns = scope.turns or scope.make_turns()
     child = None if turns.take() else await open_scope(scope.loop)
     try:
-        owner = _owner_in(child or scope, work.alias, locks=work.statement.locks)
+        statement = work.statement
+        owner = _owner_in(child or scope, work.alias, statement.locks)
         wire = None if owner is None else owner.wire
         if owner is not None and wire is not None:
             try:
                 # Only the tasks of the block have the connection as long as there is no wrapper.
                 if type(owner) is WireBlock:
-                    return await wire.run_alone(work.statement, work.params)
-                return await wire.run(work.statement, work.params)
+                    return await wire.run_alone(statement, work.params)
+                return await wire.run(statement, work.params)
             except GeneratorExit:
                 scope.abort()
                 raise
@@ -351,7 +341,7 @@ def _breaking(owner: WireBlock | BridgedWrapper, work: Work) -> Iterator[None]:
         raise
 
 
-def _owner_in(scope: Scope, alias: str, *, locks: bool) -> WireBlock | BridgedWrapper | None:
+def _owner_in(scope: Scope, alias: str, locks: bool) -> WireBlock | BridgedWrapper | None:
     """Return who has the connection of the block on *alias* around *scope*; None if only the bridge can.
 
     For statements with *locks*, it must be in a transaction.

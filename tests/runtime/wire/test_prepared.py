@@ -23,19 +23,20 @@ ON_SERVER = statement(
 
 
 class Traffic:
-    """Counts the times a wire waited for the server."""
+    """Stands before a wire's `PGconn`, and counts the times all that was queued has been sent."""
 
     def __init__(self, wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._pgconn = wire.pgconn
         self.round_trips = 0
-        for name in ("fetch", "collect"):
-            monkeypatch.setattr(Wire, name, self._counting(getattr(Wire, name)))
+        monkeypatch.setattr(wire, "pgconn", self)
 
-    def _counting(self, original: Any) -> Any:
-        async def counting(wire: Wire, *args: Any) -> Any:
-            self.round_trips += 1
-            return await original(wire, *args)
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._pgconn, name)
 
-        return counting
+    def flush(self) -> int:
+        left: int = self._pgconn.flush()
+        self.round_trips += not left
+        return left
 
 
 @pytest.fixture
