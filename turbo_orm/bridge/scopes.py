@@ -48,6 +48,7 @@ class Scope:
 
     __slots__ = (
         "__weakref__",
+        "_root",
         "active_child",
         "apart",
         "closed",
@@ -56,7 +57,6 @@ class Scope:
         "leases",
         "loop",
         "parent",
-        "root",
         "task",
         "turns",
         "wire_block",
@@ -74,12 +74,13 @@ class Scope:
         #: Sync code of this scope waits for async user code: a receiver, a hook.
         self.in_user_code = False
         self.turns: Turns | None = None
-        #: The child whose turn it is, or was last.
+        #: The child whose turn it is, if it has a scope.
         self.active_child: Scope | None = None
         #: The task and context that entered this scope, once something has (see `Entered`).
         self.task: asyncio.Task[Any] | None = None
         self.context: Context | None = None
-        self.root: Scope = self if parent is None else parent.root
+        # Not of a root: nothing in a scope may lead to itself, or only the garbage collector ends it.
+        self._root: Scope | None = None if parent is None else parent.root
         self.wrappers: dict[str, BaseDatabaseWrapper] = {} if parent is None else parent.wrappers
         self.leases: list[Lease] = [] if parent is None else parent.leases
         #: Of a root scope: its block, as long as Django has no wrapper for it.
@@ -91,6 +92,11 @@ class Scope:
             depth, scope = depth + 1, scope.parent
         state = "closed" if self.closed else "open"
         return f"<Scope {state} depth={depth} leases={len(self.leases)}>"
+
+    @property
+    def root(self) -> Scope:
+        """The outermost scope around this one, which may be itself."""
+        return self._root or self
 
     def make_turns(self) -> Turns:
         """Make *turns*, at the first need."""
@@ -161,10 +167,15 @@ class Scope:
     async def close(self) -> None:
         """End the scope: pass the turn on, or give every connection back if this is a root."""
         self.end()
-        if self.parent is not None:
-            assert self.parent.turns is not None
-            self.parent.turns.release()
+        self.active_child = None
+        parent = self.parent
+        if parent is not None:
+            assert parent.turns is not None
+            if parent.active_child is self:
+                parent.active_child = None
+            parent.turns.release()
             return
+        self.wire_block = None
         if self.wrappers:
             self._detach()
         leases = self.leases

@@ -52,7 +52,7 @@ class Turns:
         if self._waiting is None:
             self._waiting = deque()
         self._waiting.append(turn)
-        watch = None if hopeless is None else self._watch(turn, hopeless)
+        watch = None if hopeless is None else _Watch(self._loop, turn, hopeless)
         try:
             await turn
         except asyncio.CancelledError:
@@ -61,7 +61,7 @@ class Turns:
             raise
         finally:
             if watch is not None:
-                watch()
+                watch.cancel()
 
     def release(self) -> None:
         """End the turn; the longest waiting child has the next."""
@@ -79,18 +79,34 @@ class Turns:
             if not turn.done():
                 turn.set_exception(NoMoreTurns())
 
-    def _watch(
-        self, turn: asyncio.Future[None], hopeless: Callable[[], BaseException | None]
-    ) -> Callable[[], None]:
-        timers: list[asyncio.TimerHandle] = []
 
-        def look() -> None:
-            if turn.done():
-                return
-            if (reason := hopeless()) is not None:
-                turn.set_exception(reason)
-            else:
-                timers[:] = [self._loop.call_later(RECHECK_AFTER, look)]
+class _Watch:
+    """Looks now and then whether the turn that is waited for can still come.
 
-        timers.append(self._loop.call_later(RECHECK_AFTER, look))
-        return lambda: timers[0].cancel()  # noqa: PLW0108 - the timer is replaced
+    (A function that calls itself later refers to itself: only the garbage collector would end it, and
+    the task it asks about.)
+    """
+
+    __slots__ = ("_hopeless", "_loop", "_timer", "_turn")
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        turn: asyncio.Future[None],
+        hopeless: Callable[[], BaseException | None],
+    ) -> None:
+        self._loop = loop
+        self._turn = turn
+        self._hopeless = hopeless
+        self._timer = loop.call_later(RECHECK_AFTER, self._look)
+
+    def cancel(self) -> None:
+        self._timer.cancel()
+
+    def _look(self) -> None:
+        if self._turn.done():
+            return
+        if (reason := self._hopeless()) is not None:
+            self._turn.set_exception(reason)
+        else:
+            self._timer = self._loop.call_later(RECHECK_AFTER, self._look)
