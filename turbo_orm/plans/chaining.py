@@ -110,8 +110,8 @@ class Chaining(PlanMode):
     ) -> Any:
         """Call the method *name*, whose arguments are to be names and flags; *otherwise* with other ones."""
         if self._sticky_filter or not _STRINGS.issuperset(map(type, args)):
-            otherwise = otherwise or getattr(QuerySet, name)
-            return otherwise(self, *args, **dict(options))
+            call: Callable[..., Any] = otherwise or getattr(QuerySet, name)
+            return call(self, *args, **dict(options))
         key = (name, options, args)
         planned = self._known(key)
         if planned is not None:
