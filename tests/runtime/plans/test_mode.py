@@ -330,3 +330,13 @@ def test_no_slot_leaves_a_template() -> None:
     queryset = Book.objects.filter(Q(title="x") | Q(author__name="y")).exclude(tags__label="z")
     assert queryset._planned is not None
     assert "slot" not in str(queryset.query)
+
+
+def test_the_state_of_an_ordinary_queryset_will_do() -> None:
+    """As of a pickle from before the model had an `AsyncManager`."""
+    expected = QuerySet(Book).filter(title="x").order_by("price")
+    restored: Any = AsyncQuerySet.__new__(AsyncQuerySet)
+    restored.__dict__.update(vars(expected))
+    assert restored._planned is None
+    assert str(restored.all().query) == str(expected.query)
+    assert str(restored.filter(pk=1).query) == str(expected.filter(pk=1).query)
