@@ -27,8 +27,9 @@ Say = Callable[[str], None]
 
 _TASKS = 16
 _LOCAL = {operation.name for operation in OPERATIONS if operation.local}
-#: Connections in use between which memory is compared, and how often.
-_FEWER, _MORE, _TIMES = 10, 60, 3
+#: Connections in use between which memory is compared, and how often. Fewer would find room in what
+#: a process has free after it has started, and seem to need nothing.
+_FEWER, _MORE, _TIMES = 60, 160, 3
 _SHAPES_EACH_ROUND = 60
 
 
