@@ -9,7 +9,7 @@ from django.core.exceptions import ImproperlyConfigured
 from turbo_orm import atomic_requests, instance, loading, related
 from turbo_orm.bridge import greenlets, handler, user_code
 from turbo_orm.fetch_modes.older_django import descriptors
-from turbo_orm.plans import shapes, single_rows
+from turbo_orm.plans import inner, shapes, single_rows
 
 __all__ = ["install"]
 
@@ -33,6 +33,7 @@ def install() -> None:
     descriptors.install()
     loading.install()
     atomic_requests.install()
+    inner.install()
     shapes.watch()
     single_rows.install()
     _installed = True

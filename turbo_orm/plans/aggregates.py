@@ -2,46 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from turbo_orm.plans.arguments import Argument, Arguments
 from turbo_orm.plans.columns import Columns
-from turbo_orm.plans.expressions import identity
 from turbo_orm.plans.loaders import Loader
+from turbo_orm.plans.template import Param
 
-__all__ = ["Aggregation", "aggregate_loader", "aggregation_of"]
+__all__ = ["Aggregation", "aggregate_loader", "aggregation_of", "named_aggregates"]
 
 
 class Aggregation(NamedTuple):
     """The shape of ``aggregate(**kwargs)``, as a terminal."""
 
     names: tuple[str, ...]
-    #: What identifies each expression.
-    identities: tuple[Any, ...]
+    expressions: tuple[Argument, ...]
 
     @property
     def method(self) -> str:
         """The name of the method it is the shape of."""
         return "aggregate"
 
-    def arguments(self, before: int, expressions: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the keyword arguments for a template."""
-        return dict(expressions)
+    def arguments(self, params: Iterator[Param], query_class: type) -> dict[str, Any]:
+        """Return the keyword arguments for a template, with the next of *params*."""
+        return {
+            name: each.make(params, query_class)
+            for name, each in zip(self.names, self.expressions, strict=True)
+        }
 
 
-_new_aggregation: Callable[[type[Aggregation], tuple[Any, ...]], Aggregation] = tuple.__new__
-
-
-def aggregation_of(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Aggregation, Mapping[str, Any]]:
-    """Return the shape of ``aggregate(*args, **kwargs)``, and its expressions by name.
+def aggregation_of(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Aggregation, Arguments]:
+    """Return the shape of ``aggregate(*args, **kwargs)``, and what was taken apart for it.
 
     Raises `Bail` for expressions that can't be told from others, and anything for an argument which
     has no name.
     """
-    if args:
-        kwargs = {**kwargs, **{each.default_alias: each for each in args}}
-    identities = tuple([identity(each) for each in kwargs.values()])
-    return _new_aggregation(Aggregation, (tuple(kwargs), identities)), kwargs
+    kwargs = named_aggregates(args, kwargs)
+    arguments = Arguments()
+    expressions = tuple(map(arguments.take_expression, kwargs.values()))
+    return Aggregation(tuple(kwargs), expressions), arguments
+
+
+def named_aggregates(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the arguments of ``aggregate()`` by the names of their results."""
+    return {**kwargs, **{each.default_alias: each for each in args}} if args else kwargs
 
 
 def aggregate_loader(compiler: Any) -> Loader:

@@ -9,15 +9,15 @@ from typing import Any
 from django.db.models import Prefetch, QuerySet
 from typing_extensions import Self
 
-from turbo_orm.plans.expressions import identity, identity_of_order
+from turbo_orm.plans.expressions import identity_of_order
 from turbo_orm.plans.state import ALWAYS_CLONES, PlanMode
 from turbo_orm.plans.steps import (
-    Annotate,
     Call,
     Extra,
     Prefetched,
     Slice,
     Taken,
+    take_annotations,
     take_filter,
 )
 from turbo_orm.plans.values import Bail
@@ -189,23 +189,26 @@ class Chaining(PlanMode):
         return found
 
     def annotate(self, *args: Any, **kwargs: Any) -> Any:
+        return self._take_annotations("annotate", QuerySet.annotate, args, kwargs)
+
+    def alias(self, *args: Any, **kwargs: Any) -> Any:
+        return self._take_annotations("alias", QuerySet.alias, args, kwargs)
+
+    def _take_annotations(
+        self, method: str, django: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
         taken = None
-        # Django warns of odd names, and must not do so again when steps are repeated.
-        if (
-            (self._planned is not None or self._trace is not None)
-            and not args
-            and not self._sticky_filter
-            and all(map(str.isidentifier, kwargs))
-        ):
-            items = tuple(kwargs.items())
+        if (self._planned is not None or self._trace is not None) and not self._sticky_filter:
             try:
-                key = ("annotate", *[(name, identity(value)) for name, value in items])
-            except Bail:
-                return super().annotate(**kwargs)
-            taken = Taken(key, lambda: Annotate(deepcopy(items)))
+                named = _named(args, kwargs)
+                # Django warns of odd names, and must not do so again when steps are repeated.
+                if all(map(str.isidentifier, named)):
+                    taken = take_annotations(method, named)
+            except Exception:  # Django raises it again, or does what plans can't
+                taken = None
         if taken is None:
-            return super().annotate(*args, **kwargs)
-        return self._take(taken, lambda queryset: QuerySet.annotate(queryset, **kwargs))
+            return django(self, *args, **kwargs)
+        return self._take(taken, lambda queryset: django(queryset, *args, **kwargs))
 
     def extra(self, *args: Any, **kwargs: Any) -> Any:
         select = kwargs.get("select")
@@ -257,6 +260,14 @@ class Chaining(PlanMode):
             node, values, given, _, chained = found._planned
             found._planned = node, values, given, limits, chained
         return found
+
+
+def _named(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Return all annotations by name. Raises `Bail` where two have the same."""
+    named = {**{each.default_alias: each for each in args}, **kwargs}
+    if len(named) != len(args) + len(kwargs):
+        raise Bail
+    return named
 
 
 #: The methods after which rows are not instances.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from django.conf import settings
@@ -21,10 +21,11 @@ from turbo_orm.plans.connections import compiling_connection, take_for_update
 from turbo_orm.plans.functions import make_function
 from turbo_orm.plans.loaders import row_loader
 from turbo_orm.plans.plan import Plan, Terminal
-from turbo_orm.plans.prepare import Binding, at_bind
+from turbo_orm.plans.prepare import Binding, PrepareAll, at_bind, prepare_all
+from turbo_orm.plans.recording import TOKEN, Const, Group, Marker, Recording, instrument
 from turbo_orm.plans.shapes import Node
 from turbo_orm.plans.sqltext import SQLText
-from turbo_orm.plans.template import TOKEN, Const, Group, Marker, Recording, instrument
+from turbo_orm.plans.template import Param
 from turbo_orm.plans.unsupported import Unsupported
 from turbo_orm.plans.updates import assignment
 
@@ -38,38 +39,26 @@ class NotYet(Exception):
     """There is no plan now, for a reason that passes."""
 
 
-def compile_plan(
-    node: Node, terminal: Terminal, alias: str, values: tuple[Any, ...], expressions: Mapping[str, Any]
-) -> Plan:
+def compile_plan(node: Node, terminal: Terminal, alias: str, values: tuple[Any, ...]) -> Plan:
     """Make the plan of *terminal* on *node* for the database *alias*.
 
-    *values* serve as samples; *expressions* are those of the terminal, by name. Raises `Unsupported`
-    where there can't be one, `NotYet` where there is none now, and whatever Django raises.
+    *values* serve as samples: those of *node*, and those of the terminal. Raises `Unsupported` where
+    there can't be a plan, `NotYet` where there is none now, and whatever Django raises.
     """
-    return _Compilation(node, terminal, alias, values, expressions).plan()
+    return _Compilation(node, terminal, alias, values).plan()
 
 
 class _Compilation:
     """Makes one plan."""
 
-    def __init__(
-        self,
-        node: Node,
-        terminal: Terminal,
-        alias: str,
-        values: tuple[Any, ...],
-        expressions: Mapping[str, Any],
-    ) -> None:
+    def __init__(self, node: Node, terminal: Terminal, alias: str, values: tuple[Any, ...]) -> None:
         self._node = node
         self._alias = alias
         self._values = values
         self._terminal = terminal
-        self._name: str
-        self._arguments: dict[str, Any] | None
-        if isinstance(terminal, str):
-            self._name, self._arguments = terminal, None
-        else:
-            self._name, self._arguments = terminal.method, terminal.arguments(node.slots, expressions)
+        self._name: str = terminal if isinstance(terminal, str) else terminal.method
+        #: What prepares the values of the terminal.
+        self._prepare: PrepareAll | None = None
 
     def plan(self) -> Plan:
         """Raises `Unsupported`, `NotYet`, and whatever Django raises."""
@@ -81,18 +70,18 @@ class _Compilation:
             raise NotYet
         plan = Plan(self._terminal, self._alias, node)
         with connections_replaced({self._alias: connection}), Recording(self._values) as recording:
-            compiler = self._capture()
+            compiler = self._capture(recording)
             if self._name == "delete" and not isinstance(compiler, SQLDeleteCompiler):
                 raise Unsupported("it deletes other rows too")
             take_for_update(connection)  # of a compilation that failed
             sql, params = self._as_sql(compiler)
             for_update = take_for_update(connection)
             plan.locks = for_update is not None
-            for query in _queries_in(compiler.query):
+            for query in recording.queries:
                 _check_query(query)  # now that it has all its joins
             # These two look at whether there is an ordering, besides.
-            plan.orderings = _orderings_of(compiler.query, named=self._name not in ("first", "last"))
-            _check_params(params, len(self._values))
+            plan.orderings = _orderings_of(recording.queries, named=self._name not in ("first", "last"))
+            _check_params(params)
             if recording.ambient:
                 plan.time_zone = self._dependence(sql, params)
             if for_update is not None and node.sliced:
@@ -102,13 +91,23 @@ class _Compilation:
                 plan.loader = row_loader(compiler, node.iterable, node.fields)
             elif self._name == "aggregate":
                 plan.loader = aggregate_loader(compiler)
+        plan.prepare = self._prepare
         _forget_values(recording.groups)
         plan._limit_sql = connection.ops.limit_offset_sql
         plan.conditional = plan.time_zone is not None or plan.locks
         return plan
 
-    def _capture(self) -> Any:
-        return capture(self._node.template, self._name, self._alias, self._arguments)
+    def _capture(self, recording: Recording) -> Any:
+        """Have Django make the query, and *recording* the values of the terminal as they are stored."""
+        template, terminal, before = self._node.template, self._terminal, self._node.slots
+        if isinstance(terminal, str):
+            return capture(template, terminal, self._alias)
+        params = [Param(before + index, value) for index, value in enumerate(self._values[before:])]
+        arguments = terminal.arguments(iter(params), type(template.query))
+        compiler = capture(template, self._name, self._alias, arguments)
+        self._prepare, stored = prepare_all(params)
+        recording.samples[before:] = stored
+        return compiler
 
     def _as_sql(self, compiler: Any) -> tuple[str, Sequence[Any]]:
         try:
@@ -124,8 +123,8 @@ class _Compilation:
         now = time_zone()
 
         def again() -> tuple[str, list[Any]]:
-            with Recording(self._values):
-                sql, params = self._as_sql(self._capture())
+            with Recording(self._values) as recording:
+                sql, params = self._as_sql(self._capture(recording))
             return sql, [param.key() if type(param) in (Const, Marker) else param for param in params]
 
         with translation.override(_OTHER_LANGUAGE):
@@ -142,24 +141,18 @@ def _forget_values(groups: Iterable[Group]) -> None:
             group.lookup.rhs = None
 
 
-def _queries_in(query: Any) -> Iterator[Any]:
-    """*query*, and the one whose rows it counts or aggregates."""
-    yield query
-    inner = getattr(query, "inner_query", None)
-    if inner is not None:
-        yield from _queries_in(inner)
-
-
-def _orderings_of(query: Any, *, named: bool) -> tuple[tuple[Any, Any], ...]:
+def _orderings_of(queries: Iterable[Any], *, named: bool) -> tuple[tuple[Any, Any], ...]:
     """Return the options of the models whose ``Meta.ordering`` may be part of the SQL, and these.
 
     *named* says that it is not where the query names what it is ordered by.
     """
-    if isinstance(query, UpdateQuery) or not any(
-        _takes_ordering(each, named=named) for each in _queries_in(query)
-    ):
-        return ()
-    return tuple({model._meta: (model._meta, model._meta.ordering) for model in _models_in(query)}.values())
+    models = [
+        model
+        for query in queries
+        if not isinstance(query, UpdateQuery) and _takes_ordering(query, named=named)
+        for model in _models_in(query)
+    ]
+    return tuple({model._meta: (model._meta, model._meta.ordering) for model in models}.values())
 
 
 def _takes_ordering(query: Any, *, named: bool) -> bool:
@@ -183,11 +176,10 @@ def _is_column(query: Any, name: Any) -> bool:
 def _models_in(query: Any) -> Iterator[Any]:
     """The model of *query*, and those it joins, whose ``Meta.ordering`` may be part of the SQL."""
     yield query.model
-    for each in _queries_in(query):
-        for join in each.alias_map.values():
-            field = getattr(join, "join_field", None)
-            if field is not None and isinstance(field.related_model, type):
-                yield field.related_model
+    for join in query.alias_map.values():
+        field = getattr(join, "join_field", None)
+        if field is not None and isinstance(field.related_model, type):
+            yield field.related_model
 
 
 def _split(sql: str, ending: str) -> tuple[str, str]:
@@ -213,12 +205,9 @@ def _check_query(query: Any) -> None:
 _OWN_RESTRICTIONS = (None, ForeignObject.get_extra_restriction, ForeignObjectRel.get_extra_restriction)
 
 
-def _check_params(params: Sequence[Any], slots: int) -> None:
+def _check_params(params: Sequence[Any]) -> None:
     if any(type(param) not in (Const, Marker) for param in params):
         raise Unsupported("a parameter has an origin that is not known")
-    found = {param.group.slot.index for param in params if type(param) is Marker}
-    if found != set(range(slots)):
-        raise Unsupported("a value was not found among the parameters")
 
 
 def time_zone() -> tuple[bool, str]:

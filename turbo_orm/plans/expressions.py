@@ -1,87 +1,216 @@
 """What tells an expression from others: the part it has in a shape.
 
 Expressions of Django's own are told by their class and arguments, where these say everything about
-the SQL. Their constants are part of the shape: `F("n") + 1` and `F("n") + 2` are two.
+the SQL. Their constants are part of the shape: `F("n") + 1` and `F("n") + 2` are two. Parts with values
+that are not, conditions and subqueries, are told by `plans.arguments`.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn
 
-from django.db.models import Avg, Count, F, Max, Min, Sum, Value, functions
-from django.db.models.expressions import CombinedExpression, OrderBy, Star
+from django.db.models import (
+    Avg,
+    Case,
+    Count,
+    Exists,
+    ExpressionWrapper,
+    F,
+    Field,
+    Max,
+    Min,
+    OuterRef,
+    Q,
+    Subquery,
+    Sum,
+    Value,
+    When,
+    aggregates,
+    functions,
+)
+from django.db.models.expressions import CombinedExpression, NegatedExpression, OrderBy, Star
+from django.db.models.functions.datetime import Extract, TruncBase
 from django.db.models.functions.text import ConcatPair
+from django.utils import timezone
 
 from turbo_orm.plans.values import Bail
 
-__all__ = ["identity", "identity_of_order"]
+__all__ = ["TellPart", "identity", "identity_of_order", "within"]
 
-_AGGREGATES = frozenset({Avg, Count, Max, Min, Sum})
+#: Returns what tells a `Q`, `Exists` or `Subquery` from others.
+TellPart = Callable[[Any], Any]
 
-#: Their SQL depends on nothing but their arguments, on PostgreSQL.
-_FUNCTIONS = frozenset(
-    {
-        ConcatPair,
-        functions.Abs,
-        functions.Ceil,
-        functions.Coalesce,
-        functions.Concat,
-        functions.Floor,
-        functions.Greatest,
-        functions.Least,
-        functions.Length,
-        functions.Lower,
-        functions.LTrim,
-        functions.Now,
-        functions.NullIf,
-        functions.RTrim,
-        functions.Trim,
-        functions.Upper,
-    }
-)
+#: Since Django 6.0 a condition of an aggregate is in an expression of its own.
+_AggregateFilter: Any = getattr(aggregates, "AggregateFilter", None)
+
+_NOT_PASSED: Any = getattr(timezone, "NOT_PASSED", None)
 
 _CONSTANTS = frozenset({bool, int, str, type(None)})
 
 #: What makes an instance another than its class and arguments say.
-_OWN = frozenset({"arg_joiner", "filter_template", "function", "output_field", "template"})
+_OWN = frozenset({"arg_joiner", "filter_template", "function", "template"})
 
 
-def identity(expression: Any) -> Any:
-    """Return what tells *expression* from others, for a few that are Django's own.
+def identity(expression: Any, tell_part: TellPart) -> Any:
+    """Return what tells *expression* from others, for those of `_TOLD`; *tell_part* does it for its parts.
 
-    Those are names of fields, arithmetic with constants, simple functions, and aggregates of these.
     Raises `Bail` for any other.
     """
     kind = type(expression)
-    if not _OWN.isdisjoint(getattr(expression, "__dict__", ())):
+    tell = _TOLD.get(kind)
+    own = getattr(expression, "__dict__", {})
+    if tell is None or (tell is not _part and not _OWN.isdisjoint(own)):
         raise Bail
-    if kind is F and type(expression.name) is str:
-        return ("F", expression.name)
-    if kind is CombinedExpression:
-        return (expression.connector, identity(expression.lhs), identity(expression.rhs))
-    if kind is Value and type(expression.value) in _CONSTANTS:
-        return ("Value", type(expression.value), expression.value)
-    if kind in _AGGREGATES:
-        if expression.filter is not None or expression.extra or getattr(expression, "order_by", None):
-            raise Bail
-        arguments = expression.get_source_expressions()
-        others = [each for each in arguments[1:] if each is not None]
-        if others or getattr(expression, "default", None) is not None:
-            raise Bail
-        return (kind, expression.distinct, identity(arguments[0]))
-    if kind in _FUNCTIONS and not expression.extra:
-        return (kind, *map(identity, expression.get_source_expressions()))
-    if kind is Star:
-        return Star
-    raise Bail
+    told = tell(expression, tell_part)
+    return (kind, *told, _identity_of_type(own["output_field"])) if "output_field" in own else (kind, *told)
 
 
 def identity_of_order(given: Any) -> Any:
-    """Return what tells *given*, an argument of `order_by()`, from others, as `identity()` does."""
+    """Return what tells *given*, an argument of `order_by()`, from others, as `identity()` does.
+
+    Django leaves out what it is ordered by already, with the same values: they would have to be part of it.
+    """
     if type(given) is str:
         return given
     if type(given) is OrderBy:
         if any(each not in (None, True, False) for each in (given.nulls_first, given.nulls_last)):
             raise Bail
-        return (OrderBy, given.descending, given.nulls_first, given.nulls_last, identity(given.expression))
-    return identity(given)
+        told = identity(given.expression, _refuse)
+        return (OrderBy, given.descending, given.nulls_first, given.nulls_last, told)
+    return identity(given, _refuse)
+
+
+def within(expression: Any) -> Iterator[Any]:
+    """*expression* and all expressions in it; conditions as they are."""
+    yield expression
+    for each in getattr(expression, "get_source_expressions", tuple)():
+        if each is not None:
+            yield from within(each)
+
+
+def _refuse(given: Any) -> NoReturn:
+    raise Bail
+
+
+def _identity_of_type(field: Any) -> Any:
+    """Return what tells *field*, an ``output_field``, from others."""
+    if (
+        not isinstance(field, Field)
+        or not type(field).__module__.startswith("django.db.models.")
+        or hasattr(field, "model")
+    ):
+        raise Bail
+    _, _, args, kwargs = field.deconstruct()
+    if args or not _CONSTANTS.issuperset(map(type, kwargs.values())):
+        raise Bail
+    return (type(field), *sorted(kwargs.items()))
+
+
+def _sources(expression: Any, tell_part: TellPart) -> Iterator[Any]:
+    return (identity(each, tell_part) for each in expression.source_expressions)
+
+
+def _part(part: Any, tell_part: TellPart) -> tuple[Any, ...]:
+    return (tell_part(part),)
+
+
+def _name(expression: Any, tell_part: TellPart) -> tuple[Any, ...]:
+    if type(expression.name) is not str:
+        raise Bail
+    return (expression.name,)
+
+
+def _constant(expression: Any, tell_part: TellPart) -> tuple[Any, ...]:
+    kind = type(expression.value)
+    if kind not in _CONSTANTS:
+        raise Bail
+    return kind, expression.value
+
+
+def _combined(expression: Any, tell_part: TellPart) -> tuple[Any, ...]:
+    return expression.connector, identity(expression.lhs, tell_part), identity(expression.rhs, tell_part)
+
+
+def _wrapped(expression: Any, tell_part: TellPart) -> tuple[Any, ...]:
+    return (identity(expression.expression, tell_part),)
+
+
+def _function(expression: Any, tell_part: TellPart) -> tuple[Any, ...]:
+    if expression.extra:
+        raise Bail
+    return tuple(_sources(expression, tell_part))
+
+
+def _of_moment(expression: Any, tell_part: TellPart) -> tuple[Any, ...]:
+    # Before Django 5.0 there is *is_dst*, with which another time zone library chooses the hour.
+    if expression.tzinfo is not None or getattr(expression, "is_dst", _NOT_PASSED) is not _NOT_PASSED:
+        raise Bail
+    # Trunc() is given its kind, Extract() what is looked up; the classes made of them have their own.
+    named = getattr(expression, "kind", None), getattr(expression, "lookup_name", None)
+    return (*named, *_function(expression, tell_part))
+
+
+def _aggregate(expression: Any, tell_part: TellPart) -> tuple[Any, ...]:
+    if expression.extra or getattr(expression, "order_by", None):
+        raise Bail
+    given, default = expression.filter, expression.default
+    if given is not None:
+        given = identity(given.condition if type(given) is _AggregateFilter else given, tell_part)
+    if hasattr(default, "resolve_expression"):
+        default = identity(default, tell_part)
+    elif type(default) not in _CONSTANTS:
+        raise Bail
+    return (expression.distinct, type(default), default, given, *_sources(expression, tell_part))
+
+
+def _case(expression: Any, tell_part: TellPart) -> tuple[Any, ...]:
+    if expression.extra:
+        raise Bail
+    return tuple([identity(each, tell_part) for each in (*expression.cases, expression.default)])
+
+
+def _when(expression: Any, tell_part: TellPart) -> tuple[Any, ...]:
+    return identity(expression.condition, tell_part), identity(expression.result, tell_part)
+
+
+#: The expressions whose SQL, on PostgreSQL, depends on nothing but what these tell, and the time zone.
+_TOLD: dict[type, Callable[[Any, TellPart], tuple[Any, ...]]] = {
+    F: _name,
+    OuterRef: _name,
+    **dict.fromkeys((Exists, Q, Subquery), _part),
+    Value: _constant,
+    Star: lambda expression, tell_part: (),
+    CombinedExpression: _combined,
+    **dict.fromkeys((ExpressionWrapper, NegatedExpression), _wrapped),
+    Case: _case,
+    When: _when,
+    **dict.fromkeys((Avg, Count, Max, Min, Sum), _aggregate),
+    **dict.fromkeys(
+        (
+            ConcatPair,
+            functions.Abs,
+            functions.Cast,
+            functions.Ceil,
+            functions.Coalesce,
+            functions.Concat,
+            functions.Floor,
+            functions.Greatest,
+            functions.Least,
+            functions.Length,
+            functions.Lower,
+            functions.LTrim,
+            functions.Now,
+            functions.NullIf,
+            functions.RTrim,
+            functions.Trim,
+            functions.Upper,
+        ),
+        _function,
+    ),
+    **{
+        each: _of_moment
+        for each in vars(functions).values()
+        if isinstance(each, type) and issubclass(each, Extract | TruncBase) and each is not TruncBase
+    },
+}

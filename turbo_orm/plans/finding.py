@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any
 
 from turbo_orm.bridge.handler import in_transaction
+from turbo_orm.plans.arguments import Arguments
 from turbo_orm.plans.compiling import NotYet, compile_plan, time_zone
 from turbo_orm.plans.plan import Plan, Terminal
 from turbo_orm.plans.shapes import LOCK, Node, trie
@@ -17,41 +16,41 @@ __all__ = ["keep_plan", "plan_for"]
 #: Terminals, aliases and time zones per shape: arithmetic in ``update()`` may have any constants.
 _MAX_PLANS = 60
 
-_NONE: Mapping[str, Any] = MappingProxyType({})
-
 
 def plan_for(
     node: Node,
     terminal: Terminal,
     alias: str,
     values: tuple[Any, ...],
-    expressions: Mapping[str, Any] = _NONE,
+    arguments: Arguments | None = None,
 ) -> Plan | None:
     """Return the plan of *terminal* on *node* for the database *alias*, making it at need.
 
-    None where there can't be one. *values* serve as samples; *expressions* are those of the
-    terminal, by name.
+    None where there can't be one. *values*, those of *node*, serve as samples, and so do those of
+    *arguments*, the terminal's.
     """
     key = (terminal, alias)
     found = node.plans.get(key)
     if found is None:
         if node.parent is None and not trie.at_once:
             # There is a template always; it is the terminal that was not seen.
+            if arguments is not None:
+                arguments.keep()
             keep_plan(node, key, _SEEN)
             return None
-        found = _make(node, key, values, expressions)
+        found = _make(node, key, values, arguments)
     elif found is _SEEN or (type(found) is _Refused and found.try_again()):
-        found = _make(node, key, values, expressions)
+        found = _make(node, key, values, arguments)
     if type(found) is not Plan:
         return None
     if not found.is_current():
         node.plans.clear()
-        found = _make(node, key, values, expressions)
+        found = _make(node, key, values, arguments)
     elif found.time_zone is not None and found.time_zone != (now := time_zone()):
         key = (terminal, alias, now)  # type: ignore[assignment]
         found = node.plans.get(key)
         if found is None or (type(found) is Plan and not found.is_current()):
-            found = _make(node, key, values, expressions)
+            found = _make(node, key, values, arguments)
     if type(found) is not Plan or (found.locks and not in_transaction(alias)):  # Django says what it is for
         return None
     return found
@@ -88,15 +87,18 @@ class _Refused:
 
 
 def _make(
-    node: Node, key: tuple[Any, ...], values: tuple[Any, ...], expressions: Mapping[str, Any]
+    node: Node, key: tuple[Any, ...], values: tuple[Any, ...], arguments: Arguments | None
 ) -> Plan | _Refused | None:
     made: Plan | _Refused
     before = node.plans.get(key)
+    more = () if arguments is None else tuple(arguments.values)
     # One odd value, such as a number no row can have, must not spoil the shape for all others.
-    wait = (before.next_wait if type(before) is _Refused else 2) if values else None
+    wait = (before.next_wait if type(before) is _Refused else 2) if values or more else None
+    if arguments is not None:
+        arguments.keep()
     try:
         with LOCK:
-            made = compile_plan(node, key[0], key[1], values, expressions)
+            made = compile_plan(node, key[0], key[1], values + more)
     except NotYet:
         return None
     except Unsupported as exc:

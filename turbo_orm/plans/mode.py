@@ -10,7 +10,7 @@ from django.db.models.deletion import Collector
 from django.db.utils import ConnectionRouter
 from typing_extensions import Self
 
-from turbo_orm.plans.aggregates import aggregation_of
+from turbo_orm.plans.aggregates import aggregation_of, named_aggregates
 from turbo_orm.plans.chaining import Chaining
 from turbo_orm.plans.finding import keep_plan, plan_for
 from turbo_orm.plans.plan import Bound, Plan
@@ -152,13 +152,14 @@ class PlannedQuerySet(Chaining):
         plan = node.plans.get(key)
         if type(plan) is not Plan or plan.epoch != trie.epoch or plan.conditional:
             try:
-                update, values, expressions = update_of(kwargs)
+                update, arguments = update_of(kwargs)
+                plan = plan_for(node, update, alias, before, arguments)
+                if plan is None:
+                    return None
+                values = plan.stored(arguments)
             except Bail:
                 return None
-            plan = plan_for(node, update, alias, before + values, expressions)
-            if plan is None:
-                return None
-            if len(values) == len(kwargs):
+            if update.has_only_values:
                 keep_plan(node, key, plan)
         try:
             bound = plan.bound(before + values, limits)
@@ -173,13 +174,16 @@ class PlannedQuerySet(Chaining):
         planned = self._planned
         if planned is None or "aggregate" not in self._plannable_terminals:
             return None
+        node, values, _, _, _ = planned
         try:
-            aggregation, expressions = aggregation_of(args, kwargs)
+            aggregation, arguments = aggregation_of(args, kwargs)
+            plan = plan_for(node, aggregation, self.db, values, arguments)
+            if plan is None:
+                return None
+            values += plan.stored(arguments)
         except Exception:  # Django raises it again, or serves what plans can't
             return None
-        node, values, _, _, _ = planned
-        plan = plan_for(node, aggregation, self.db, values, expressions)
-        return None if plan is None else self._bind(plan, planned, values, expressions)
+        return self._bind(plan, planned, values, named_aggregates(args, kwargs))
 
     def _bound_delete(self) -> Bound | None:
         """Return the planned statement of ``delete()`` if it is a single one; None without a plan."""

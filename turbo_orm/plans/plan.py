@@ -8,7 +8,9 @@ from typing import Any, NamedTuple, TypeAlias
 from turbo_orm.conf import get_config
 from turbo_orm.db.statements import Statement
 from turbo_orm.plans.aggregates import Aggregation
+from turbo_orm.plans.arguments import Arguments
 from turbo_orm.plans.loaders import Loader
+from turbo_orm.plans.prepare import PrepareAll
 from turbo_orm.plans.shapes import Node, trie
 from turbo_orm.plans.sqltext import SQLText
 from turbo_orm.plans.updates import Update
@@ -60,6 +62,7 @@ class Plan:
         "loader",
         "locks",
         "orderings",
+        "prepare",
         "terminal",
         "text",
         "time_zone",
@@ -85,6 +88,8 @@ class Plan:
         #: Each use is compared with what Django would execute. (The setting moves the epoch.)
         self.verified = get_config().verify_plans
         self.loader: Loader | None = None
+        #: From the terminal's values to what Django stores of them; None if that is the same.
+        self.prepare: PrepareAll | None = None
         self._statements: dict[Any, Statement] = {}
         self._limits: dict[Any, str] = {}
 
@@ -113,6 +118,11 @@ class Plan:
                 statement.late = self.loader.late
             self._statements[key] = statement
         return _new_bound(Bound, (self, statement, params, values, limits, self.alias, self.writes))
+
+    def stored(self, arguments: Arguments) -> tuple[Any, ...]:
+        """Return the values of *arguments*, the terminal's, as Django stores them. Raises as `bound()`."""
+        values = tuple(arguments.values)
+        return values if self.prepare is None else self.prepare(values)
 
     def limit_sql(self, limits: tuple[int, int | None] | None) -> str:
         if limits is None:

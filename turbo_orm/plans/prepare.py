@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import copy
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from decimal import Decimal
+from operator import is_
 from typing import Any, NamedTuple
 
 from django.core.exceptions import EmptyResultSet, FullResultSet
 from django.db.models import Model, fields, lookups
 from django.db.models.fields import related_lookups
 
+from turbo_orm.plans.recording import Group
 from turbo_orm.plans.saving import (
     checked_wrapper_of,
     fitting,
@@ -25,13 +27,16 @@ from turbo_orm.plans.saving import (
     without_foreign_keys,
     wrapper_of,
 )
-from turbo_orm.plans.template import Group
+from turbo_orm.plans.template import Param
 from turbo_orm.plans.unsupported import Unsupported
 from turbo_orm.plans.values import CONTAINERS, Bail, check_container
 
-__all__ = ["Binding", "at_bind", "at_filter"]
+__all__ = ["Binding", "PrepareAll", "at_bind", "at_filter", "prepare_all"]
 
 Prepare = Callable[[Any], Any]
+
+#: Prepares the values of a step. Those that are as they were are the same tuple.
+PrepareAll = Callable[[tuple[Any, ...]], tuple[Any, ...]]
 
 _INTEGERS = {
     fields.IntegerField,
@@ -54,6 +59,55 @@ _UNCHANGED = {
     (fields.UUIDField, uuid.UUID),
     (fields.BooleanField, bool),
 }
+
+
+def prepare_all(params: Sequence[Param]) -> tuple[PrepareAll | None, tuple[Any, ...]]:
+    """Return what prepares values like those of *params*, and these, prepared; None for nothing.
+
+    *params* were used in a template, and forget their values. Raises `Unsupported` where they can't
+    stand for them, `Bail` where these values can't be parameters.
+    """
+    stored = tuple([param.prepared for param in params])
+    prepares: list[Prepare | None] = []
+    for param in params:
+        if param.is_stored_as_given:
+            prepares.append(None)
+            continue
+        # Django resolves some conditions twice, and uses one of these.
+        if param.bad or not param.found or any(each != param.found[0] for each in param.found):
+            raise Unsupported(param.bad or f"a value is used {len(param.found)} times")
+        if type(param.prepared) is list and None in param.prepared:
+            raise Bail
+        each_of = param.prepared if isinstance(param.prepared, CONTAINERS) else [param.prepared]
+        if any(isinstance(each, Model) for each in each_of):
+            raise Unsupported("an instance, which may have no hash where Django asks for it, stays one")
+        prepares.append(at_filter(*param.found[0], param.value))
+    for param in params:
+        param.value = param.prepared = None
+    return (_each(prepares) if any(prepares) else None), stored
+
+
+def _each(prepares: Sequence[Prepare | None]) -> PrepareAll:
+    """Return what prepares the values of a step: those that are as they were are the same tuple."""
+    wanted = [index for index, each in enumerate(prepares) if each is not None]
+    if len(wanted) == 1:
+        at = wanted[0]
+        only: Any = prepares[at]
+
+        def prepare_one(values: tuple[Any, ...]) -> tuple[Any, ...]:
+            value = values[at]
+            stored = only(value)
+            return values if stored is value else (*values[:at], stored, *values[at + 1 :])
+
+        return prepare_one
+
+    def prepare(values: tuple[Any, ...]) -> tuple[Any, ...]:
+        stored = [
+            value if each is None else each(value) for each, value in zip(prepares, values, strict=True)
+        ]
+        return values if all(map(is_, stored, values)) else tuple(stored)
+
+    return prepare
 
 
 def at_filter(lookup_class: Any, lhs: Any, value: Any) -> Prepare | None:

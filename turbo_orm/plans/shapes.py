@@ -10,7 +10,7 @@ import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
-from operator import attrgetter, is_, itemgetter
+from operator import attrgetter, itemgetter
 from typing import Any, TypeAlias
 
 from django.core.signals import setting_changed
@@ -18,11 +18,11 @@ from django.db.models import Model, QuerySet
 from django.db.models.query_utils import RegisterLookupMixin
 
 from turbo_orm.conf import get_config
-from turbo_orm.plans.prepare import at_filter
+from turbo_orm.plans.prepare import prepare_all
 from turbo_orm.plans.steps import NoneType, Slice, Step, kinds_and_values
 from turbo_orm.plans.template import Param, TemplateQuery
 from turbo_orm.plans.unsupported import Unsupported
-from turbo_orm.plans.values import CONTAINERS, Bail, check_container, is_plannable
+from turbo_orm.plans.values import CONTAINERS, check_container, is_plannable
 
 __all__ = [
     "LOCK",
@@ -171,22 +171,14 @@ class Node:
         before = self.parent.slots
         params = [Param(before + index, value) for index, value in enumerate(values)]
         template = self.step.apply(self.parent.template, iter(params))
-        for param in params:
-            if param.bad or len(param.found) != 1:
-                self.refused = param.bad or f"a value is used {len(param.found)} times"
-                return None
-            if type(param.prepared) is list and None in param.prepared:
-                raise Bail
         try:
-            prepares = [at_filter(*param.found[0], param.value) for param in params]
+            self.prepare, stored = prepare_all(params)
         except Unsupported as exc:
             self.refused = str(exc)
             return None
-        if any(prepares):
-            self.prepare = _each(prepares)
         self.slots = before + len(params)
         self._adopt(template)
-        return values if self.prepare is None else tuple([param.prepared for param in params])
+        return values if self.prepare is None else stored
 
     def _adopt(self, template: Any) -> None:
         self.template = template
@@ -210,29 +202,6 @@ def _picks(positions: Sequence[int]) -> Callable[[tuple[Any, ...]], Any]:
         return itemgetter(*positions)
     first = positions[0] if positions else 0
     return itemgetter(slice(first, first + len(positions)))  # of one or none, itemgetter() makes no tuple
-
-
-def _each(prepares: Sequence[Callable[[Any], Any] | None]) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]:
-    """Return what prepares the values of a step: those that are as they were are the same tuple."""
-    wanted = [index for index, each in enumerate(prepares) if each is not None]
-    if len(wanted) == 1:
-        at = wanted[0]
-        only: Any = prepares[at]
-
-        def prepare_one(values: tuple[Any, ...]) -> tuple[Any, ...]:
-            value = values[at]
-            stored = only(value)
-            return values if stored is value else (*values[:at], stored, *values[at + 1 :])
-
-        return prepare_one
-
-    def prepare(values: tuple[Any, ...]) -> tuple[Any, ...]:
-        stored = [
-            value if each is None else each(value) for each, value in zip(prepares, values, strict=True)
-        ]
-        return values if all(map(is_, stored, values)) else tuple(stored)
-
-    return prepare
 
 
 class _Trie:
@@ -269,11 +238,11 @@ def make_root(model: type[Model]) -> Node:
         return root
 
 
-def seen(parent: Node, key: Any, step: Step) -> Node:
-    """Return the child of *parent* at *key*, a new one if the shape was never seen."""
+def seen(parent: Node, key: Any, make_step: Callable[[], Step]) -> Node:
+    """Return the child of *parent* at *key*, a new one with a new step if the shape was never seen."""
     with LOCK:
         if parent.epoch != trie.epoch:
-            return Node(parent, key, step, parent.model)
+            return Node(parent, key, make_step(), parent.model)
         if parent.forgotten:
             parent = _attached(parent)
         child = parent.children.get(key)
@@ -283,7 +252,7 @@ def seen(parent: Node, key: Any, step: Step) -> Node:
                 note_use(parent)
                 _forget_oldest(keeping=limit // 2)
                 parent = _attached(parent)
-            child = Node(parent, key, step, parent.model)
+            child = Node(parent, key, make_step(), parent.model)
             trie.clock += 1
             note_use(child)
             parent.children[key] = child

@@ -9,7 +9,7 @@ from typing import Any
 from psycopg.sql import Literal
 
 from turbo_orm.db.statements import Statement
-from turbo_orm.plans.template import Const
+from turbo_orm.plans.recording import Const
 from turbo_orm.plans.unsupported import Unsupported
 
 __all__ = ["SQLText"]

@@ -349,7 +349,7 @@ class PlanMode(QuerySet[Any, Any]):
         if child is None:
             if node.sliced or not (note or trie.at_once):
                 return None
-            child = seen(node, taken.key, taken.make_step())
+            child = seen(node, taken.key, taken.make_step)
             if not child.built and not trie.at_once:
                 return None
         note_use(child)
@@ -368,7 +368,7 @@ class PlanMode(QuerySet[Any, Any]):
     def _note(self, result: T, trace: Node | None, taken: Taken) -> T:
         """Let *result*, an ordinary queryset, know its shape."""
         if trace is not None and isinstance(result, PlanMode) and not trace.sliced:
-            result._trace = seen(trace, taken.key, taken.make_step())
+            result._trace = seen(trace, taken.key, taken.make_step)
         return result
 
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.db.models.fields import related_descriptors
 
-from turbo_orm.plans.values import Bail, kind_of
+from turbo_orm.plans.arguments import Argument, Arguments, Kind, made, made_condition
+from turbo_orm.plans.values import CONTAINERS, SCALARS
 
 __all__ = [
     "Annotate",
@@ -24,6 +25,7 @@ __all__ = [
     "Step",
     "Taken",
     "kinds_and_values",
+    "take_annotations",
     "take_filter",
 ]
 
@@ -33,16 +35,16 @@ class Filter(NamedTuple):
 
     negated: bool
     sticky: bool
-    #: The shapes of the positional `Q` objects.
-    qs: tuple[Any, ...]
+    #: The shapes of the positional conditions.
+    conditions: tuple[Any, ...]
     names: tuple[str, ...]
-    kinds: tuple[Any, ...]
+    kinds: tuple[Kind, ...]
 
     def apply(self, queryset: Any, values: Iterator[Any]) -> Any:
-        args = [_make_q(shape, values) for shape in self.qs]
+        query_class = type(queryset.query)
+        args = [made_condition(shape, values, query_class) for shape in self.conditions]
         kwargs = {
-            name: next(values) if isinstance(kind, type) else kind
-            for name, kind in zip(self.names, self.kinds, strict=True)
+            name: made(kind, values, query_class) for name, kind in zip(self.names, self.kinds, strict=True)
         }
         if self.sticky:
             queryset = _flagged(queryset)
@@ -78,12 +80,19 @@ class Extra(NamedTuple):
 
 
 class Annotate(NamedTuple):
-    """``annotate()`` with expressions which are all part of the shape."""
+    """``annotate()`` or ``alias()``."""
 
-    expressions: tuple[tuple[str, Any], ...]
+    method: str
+    names: tuple[str, ...]
+    expressions: tuple[Argument, ...]
 
     def apply(self, queryset: Any, values: Iterator[Any]) -> Any:
-        return QuerySet.annotate(queryset, **dict(self.expressions))
+        query_class = type(queryset.query)
+        annotations = {
+            name: each.make(values, query_class)
+            for name, each in zip(self.names, self.expressions, strict=True)
+        }
+        return getattr(QuerySet, self.method)(queryset, **annotations)
 
 
 #: Django's own, which filters the rows to prefetch for some instances.
@@ -116,20 +125,42 @@ class Taken(NamedTuple):
 def take_filter(sticky: bool, negated: bool, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Taken:
     """Return the step ``filter(*args, **kwargs)``, or ``exclude()``.
 
-    Raises `Bail` for other arguments than `Q`, and for one that can't be a parameter.
+    Raises `Bail` for arguments that can't be told from others.
     """
-    kinds, values = kinds_and_values(kwargs)
     names = tuple(kwargs)
-    shapes: tuple[Any, ...] = ()
-    if args:
-        in_qs: list[Any] = []
-        shapes = tuple([_shape_of_q(arg, in_qs) for arg in args])
-        values = (*in_qs, *values)
-    return Taken(
-        (negated, sticky, shapes, *names, *kinds),
-        lambda: Filter(negated, sticky, shapes, names, tuple(kinds)),
-        values,
-    )
+    if not args:
+        kinds, values = kinds_and_values(kwargs)
+        if _PLAIN.issuperset(kinds):
+            return Taken(
+                (negated, sticky, (), *names, *kinds),
+                lambda: Filter(negated, sticky, (), names, tuple(kinds)),
+                values,
+            )
+    arguments = Arguments()
+    conditions = tuple(map(arguments.take_condition, args))
+    kinds = [*map(arguments.take, kwargs.values())]
+
+    def make_step() -> Filter:
+        arguments.keep()
+        return Filter(negated, sticky, conditions, names, tuple(kinds))
+
+    return Taken((negated, sticky, conditions, *names, *kinds), make_step, tuple(arguments.values))
+
+
+def take_annotations(method: str, expressions: Mapping[str, Any]) -> Taken:
+    """Return the step of *method*, ``annotate`` or ``alias``.
+
+    Raises `Bail` for expressions that can't be told from others.
+    """
+    arguments = Arguments()
+    names = tuple(expressions)
+    taken = tuple(map(arguments.take_expression, expressions.values()))
+
+    def make_step() -> Annotate:
+        arguments.keep()
+        return Annotate(method, names, taken)
+
+    return Taken((method, *names, *taken), make_step, tuple(arguments.values))
 
 
 def kinds_and_values(kwargs: Mapping[str, Any]) -> tuple[list[Any], tuple[Any, ...]]:
@@ -137,7 +168,6 @@ def kinds_and_values(kwargs: Mapping[str, Any]) -> tuple[list[Any], tuple[Any, .
     values = tuple(kwargs.values())
     kinds: list[Any] = [*map(type, values)]
     if bool in kinds or NoneType in kinds:
-        # As kind_of(), which would be a call for each.
         kinds = [
             value if value is None or value is True or value is False else type(value) for value in values
         ]
@@ -147,6 +177,9 @@ def kinds_and_values(kwargs: Mapping[str, Any]) -> tuple[list[Any], tuple[Any, .
 
 NoneType = type(None)
 
+#: Kinds of what holds no values of its own.
+_PLAIN = frozenset({*SCALARS, *CONTAINERS, dict, None, True, False})
+
 
 def _flagged(queryset: Any) -> Any:
     """Return a copy on which `_next_is_sticky()` was called: templates are shared."""
@@ -155,33 +188,3 @@ def _flagged(queryset: Any) -> Any:
     flagged.__dict__.update(queryset.__dict__)
     flagged._sticky_filter = True
     return flagged
-
-
-def _shape_of_q(q: Any, values: list[Any]) -> tuple[Any, ...]:
-    """Return the shape of the `Q` object *q*, adding its values to *values*."""
-    if type(q) is not Q or q.connector == Q.XOR:
-        raise Bail
-    children: list[Any] = []
-    for child in q.children:
-        if type(child) is tuple:
-            name, value = child
-            kind = kind_of(value)
-            if kind is not value:
-                values.append(value)
-            children.append((name, kind))
-        else:
-            children.append(_shape_of_q(child, values))
-    return ("Q", q.connector, q.negated, tuple(children))
-
-
-def _make_q(shape: tuple[Any, ...], values: Iterator[Any]) -> Q:
-    _, connector, negated, children = shape
-    q = Q()
-    q.connector, q.negated = connector, negated
-    q.children = [
-        _make_q(child, values)
-        if len(child) == 4
-        else (child[0], next(values) if isinstance(child[1], type) else child[1])
-        for child in children
-    ]
-    return q

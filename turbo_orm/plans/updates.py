@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from turbo_orm.plans.expressions import identity
+from turbo_orm.plans.arguments import Arguments, Kind, made
 from turbo_orm.plans.prepare import Binding
+from turbo_orm.plans.recording import Assigned
 from turbo_orm.plans.saving import (
     RANGES,
     checked_wrapper_of,
@@ -17,7 +18,7 @@ from turbo_orm.plans.saving import (
     unchanged_kind,
     wrapper_of,
 )
-from turbo_orm.plans.template import Assigned
+from turbo_orm.plans.template import Param
 from turbo_orm.plans.values import SCALARS, Bail, is_plannable
 
 __all__ = ["Update", "assignment", "update_of"]
@@ -27,45 +28,49 @@ class Update(NamedTuple):
     """The shape of ``update(**kwargs)``, as a terminal."""
 
     names: tuple[str, ...]
-    #: Of each value: None, its type, or what identifies an expression.
-    kinds: tuple[Any, ...]
+    #: Of each value: None, its type, or an expression without the values in it.
+    kinds: tuple[Kind, ...]
 
     @property
     def method(self) -> str:
         """The name of the method it is the shape of."""
         return "update"
 
-    def arguments(self, before: int, expressions: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the keyword arguments for a template which has *before* values already."""
+    @property
+    def has_only_values(self) -> bool:
+        """Whether each of its values is a parameter."""
+        return all(isinstance(kind, type) for kind in self.kinds)
+
+    def arguments(self, params: Iterator[Param], query_class: type) -> dict[str, Any]:
+        """Return the keyword arguments for a template, with the next of *params*."""
         arguments: dict[str, Any] = {}
         for name, kind in zip(self.names, self.kinds, strict=True):
             if isinstance(kind, type):
-                arguments[name] = Assigned(before, name, kind)
-                before += 1
+                param = next(params)
+                param.is_stored_as_given = True
+                arguments[name] = Assigned(param.index, name, kind)
             else:
-                arguments[name] = expressions.get(name)
+                arguments[name] = made(kind, params, query_class)
         return arguments
 
 
-def update_of(kwargs: Mapping[str, Any]) -> tuple[Update, tuple[Any, ...], dict[str, Any]]:
-    """Return the shape of ``update(**kwargs)``, its values, and its expressions by name.
+def update_of(kwargs: Mapping[str, Any]) -> tuple[Update, Arguments]:
+    """Return the shape of ``update(**kwargs)``, and what was taken apart for it.
 
     Raises `Bail` for values that can't be parameters.
     """
-    kinds: list[Any] = []
-    values: list[Any] = []
-    expressions: dict[str, Any] = {}
-    for name, value in kwargs.items():
+    kinds: list[Kind] = []
+    arguments = Arguments()
+    for value in kwargs.values():
         kind = type(value)
         if value is None:  # NULL is part of the SQL
             kinds.append(None)
         elif kind is bool or kind in SCALARS or is_plannable(kind):
             kinds.append(kind)
-            values.append(value)
+            arguments.values.append(value)
         else:
-            kinds.append(identity(value))
-            expressions[name] = value
-    return Update(tuple(kwargs), tuple(kinds)), tuple(values), expressions
+            kinds.append(arguments.take_expression(value))
+    return Update(tuple(kwargs), tuple(kinds)), arguments
 
 
 def assignment(field: Any, connection: Any, kind: type) -> Binding:

@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 
 from django.db.models import Model
 
-__all__ = ["CONTAINERS", "SCALARS", "Bail", "check_container", "is_plannable", "kind_of"]
+__all__ = ["CONTAINERS", "SCALARS", "Bail", "check_container", "is_plannable"]
 
 
 class Bail(Exception):
@@ -38,15 +38,6 @@ SCALARS = frozenset(
 )
 
 _plannable: WeakKeyDictionary[type, bool] = WeakKeyDictionary()
-
-
-def kind_of(value: Any) -> Any:
-    """Return what of *value* is in the shape: ``None`` and booleans themselves, else the type.
-
-    ``None`` and booleans change the SQL (``IS NULL``); of anything else the type decides how
-    Django prepares it.
-    """
-    return value if value is None or value is True or value is False else type(value)
 
 
 def is_plannable(kind: type) -> bool:

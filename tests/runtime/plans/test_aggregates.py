@@ -40,6 +40,13 @@ AGGREGATES: dict[str, Aggregate] = {
     "one name for two": lambda rows: rows.aggregate(Max("price"), price__max=Count("pk")),
     "distinct ones": lambda rows: rows.aggregate(n=Count("author", distinct=True)),
     "related": lambda rows: rows.aggregate(oldest=Max("author__age"), tags=Count("tags")),
+    "conditions": lambda rows: rows.aggregate(
+        cheap=Count("pk", filter=Q(price__lt=10)),
+        dear=Sum("price", filter=Q(price__gte=Decimal(10)) & ~Q(author__name="Bob"), default=0),
+    ),
+    "a default": lambda rows: rows.aggregate(
+        n=Sum("price", default=F("pk")), m=Max("published", default=None)
+    ),
     "arithmetic": lambda rows: rows.aggregate(n=Sum(F("price") * 2), years=Max(F("author__age") + 1)),
 }
 
@@ -80,11 +87,14 @@ async def test_results(chain: tuple[Any, Use], aggregate: Aggregate) -> None:
 #: What is Django's to do.
 WITHOUT_PLANS: dict[str, tuple[Use, Aggregate]] = {
     "nothing": (lambda rows: rows, lambda rows: rows.aggregate()),
-    "a condition": (
-        lambda rows: rows,
-        lambda rows: rows.aggregate(n=Count("pk", filter=Q(price__gt=1))),
+    "a default, without rows": (
+        lambda rows: rows.none(),
+        lambda rows: rows.aggregate(n=Sum("price", default=0)),
     ),
-    "a default": (lambda rows: rows.none(), lambda rows: rows.aggregate(n=Sum("price", default=0))),
+    "a default that is not plain": (
+        lambda rows: rows,
+        lambda rows: rows.aggregate(n=Sum("price", default=Decimal("0.5"))),
+    ),
     "another function": (lambda rows: rows, lambda rows: rows.aggregate(n=StdDev("price"))),
     "a slice": (lambda rows: rows.order_by("pk")[:2], lambda rows: rows.aggregate(n=Sum("price"))),
     "no rows, whatever they are": (lambda rows: rows.none(), lambda rows: rows.aggregate(n=Count("pk"))),

@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from django.core.exceptions import FieldError
-from django.db.models import CharField, Count, F, Func, Max, OrderBy, Q, Value
+from django.db.models import (
+    CharField,
+    Count,
+    DecimalField,
+    ExpressionWrapper,
+    F,
+    Func,
+    Max,
+    OrderBy,
+    QuerySet,
+    Value,
+)
 from django.db.models.functions import (
     Abs,
     Cast,
     Ceil,
     Coalesce,
     Concat,
+    Extract,
+    ExtractYear,
     Floor,
     Greatest,
     Least,
@@ -25,6 +39,9 @@ from django.db.models.functions import (
     Random,
     RTrim,
     Trim,
+    Trunc,
+    TruncDate,
+    TruncMonth,
     Upper,
 )
 from django.test import override_settings
@@ -70,21 +87,46 @@ PLANNED: dict[str, Callable[[], Any]] = {
     ),
     "filtered by a function": lambda: AsyncQuerySet(Author).annotate(low=Lower("name")).filter(low="ada"),
     "counted": lambda: AsyncQuerySet(Author).annotate(n=Count(Lower("books__title"), distinct=True)),
+    "with a type": lambda: AsyncQuerySet(Author).annotate(low=Lower("name", output_field=CharField())),
+    "a cast": lambda: AsyncQuerySet(Author).annotate(text=Cast("age", CharField(max_length=5))),
+    "wrapped": lambda: AsyncQuerySet(Book).annotate(
+        x=ExpressionWrapper(F("price") * 2, output_field=DecimalField(max_digits=9, decimal_places=3))
+    ),
+    "moments": lambda: (
+        AsyncQuerySet(Author)
+        .annotate(month=TruncMonth("created"), hour=Trunc("created", "hour"), day=TruncDate("created"))
+        .annotate(year=ExtractYear("created"), week=Extract("created", "week_day"))
+    ),
+    "by month": lambda: (
+        AsyncQuerySet(Author)
+        .order_by()
+        .annotate(month=TruncMonth("created"))
+        .values("month")
+        .annotate(n=Count("pk"))
+    ),
+    "without names": lambda: AsyncQuerySet(Author).annotate(Count("books"), Max("books__price")),
+    "only to filter by": lambda: AsyncQuerySet(Author).alias(n=Count("books")).filter(n__gt=0),
     "values": lambda: (
         AsyncQuerySet(Author).annotate(low=Lower("name")).values_list("low", flat=True).order_by("low")
     ),
 }
 
+#: A field of a model may become another one.
+_NAME = Author._meta.get_field("name")
+
 DJANGOS: dict[str, Callable[[], Any]] = {
     "a function of a project": lambda: AsyncQuerySet(Author).order_by(Shout("name")),
     "with another template": lambda: AsyncQuerySet(Author).annotate(low=Lower("name", function="UPPER")),
-    "with a type": lambda: AsyncQuerySet(Author).annotate(low=Lower("name", output_field=CharField())),
-    "a cast": lambda: AsyncQuerySet(Author).annotate(text=Cast("age", CharField())),
     "any function": lambda: AsyncQuerySet(Author).annotate(
         n=Func(F("name"), function="md5", output_field=CharField())
     ),
-    "a condition": lambda: AsyncQuerySet(Author).annotate(n=Count("books", filter=Q(books__price__gt=1))),
     "an aggregate to order by": lambda: AsyncQuerySet(Author).order_by(Max("books__price").desc()),
+    "a field of a model for a type": lambda: AsyncQuerySet(Author).annotate(
+        low=Lower("name", output_field=_NAME)
+    ),
+    "a time zone": lambda: AsyncQuerySet(Author).annotate(
+        month=TruncMonth("created", tzinfo=dt.timezone.utc)
+    ),
     "another constant": lambda: AsyncQuerySet(Book).annotate(x=Coalesce("price", Value(1.5))),
 }
 
@@ -116,6 +158,12 @@ async def test_left_to_django(name: str) -> None:
     else:
         assert rows
     assert Verified.same == same
+
+
+async def test_one_name_for_two() -> None:
+    for rows in (AsyncQuerySet(Author), QuerySet(Author)):
+        with pytest.raises(ValueError, match="books__count"):
+            rows.annotate(Count("books"), books__count=Max("pk"))
 
 
 async def test_values_of_an_update() -> None:

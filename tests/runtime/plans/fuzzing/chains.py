@@ -7,8 +7,24 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from django.db.models import F, Model, Prefetch, Q, QuerySet
-from django.db.models.functions import Lower
+from django.db.models import (
+    BooleanField,
+    Case,
+    Count,
+    Exists,
+    ExpressionWrapper,
+    F,
+    IntegerField,
+    Max,
+    Model,
+    OuterRef,
+    Prefetch,
+    Q,
+    QuerySet,
+    Subquery,
+    When,
+)
+from django.db.models.functions import Coalesce, Lower
 from hypothesis import strategies as st
 
 from tests.runtime.plans.fuzzing.models import MODELS, Author, Book, Kit, Shelf, Signed
@@ -94,6 +110,14 @@ _RELATIONS: dict[type[Model], tuple[str, ...]] = {
     Shelf: ("books",),
     Signed: ("mentor", "author_ptr", "kit"),
 }
+_FORWARD: dict[type[Model], tuple[str, ...]] = {
+    model: tuple(
+        field.name
+        for field in model._meta.concrete_fields
+        if field.remote_field is not None and field.related_model in MODELS
+    )
+    for model in _PATHS
+}
 _PREFETCHES: dict[type[Model], tuple[str, ...]] = {
     Kit: ("tagged", "tagged__author", "owner", "nonsense"),
     Book: ("tags", "kits", "author__books", "shelf"),
@@ -122,10 +146,11 @@ class Step:
     kwargs: tuple[tuple[str, Any], ...] = ()
 
     def apply(self, queryset: Any, made: dict[int, Any]) -> Any:
-        args = [_filled(arg, made) for arg in self.args]
+        rows = getattr(queryset, "rows", type(queryset))
+        args = [_filled(arg, made, rows) for arg in self.args]
         if self.method == "slice":
             return queryset[slice(*args)]
-        kwargs = {name: _filled(arg, made) for name, arg in self.kwargs}
+        kwargs = {name: _filled(arg, made, rows) for name, arg in self.kwargs}
         if self.method == "prefetch_to":
             return queryset.prefetch_related(Prefetch(args[0]))
         return getattr(queryset, self.method)(*args, **kwargs)
@@ -155,7 +180,52 @@ class Clause:
     children: tuple[Any, ...]
 
 
-def _filled(arg: Any, made: dict[int, Any]) -> Any:
+@dataclass(frozen=True)
+class Expression:
+    """What becomes an expression: how, with which field and, in some, which condition or rows."""
+
+    how: str
+    path: str
+    clause: Clause | Chain | None = None
+
+    def filled(self, made: dict[int, Any], rows: Any) -> Any:
+        q = Q() if self.clause is None else _filled(self.clause, made, rows)
+        return (_EXPRESSIONS | _SUBQUERIES)[self.how](self.path, q)
+
+
+_EXPRESSIONS: dict[str, Callable[[str, Q], Any]] = {
+    "F": lambda path, q: F(path),
+    "Lower": lambda path, q: Lower(path),
+    "Coalesce": lambda path, q: Coalesce(path, None),
+    "Count": lambda path, q: Count(path, filter=q),
+    "Count distinct": lambda path, q: Count(path, filter=q, distinct=True),
+    "Count + 1": lambda path, q: Count(path, filter=q) + 1,
+    "Max": lambda path, q: Max(path, filter=q),
+    "Max of a case": lambda path, q: Max(Case(When(q, then=path))),
+    "Case": lambda path, q: Case(When(q, then=1), default=0),
+    "Case, of lookups": lambda path, q: Case(When(**dict([_pair(q)]), then=1), When(q, then=2)),
+    "Case of fields": lambda path, q: Case(When(q, then=path), default=F(path)),
+    "wrapped": lambda path, q: ExpressionWrapper(q, BooleanField()),
+}
+
+
+#: Of which rows a condition refers to those they are in.
+_SUBQUERIES: dict[str, Callable[[str, Any], Any]] = {
+    "Exists": lambda path, rows: Exists(rows.filter(pk=OuterRef("pk"))),
+    "not Exists": lambda path, rows: ~Exists(rows),
+    "Subquery": lambda path, rows: Subquery(rows.filter(pk=OuterRef("pk")).values(path)[:1]),
+    "Coalesce of a Subquery": lambda path, rows: Coalesce(
+        Subquery(rows.values("pk")[:1], output_field=IntegerField()), 0
+    ),
+}
+
+
+def _pair(q: Q) -> Any:
+    first = q.children[0]
+    return first if isinstance(first, tuple) else _pair(first)
+
+
+def _filled(arg: Any, made: dict[int, Any], rows: Any) -> Any:
     if isinstance(arg, Value):
         # The same number twice is the same object twice, as in a program.
         if arg.number not in made:
@@ -165,9 +235,18 @@ def _filled(arg: Any, made: dict[int, Any]) -> Any:
         q = Q(_connector=arg.connector, _negated=arg.negated)
         for child in arg.children:
             q.children.append(
-                (child[0], _filled(child[1], made)) if isinstance(child, tuple) else _filled(child, made)
+                (child[0], _filled(child[1], made, rows))
+                if isinstance(child, tuple)
+                else _filled(child, made, rows)
             )
         return q
+    if isinstance(arg, Expression):
+        return arg.filled(made, rows)
+    if isinstance(arg, Chain):
+        queryset = rows(arg.model)
+        for step in arg.steps:
+            queryset = step.apply(queryset, made)
+        return queryset
     return arg
 
 
@@ -211,14 +290,52 @@ def _lookup(draw: Callable[[Any], Any], model: type[Model]) -> str:
     return lookup
 
 
-def _pairs(draw: Callable[[Any], Any], model: type[Model], most: int = 2) -> dict[str, Value]:
+def _pairs(draw: Callable[[Any], Any], model: type[Model], most: int = 2, depth: int = 0) -> dict[str, Any]:
     lookups = [_lookup(draw, model) for _ in range(draw(st.integers(1, most)))]
-    return {lookup: _value(draw, model, lookup) for lookup in lookups}
+    pairs: dict[str, Any] = {lookup: _value(draw, model, lookup) for lookup in lookups}
+    how = draw(st.integers(0, 23))
+    if how == 0:
+        kind = draw(st.sampled_from(("F", "F", "Lower", "Case", "Exists", "Subquery")))
+        pairs[lookups[-1]] = _expression(draw, model, kind, 2)
+    elif how == 1 and depth == 0:
+        name = draw(st.sampled_from(("pk", *_FORWARD[model])))
+        inner = model if name == "pk" else model._meta.get_field(name).related_model
+        pairs[draw(st.sampled_from((f"{name}__in", f"{name}__in", name)))] = _rows(draw, inner)
+    return pairs
+
+
+def _expression(
+    draw: Callable[[Any], Any], model: type[Model], how: str, depth: int, names: Sequence[str] = ()
+) -> Expression:
+    path = draw(st.sampled_from(names or _PATHS[model]))
+    if how in ("F", "Lower", "Coalesce"):
+        return Expression(how, path)
+    if how in _SUBQUERIES:
+        steps = [
+            _step(draw, model, ("filter", "exclude", "order_by")) for _ in range(draw(st.integers(1, 2)))
+        ]
+        return Expression(how, path, Chain(model, tuple(steps)))
+    return Expression(how, path, _clause(draw, model, depth))
+
+
+def _rows(draw: Callable[[Any], Any], model: Any) -> Chain:
+    """Rows a lookup may compare with."""
+    steps = [
+        _step(draw, model, ("filter", "filter", "exclude", "all")) for _ in range(draw(st.integers(0, 2)))
+    ]
+    how = draw(st.integers(0, 7))
+    if how < 2:
+        steps += [Step("order_by", ("-pk",)), Step("slice", (0, 1 + how))]
+    elif how == 2:
+        steps.append(Step("slice", (1, 3)))
+    elif how == 3:
+        steps.append(Step(*draw(st.sampled_from((("values", ("pk",)), ("values_list", ("pk", "pk")))))))
+    return Chain(model, tuple(steps))
 
 
 def _clause(draw: Callable[[Any], Any], model: type[Model], depth: int = 0) -> Clause:
     connector = draw(st.sampled_from(("AND", "OR", "OR", "XOR")[: 3 + (draw(st.integers(0, 15)) == 0)]))
-    children: list[Any] = [*_pairs(draw, model).items()]
+    children: list[Any] = [*_pairs(draw, model, depth=depth).items()]
     if depth < 2 and draw(st.booleans()):
         children.append(_clause(draw, model, depth + 1))
     return Clause(connector, draw(st.booleans()) and draw(st.booleans()), tuple(children))
@@ -268,7 +385,7 @@ _METHODS = (
     *("order_by",) * 2,
     *("values", "values_list", "values_list", "slice", "distinct", "reverse", "only", "defer"),
     *("select_related", "all", "using", "prefetch_related", "prefetch_to", "_next_is_sticky"),
-    "select_for_update",
+    *("select_for_update", "annotate", "annotate", "alias"),
 )
 #: Methods after which Django takes few others.
 _LAST_METHODS = (*("slice",) * 6, "none", "values_list", "values", "reverse", "order_by")
@@ -288,6 +405,9 @@ def _step(draw: Callable[[Any], Any], model: type[Model], methods: Sequence[str]
 def _arguments(draw: Callable[[Any], Any], model: type[Model], method: str) -> tuple[Any, ...]:
     """Return the positional arguments of *method*, and its named ones if it has any."""
     names = st.sampled_from(_PATHS[model])
+    if method in ("annotate", "alias"):
+        kinds = [draw(st.sampled_from([*_EXPRESSIONS, *_SUBQUERIES])) for _ in range(draw(st.integers(1, 2)))]
+        return (), tuple((f"x{at}", _expression(draw, model, how, 1)) for at, how in enumerate(kinds))
     if method == "select_for_update":
         return (), tuple(draw(st.sampled_from(_LOCKS)).items())
     if method == "values_list" and draw(st.booleans()):
@@ -305,11 +425,21 @@ def _arguments(draw: Callable[[Any], Any], model: type[Model], method: str) -> t
     return (tuple(draw(chosen.get(method, st.just(())))),)
 
 
+#: What may be done with what was annotated.
+_OF_ANNOTATIONS = (
+    *(Step("all"), Step("filter", (), (("x0__gt", 0),)), Step("order_by", ("x0", "pk"))),
+    *(Step("order_by", ("pk", "-x0")), Step("values", ("x0",)), Step("values_list", ("pk", "x0"))),
+    *(Step("distinct"), Step("filter", (), (("x0", F("pk")),)), Step("order_by", (F("x0").desc(), "x1"))),
+)
+
+
 @st.composite
 def chains(draw: Any) -> Chain:
     """Chains of which Django takes most."""
     model = draw(st.sampled_from((Kit, Kit, Book, Book, *MODELS)))
     steps = [_step(draw, model) for _ in range(draw(st.integers(1, 4)))]
+    if any(step.method in ("annotate", "alias") for step in steps):
+        steps.append(draw(st.sampled_from(_OF_ANNOTATIONS)))
     if draw(st.booleans()):
         steps.append(_step(draw, model, _LAST_METHODS))
     if draw(st.integers(0, 7)) == 0:
@@ -319,32 +449,52 @@ def chains(draw: Any) -> Chain:
 
 def other_values(chain: Chain, chance: random.Random) -> Chain:
     """Return *chain* with other values: of the same kind, constants, or any."""
+    return _Exchange(chain.model, chance).in_chain(chain)
 
-    def other(lookup: str, value: Value) -> Value:
-        numbers = accepted(chain.model, lookup) or range(len(MAKERS))
-        how = chance.random()
+
+class _Exchange:
+    def __init__(self, model: type[Model], chance: random.Random) -> None:
+        self._model = model
+        self._chance = chance
+
+    def in_chain(self, chain: Chain) -> Chain:
+        return replace(chain, steps=tuple(map(self._in_step, chain.steps)))
+
+    def _in_step(self, step: Step) -> Step:
+        if step.method == "slice":
+            return replace(step, args=self._chance.choice(_SLICES[:4]))
+        if step.method not in ("filter", "exclude", "annotate", "alias"):
+            return step
+        return Step(
+            step.method,
+            tuple(map(self._in_clause, step.args)),
+            tuple((name, self._other(name, value)) for name, value in step.kwargs),
+        )
+
+    def _in_clause(self, clause: Clause) -> Clause:
+        return replace(clause, children=tuple(map(self._in_child, clause.children)))
+
+    def _in_child(self, child: Any) -> Any:
+        return self._in_clause(child) if isinstance(child, Clause) else (child[0], self._other(*child))
+
+    def _other(self, lookup: str, value: Any) -> Any:
+        if isinstance(value, Chain):
+            return _Exchange(value.model, self._chance).in_chain(value)
+        if isinstance(value, Expression):
+            if value.clause is None:
+                return value
+            inside: Any = self._other("", value.clause) if isinstance(value.clause, Chain) else None
+            return replace(value, clause=inside or self._in_clause(value.clause))
+        return self._other_value(lookup, value) if isinstance(value, Value) else value
+
+    def _other_value(self, lookup: str, value: Value) -> Value:
+        numbers = accepted(self._model, lookup) or range(len(MAKERS))
+        how = self._chance.random()
         if how < 0.5:
             kind = kind_of_made(value.number)
             alike = [number for number in numbers if kind_of_made(number) is kind]
-            return Value(chance.choice(alike or [value.number]))
+            return Value(self._chance.choice(alike or [value.number]))
         if how < 0.7:
             constants = [number for number in _CONSTANTS if number in numbers or how < 0.53]
-            return Value(chance.choice(constants or numbers))
-        return Value(chance.choice(numbers if how < 0.97 else range(len(MAKERS))))
-
-    def in_clause(clause: Clause) -> Clause:
-        return replace(clause, children=tuple(map(in_child, clause.children)))
-
-    def in_child(child: Any) -> Any:
-        return in_clause(child) if isinstance(child, Clause) else (child[0], other(*child))
-
-    def in_step(step: Step) -> Step:
-        if step.method not in ("filter", "exclude"):
-            return replace(step, args=chance.choice(_SLICES[:4])) if step.method == "slice" else step
-        return Step(
-            step.method,
-            tuple(in_clause(arg) for arg in step.args),
-            tuple((name, other(name, value)) for name, value in step.kwargs),
-        )
-
-    return replace(chain, steps=tuple(map(in_step, chain.steps)))
+            return Value(self._chance.choice(constants or numbers))
+        return Value(self._chance.choice(numbers if how < 0.97 else range(len(MAKERS))))

@@ -12,7 +12,7 @@ from unittest import mock
 
 from django.core.exceptions import EmptyResultSet
 from django.db import DatabaseError, transaction
-from django.db.models import Count, Max, Model, Prefetch, QuerySet
+from django.db.models import Count, Max, Model, Prefetch, Q, QuerySet
 from django.utils.functional import LazyObject
 
 from tests.runtime.plans.fuzzing.chains import Chain
@@ -30,7 +30,9 @@ __all__ = ["TERMINALS", "Tally", "differences", "differences_in_rows"]
 TERMINALS = ("list", "get", "first", "last", "count", "exists", "aggregate")
 
 #: The keyword arguments of terminals that have some.
-_ARGUMENTS: dict[str, dict[str, Any]] = {"aggregate": {"number": Count("pk"), "greatest": Max("pk")}}
+_ARGUMENTS: dict[str, dict[str, Any]] = {
+    "aggregate": {"number": Count("pk", filter=Q(pk__gt=1)), "greatest": Max("pk")}
+}
 
 #: What was met, by name; for people.
 Tally: Counter[str] = Counter()
@@ -210,6 +212,8 @@ def _answer(
 
 
 class _Catcher:
+    rows = AsyncQuerySet
+
     def filter(self, *args: Any, **kwargs: Any) -> Any:
         return args, kwargs
 

@@ -1,0 +1,204 @@
+"""Arguments of a queryset's methods, taken apart: what of them is in a shape, and their values.
+
+Of a plain value its type is in the shape (see `plans.values`). `Q` objects, expressions and
+querysets hold values of their own: what is left of them is made again with other values, for a
+template or where a queryset leaves plan mode.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from copy import deepcopy
+from typing import Any
+
+from django.db.models import Q, QuerySet, When
+from django.utils import timezone
+
+from turbo_orm.plans.expressions import identity, within
+from turbo_orm.plans.inner import Inner, inner_of, made_of
+from turbo_orm.plans.values import SCALARS, Bail
+
+__all__ = ["Argument", "Arguments", "Kind", "made", "made_condition"]
+
+#: What expressions hold that there is one of: `Trunc`'s argument *is_dst*, before Django 5.0.
+_ALONE: dict[int, Any] = {id(each): each for each in (getattr(timezone, "NOT_PASSED", None),)}
+
+#: What of an argument is in a shape: ``None`` or a boolean; the type of a value, which is left out;
+#: or an `Argument`.
+Kind = Any
+
+
+class Argument:
+    """An argument without its values. Equal are those which differ in nothing but these."""
+
+    __slots__ = ("_identity",)
+
+    def __init__(self, identity: Any) -> None:
+        self._identity = identity
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and self._identity == other._identity
+
+    def __hash__(self) -> int:
+        return hash(self._identity)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._identity}>"
+
+    def make(self, values: Iterator[Any], query_class: type) -> Any:
+        """Return the argument with the next of *values* in it; querysets have queries of *query_class*."""
+        raise NotImplementedError
+
+
+class _Expression(Argument):
+    """An expression, with the parts of it that have values, and their shapes."""
+
+    __slots__ = ("_expression", "_parts")
+
+    def __init__(self, identity: Any, expression: Any, parts: list[tuple[Any, Any]]) -> None:
+        super().__init__(identity)
+        self._expression = expression
+        self._parts = parts
+
+    def keep(self) -> None:
+        """Keep an expression of its own, without values: whose it was may change it, or drop it."""
+        blank = [(Q(), shape) for _, shape in self._parts]
+        # What a constructor was given is compared where expressions are.
+        given = [each for each in within(self._expression) if type(each) is When]
+        self._expression = deepcopy(
+            self._expression,
+            {
+                **_ALONE,
+                **{id(part): new for (part, _), (new, _) in zip(self._parts, blank, strict=True)},
+                **{id(each._constructor_args): ((), {}) for each in given},  # type: ignore[attr-defined]
+            },
+        )
+        for each in within(self._expression):
+            if type(each) is When:
+                each._constructor_args = (each.condition, each.result), {}  # type: ignore[attr-defined]
+        self._parts = blank
+
+    def make(self, values: Iterator[Any], query_class: type) -> Any:
+        if not self._parts:
+            return self._expression
+        parts = {id(part): made_condition(shape, values, query_class) for part, shape in self._parts}
+        return deepcopy(self._expression, {**_ALONE, **parts})
+
+
+class _QuerySet(Argument):
+    """A queryset in plan mode, whose rows a lookup compares with."""
+
+    __slots__ = ()
+
+    def make(self, values: Iterator[Any], query_class: type) -> Any:
+        node, limits, alias = self._identity
+        queryset: Any = QuerySet(model=node.model, query=query_class(node.model), using=alias)
+        for each in node.path():
+            queryset = each.step.apply(queryset, values)
+        if limits is not None:
+            queryset.query.set_limits(*limits)
+        return queryset
+
+
+class _Subquery(Argument):
+    """An `Exists` or a `Subquery`."""
+
+    __slots__ = ("_options",)
+
+    def __init__(self, kind: type, queryset: Argument, options: dict[str, Any]) -> None:
+        super().__init__((kind, queryset))
+        #: What its constructor takes by name: part of what tells the expression it is in from others.
+        self._options = options
+
+    def make(self, values: Iterator[Any], query_class: type) -> Any:
+        kind, queryset = self._identity
+        return kind(queryset.make(values, query_class), **self._options)
+
+
+class Arguments:
+    """Takes arguments apart, one after the other."""
+
+    __slots__ = ("_expressions", "values")
+
+    def __init__(self) -> None:
+        #: All values there were, in the order in which `Argument.make()` wants them.
+        self.values: list[Any] = []
+        self._expressions: list[_Expression] = []
+
+    def keep(self) -> None:
+        """Have what was taken apart outlive the arguments, as the keys and steps of shapes do."""
+        for each in self._expressions:
+            each.keep()
+
+    def take(self, value: Any) -> Kind:
+        """Take any argument. Raises `Bail` for those that can't be told from others."""
+        if value is None or value is True or value is False:
+            return value
+        kind = type(value)
+        if kind in SCALARS or not hasattr(kind, "resolve_expression"):
+            self.values.append(value)
+            return kind
+        if not isinstance(value, QuerySet):
+            return self.take_expression(value)
+        return self._take_inner(inner_of(value))
+
+    def take_condition(self, condition: Any) -> Any:
+        """Take a `Q` or a boolean expression, and return its shape. Raises `Bail`, as `take()`."""
+        if type(condition) is not Q:
+            return self.take_expression(condition)
+        if condition.connector == Q.XOR:
+            raise Bail
+        children = [
+            (child[0], self.take(child[1])) if type(child) is tuple else self.take_condition(child)
+            for child in condition.children
+        ]
+        return ("Q", condition.connector, condition.negated, tuple(children))
+
+    def take_expression(self, expression: Any) -> Argument:
+        """Take an expression. Raises `Bail`, as `take()`."""
+        parts: list[tuple[Any, Any]] = []
+
+        def take_part(part: Any) -> Any:
+            shape = self.take_condition(part) if type(part) is Q else self._take_subquery(part)
+            parts.append((part, shape))
+            return shape
+
+        taken = _Expression(identity(expression, take_part), expression, parts)
+        self._expressions.append(taken)
+        return taken
+
+    def _take_subquery(self, subquery: Any) -> Argument:
+        if subquery.extra or subquery.template != type(subquery).template:
+            raise Bail
+        given = vars(subquery).get("output_field")
+        options = {} if given is None else {"output_field": given}
+        return _Subquery(type(subquery), self._take_inner(made_of(subquery)), options)
+
+    def _take_inner(self, inner: Inner | None) -> Argument:
+        if inner is None:
+            raise Bail
+        self.values.extend(inner.values)
+        return _QuerySet((inner.node, inner.limits, inner.alias))
+
+
+def made(kind: Kind, values: Iterator[Any], query_class: type) -> Any:
+    """Return the argument of *kind*, with the next of *values*: see `Argument.make()`."""
+    if isinstance(kind, type):
+        return next(values)
+    return kind.make(values, query_class) if isinstance(kind, Argument) else kind
+
+
+def made_condition(shape: Any, values: Iterator[Any], query_class: type) -> Any:
+    """Return the condition of *shape*, with the next of *values*: see `Argument.make()`."""
+    if isinstance(shape, Argument):
+        return shape.make(values, query_class)
+    _, connector, negated, children = shape
+    q = Q()
+    q.connector, q.negated = connector, negated
+    q.children = [
+        (child[0], made(child[1], values, query_class))
+        if type(child) is tuple and len(child) == 2
+        else made_condition(child, values, query_class)
+        for child in children
+    ]
+    return q

@@ -1,0 +1,81 @@
+"""Querysets in plan mode that are part of others: as values of lookups, and in subqueries.
+
+`Subquery` and `Exists` have the queryset's query made at once, and keep nothing else of it; so it is
+noted here what they were made of.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, NamedTuple
+
+from django.db.models import QuerySet, Subquery
+
+__all__ = ["Inner", "inner_of", "install", "made_of"]
+
+
+class Inner(NamedTuple):
+    """What makes the query of a queryset."""
+
+    #: The node of its shape.
+    node: Any
+    limits: tuple[int, int | None] | None
+    alias: str | None
+    #: The values as they were given.
+    values: tuple[Any, ...]
+
+
+def inner_of(queryset: Any) -> Inner | None:
+    """Return what makes the query of *queryset*; None if that is not known."""
+    planned = getattr(queryset, "_planned", None)
+    if (
+        planned is None
+        or queryset._sticky_filter
+        or queryset._result_cache is not None
+        or type(queryset).resolve_expression is not QuerySet.resolve_expression
+        or queryset._fields is not planned[0].fields
+    ):
+        return None
+    node, stored, given, limits, _ = planned
+    return Inner(node, limits, queryset._db, stored if given is None else given)
+
+
+#: By the address of the expression, for expressions are equal to others.
+_noted: dict[int, tuple[weakref.ref[Subquery], Inner]] = {}
+
+
+def made_of(subquery: Subquery) -> Inner | None:
+    """Return what the query of *subquery*, which is no copy of another, was made of; None if not known."""
+    found = _noted.get(id(subquery))
+    return found[1] if found is not None and found[0]() is subquery else None
+
+
+def install() -> None:
+    """Have it noted what subqueries are made of, from now on."""
+    if not hasattr(Subquery.__init__, "_turbo"):
+        Subquery.__init__ = _noting(Subquery.__init__)  # type: ignore[method-assign]
+
+
+def _noting(original: Callable[..., None]) -> Callable[..., None]:
+    @wraps(original)
+    def __init__(self: Subquery, queryset: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807 - it is one
+        inner = inner_of(queryset)
+        original(self, queryset, *args, **kwargs)
+        if inner is not None:
+            _note(self, inner)
+
+    __init__._turbo = True  # type: ignore[attr-defined]
+    return __init__
+
+
+def _note(subquery: Subquery, inner: Inner) -> None:
+    key = id(subquery)
+
+    def forget(gone: weakref.ref[Subquery]) -> None:
+        found = _noted.get(key)
+        if found is not None and found[0] is gone:  # another may have its address already
+            del _noted[key]
+
+    _noted[key] = weakref.ref(subquery, forget), inner

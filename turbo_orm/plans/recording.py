@@ -1,0 +1,344 @@
+"""What is found while Django compiles a template: where values land among the parameters of the SQL.
+
+The compilers of `instrument()` note it in the `Recording` that is entered.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
+
+from django.core.exceptions import EmptyResultSet, FullResultSet
+from django.db.models import Count, functions, lookups
+from django.db.models.expressions import Col, CombinedExpression, Exists, OrderBy, Star, Subquery, Value
+from django.db.models.fields import related_lookups
+from django.db.models.sql import Query
+from django.db.models.sql.compiler import SQLCompiler
+from django.db.models.sql.datastructures import BaseTable, Join
+from django.db.models.sql.where import WhereNode
+from django.utils.hashable import make_hashable
+from typing_extensions import Self
+
+from turbo_orm.plans.connections import Captured
+from turbo_orm.plans.expressions import within
+from turbo_orm.plans.unsupported import Unsupported
+
+__all__ = [
+    "TOKEN",
+    "Assigned",
+    "Const",
+    "Group",
+    "Marker",
+    "Recording",
+    "Slot",
+    "instrument",
+    "stands_for_several",
+]
+
+
+class Slot:
+    """Stands for the right-hand side of a lookup in a template."""
+
+    __slots__ = ("index",)
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+
+    def __repr__(self) -> str:
+        return f"<slot {self.index}>"
+
+
+class Marker:
+    """Among compiled parameters: part *part* of what *group*'s value becomes."""
+
+    __slots__ = ("group", "part")
+
+    def __init__(self, group: Group, part: int) -> None:
+        self.group = group
+        self.part = part
+
+    # As of constants: the same value is the same parameter.
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is Marker and self.key() == other.key()
+
+    def __hash__(self) -> int:
+        return hash(self.key())
+
+    def key(self) -> tuple[Any, ...]:
+        return ("slot", self.group.slot.index, self.part)
+
+
+class Const:
+    """Among compiled parameters: a constant of Django's own making."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    # Django leaves out what is in ORDER BY or GROUP BY already, with the same parameters.
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is Const and bool(make_hashable(self.value) == make_hashable(other.value))
+
+    def __hash__(self) -> int:
+        return hash(make_hashable(self.value))
+
+    def key(self) -> tuple[Any, ...]:
+        return ("constant", type(self.value), self.value)
+
+
+class Group:
+    """One lookup with a slot, compiled: its SQL and how many parameters come from the slot."""
+
+    __slots__ = ("assigned", "expands", "lhs_params", "lookup", "parts", "slot", "sql")
+
+    def __init__(self, slot: Slot, lookup: Any, lhs_params: int, sql: str) -> None:
+        self.slot = slot
+        #: The lookup; its right-hand side is set anew for each use.
+        self.lookup = lookup
+        self.lhs_params = lhs_params
+        self.sql = sql
+        self.parts = 1
+        #: It is an ``IN`` with one placeholder per value.
+        self.expands = False
+        #: Of a value that is no lookup's.
+        self.assigned: Assigned | None = None
+
+
+class Assigned:
+    """Stands for a value in `QuerySet.update()` of a template: an expression that is a parameter."""
+
+    contains_aggregate = False
+    contains_over_clause = False
+
+    def __init__(self, index: int, name: str, kind: type) -> None:
+        self.slot = Slot(index)
+        #: The field it is assigned to.
+        self.name = name
+        #: The type of the value, exactly.
+        self.kind = kind
+
+    def resolve_expression(self, *args: Any, **kwargs: Any) -> Assigned:
+        return self
+
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, list[Any]]:
+        assert Recording.current is not None
+        group = Group(self.slot, None, 0, "%s")
+        group.assigned = self
+        Recording.current.groups.append(group)
+        return "%s", [Marker(group, 0)]
+
+
+#: Where the parentheses of the group of that number go.
+TOKEN = re.compile("\x00(\\d+)\x00")
+
+
+class Recording:
+    """What is found while one template is compiled for values of the given samples."""
+
+    current: Recording | None = None
+
+    def __init__(self, samples: Sequence[Any]) -> None:
+        self.samples = [*samples]
+        self.groups: list[Group] = []
+        #: All queries in the statement: subqueries too.
+        self.queries: list[Any] = []
+        #: Something was compiled that may depend on the time zone or the language.
+        self.ambient = False
+
+    def __enter__(self) -> Self:
+        self._outer, Recording.current = Recording.current, self
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        Recording.current = self._outer
+
+
+#: What compiles to the same SQL in every time zone and language.
+_PLAIN = {
+    Col,
+    Assigned,
+    CombinedExpression,
+    Value,
+    WhereNode,
+    BaseTable,
+    Join,
+    OrderBy,
+    Count,
+    Star,
+    Exists,
+    Subquery,
+    related_lookups.RelatedExact,
+    related_lookups.RelatedIn,
+    related_lookups.RelatedIsNull,
+    *(
+        each
+        for each in vars(lookups).values()
+        if isinstance(each, type)
+        and issubclass(each, lookups.Lookup)
+        and not issubclass(each, lookups.YearLookup)
+    ),
+}
+
+_IN = (lookups.In, related_lookups.RelatedIn)
+
+
+class _Instrumented(SQLCompiler):
+    """Records what a compiler does, and executes nothing."""
+
+    #: The compiler's class.
+    _plain: type[SQLCompiler]
+
+    def __init__(self, query: Any, *args: Any, **kwargs: Any) -> None:
+        if Recording.current is not None:
+            Recording.current.queries.append(query)
+        super().__init__(query, *args, **kwargs)
+
+    def execute_sql(self, *args: Any, **kwargs: Any) -> Any:
+        raise Captured(self)
+
+    def compile(self, node: Any) -> Any:
+        recording = Recording.current
+        if recording is None:
+            return super().compile(node)
+        if type(node) not in _PLAIN and not isinstance(node, Query):
+            recording.ambient = True
+        if isinstance(node, lookups.Lookup):
+            _demand_trust(node)
+            if stands_for_several(node.lhs):
+                raise Unsupported("it compares several columns at once")
+            if type(node.rhs) is Slot:
+                return _compile_slot(recording, self, node, super().compile)
+        sql: Any
+        params: Sequence[Any]
+        sql, params = super().compile(node)
+        if _has_constants(node):
+            return sql, [each if isinstance(each, Const | Marker) else Const(each) for each in params]
+        return sql, params
+
+    # Here Django leaves out what is there already, with the same values.
+
+    def get_group_by(self, select: Any, order_by: Any) -> Any:
+        found = super().get_group_by(select, order_by)
+        if found:
+            grouped = [expression for expression, _, _ in select if not expression.contains_aggregate]
+            if isinstance(self.query.group_by, tuple):
+                grouped += self.query.group_by
+            with_slots = {slots for each in grouped if (slots := _slots_in(each))}
+            if len(with_slots) > 1 or sum(_has_markers(params) for _, params in found) > 1:
+                raise Unsupported("what it groups by may be the same with some values")
+        return found
+
+    def get_order_by(self) -> Any:
+        found: Any = super().get_order_by()
+        if any(not is_ref and _has_markers(params) for _, (_, params, is_ref) in found):
+            raise Unsupported("what it is ordered by may be the same with some values")
+        return found
+
+    def instrumented(self) -> type[SQLCompiler]:
+        """Return the class that compiles as this does, and records nothing."""
+        return self._plain
+
+
+@cache
+def instrument(compiler_class: Any) -> Any:
+    """Return a subclass of *compiler_class* which records, and executes nothing."""
+    name = compiler_class.__name__
+    return type(name, (_Instrumented, compiler_class), {"__module__": __name__, "_plain": compiler_class})
+
+
+def _slots_in(expression: Any) -> frozenset[int]:
+    slots = [getattr(each, "rhs", None) for each in within(expression)]
+    return frozenset(slot.index for slot in slots if type(slot) is Slot)
+
+
+def _has_markers(params: Sequence[Any]) -> bool:
+    return any(type(each) is Marker for each in params)
+
+
+def stands_for_several(lhs: Any) -> bool:
+    """Whether *lhs*, of a lookup, is several columns: of a composite key, or of a relation."""
+    return type(lhs).__name__ in {"ColPairs", "MultiColSource"}
+
+
+def _has_constants(node: Any) -> bool:
+    """Whether parameters of *node* which are not those of what is in it are the same for all values."""
+    if isinstance(node, lookups.Lookup):
+        return node.rhs is None or node.rhs is True or node.rhs is False
+    if type(node) is Value:
+        return type(node.value) in (int, str, bool)
+    return type(node) in _OF_MOMENTS
+
+
+#: Their parameters say which part of a moment is meant, and where.
+_OF_MOMENTS = frozenset(
+    each
+    for each in vars(functions).values()
+    if isinstance(each, type) and issubclass(each, functions.Extract | functions.datetime.TruncBase)
+)
+
+
+def _demand_trust(node: Any) -> None:
+    if not _trusted(node):
+        raise Unsupported("it has a lookup or expression that is not Django's own")
+
+
+def _trusted(node: Any) -> bool:
+    if isinstance(node, Query):
+        return True  # its own compiler vets what is in it
+    if not type(node).__module__.startswith("django."):
+        return False
+    inner: Sequence[Any]
+    if isinstance(node, lookups.Lookup):
+        inner = node.lhs, node.rhs
+    else:
+        inner = getattr(node, "get_source_expressions", tuple)()
+    return all(_trusted(each) for each in inner if hasattr(each, "resolve_expression"))
+
+
+def _compile_slot(
+    recording: Recording,
+    compiler: Any,
+    node: Any,
+    compile_plainly: Callable[[Any], tuple[str, Sequence[Any]]],
+) -> tuple[str, list[Any]]:
+    slot: Slot = node.rhs
+    lookup = copy.copy(node)
+    lookup.rhs = recording.samples[slot.index]
+    try:
+        sql, params = compile_plainly(lookup)
+    except (EmptyResultSet, FullResultSet):
+        raise Unsupported("with this value a condition is always true, or never") from None
+    # A lookup on the year compares the column with the year's bounds.
+    lhs = (lookup.lhs.lhs,) if isinstance(lookup, lookups.YearLookup) else ()
+    _, lhs_params = lookup.process_lhs(compiler, compiler.connection, *lhs)
+    if not _same(params[: len(lhs_params)], lhs_params):
+        raise Unsupported("the parameters of its left side do not come first")
+    count = len(lhs_params)
+    group = Group(slot, lookup, count, sql)
+    constants = [each if type(each) in (Const, Marker) else Const(each) for each in params[:count]]
+    recording.groups.append(group)
+    if isinstance(lookup, _IN):
+        if compiler.connection.ops.max_in_list_size():
+            raise Unsupported("the database bounds the length of IN")
+        values = "(" + ", ".join(["%s"] * (len(params) - count)) + ")"
+        if not sql.endswith(f" IN {values}"):
+            raise Unsupported("its IN has an unknown form")
+        group.expands = True
+        return f"{sql[: -len(values)]}\x00{len(recording.groups) - 1}\x00", [*constants, Marker(group, 0)]
+    group.parts = len(params) - count
+    if group.parts < 1:
+        raise Unsupported("a value is not a parameter of the SQL")
+    return sql, [*constants, *(Marker(group, part) for part in range(group.parts))]
+
+
+def _same(params: Sequence[Any], others: Sequence[Any]) -> bool:
+    def key(each: Any) -> Any:
+        return each.key() if type(each) in (Const, Marker) else each
+
+    return [*map(key, params)] == [*map(key, others)]
