@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any
 
 from django.core.signals import setting_changed
+from django.db.backends.postgresql.psycopg_any import register_tzloader
+from psycopg.postgres import types
+from psycopg.pq import Format
 
 from turbo_orm.db.connections import READY
 
 __all__ = ["Epoch", "is_ready", "note_ready", "server_version", "server_versions"]
+
+
+_TIMESTAMPTZ = types["timestamptz"].oid
 
 
 class Epoch:
@@ -21,11 +28,15 @@ class Epoch:
 server_versions: dict[str, int] = {}
 
 
-def note_ready(alias: str, conn: Any) -> None:
+def note_ready(alias: str, conn: Any, zone: dt.tzinfo | None) -> None:
     """Note that Django's `connect()` has just run on *conn*: time zone, role, autocommit.
 
-    The mark is the `Epoch` it was in.
+    The mark is the `Epoch` it was in. Moments are loaded in *zone* from now on, None for naive ones:
+    Django looks at it for each cursor, for settings may be others than when the connection was opened.
     """
+    loader = conn.adapters.get_loader(_TIMESTAMPTZ, Format.TEXT)
+    if getattr(loader, "timezone", zone) != zone:
+        register_tzloader(zone, conn)
     conn.__dict__[READY] = Epoch.current
     server_versions[alias] = conn.pgconn.server_version
 

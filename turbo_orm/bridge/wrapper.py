@@ -137,7 +137,7 @@ class BridgedWrapper(_Base):
         """Take a connection and set it up as Django does."""
         super().connect()
         if self._adopted is None and isinstance(self.connection, BridgedConnection) and self.get_autocommit():
-            note_ready(self.alias, self.connection)
+            note_ready(self.alias, self.connection, self.timezone)
 
     def create_cursor(self, name: str | None = None) -> Any:
         cursor = super().create_cursor(name)
