@@ -7,21 +7,30 @@ template or where a queryset leaves plan mode.
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterator
 from copy import deepcopy
 from typing import Any
 
-from django.db.models import Q, QuerySet, When
+from django.db.models import Q, QuerySet, Value, When
 from django.utils import timezone
 
-from turbo_orm.plans.expressions import identity, within
+from turbo_orm.plans.expressions import CONSTANTS, identity, within
 from turbo_orm.plans.inner import Inner, inner_of, made_of
+from turbo_orm.plans.recording import Slot, TemplateValue
+from turbo_orm.plans.template import Param
 from turbo_orm.plans.values import SCALARS, Bail
 
 __all__ = ["Argument", "Arguments", "Kind", "made", "made_condition"]
 
 #: What expressions hold that there is one of: `Trunc`'s argument *is_dst*, before Django 5.0.
 _ALONE: dict[int, Any] = {id(each): each for each in (getattr(timezone, "NOT_PASSED", None),)}
+
+#: Types of a `Value` that is part of the shape. The type of a text depends on what is around it.
+_IN_SHAPES = CONSTANTS - {int}
+
+#: Types of a `Value` that is a parameter, of the type its literal has in PostgreSQL. (Floats' are numeric.)
+_VALUES = SCALARS - {str, float, bytes}
 
 #: What of an argument is in a shape: ``None`` or a boolean; the type of a value, which is left out;
 #: or an `Argument`.
@@ -115,6 +124,23 @@ class _Subquery(Argument):
         return kind(queryset.make(values, query_class), **self._options)
 
 
+class _Value(Argument):
+    """A `Value` of a type."""
+
+    __slots__ = ("_options",)
+
+    def __init__(self, kind: type, options: dict[str, Any]) -> None:
+        super().__init__(kind)
+        self._options = options
+
+    def make(self, values: Iterator[Any], query_class: type) -> Any:
+        value = next(values)
+        if not isinstance(value, Param):
+            return Value(value, **self._options)
+        value.is_stored_as_given = True
+        return TemplateValue(Slot(value.index), value.value, **self._options)
+
+
 class Arguments:
     """Takes arguments apart, one after the other."""
 
@@ -159,7 +185,9 @@ class Arguments:
         parts: list[tuple[Any, Any]] = []
 
         def take_part(part: Any) -> Any:
-            shape = self.take_condition(part) if type(part) is Q else self._take_subquery(part)
+            if type(part) is Value and type(part.value) in _IN_SHAPES:
+                return type(part.value), part.value
+            shape = self._take_part(part)
             parts.append((part, shape))
             return shape
 
@@ -167,12 +195,20 @@ class Arguments:
         self._expressions.append(taken)
         return taken
 
-    def _take_subquery(self, subquery: Any) -> Argument:
-        if subquery.extra or subquery.template != type(subquery).template:
-            raise Bail
-        given = vars(subquery).get("output_field")
+    def _take_part(self, part: Any) -> Any:
+        if type(part) is Q:
+            return self.take_condition(part)
+        given = vars(part).get("output_field")
         options = {} if given is None else {"output_field": given}
-        return _Subquery(type(subquery), self._take_inner(made_of(subquery)), options)
+        if type(part) is not Value:
+            if part.extra or part.template != type(part).template:
+                raise Bail
+            return _Subquery(type(part), self._take_inner(made_of(part)), options)
+        # Of a naive datetime Django warns, each time.
+        if type(part.value) not in _VALUES or (type(part.value) is dt.datetime and part.value.tzinfo is None):
+            raise Bail
+        self.values.append(part.value)
+        return _Value(type(part.value), options)
 
     def _take_inner(self, inner: Inner | None) -> Argument:
         if inner is None:

@@ -22,7 +22,8 @@ from turbo_orm.plans.functions import make_function
 from turbo_orm.plans.loaders import row_loader
 from turbo_orm.plans.plan import Plan, Terminal
 from turbo_orm.plans.prepare import Binding, PrepareAll, at_bind, prepare_all
-from turbo_orm.plans.recording import TOKEN, Const, Group, Marker, Recording, instrument
+from turbo_orm.plans.recording import TOKEN, Const, Group, Marker, Recording, TemplateValue, instrument
+from turbo_orm.plans.saving import fitting
 from turbo_orm.plans.shapes import Node
 from turbo_orm.plans.sqltext import SQLText
 from turbo_orm.plans.template import Param
@@ -266,11 +267,13 @@ def _write_binders(
 
 
 def _binding(group: Group, compiler: Any) -> Binding:
-    assigned = group.assigned
-    if assigned is None:
+    value = group.value
+    if value is None:
         return at_bind(group, compiler)
-    field = compiler.query.get_meta().get_field(assigned.name)
-    return assignment(field, compiler.connection, assigned.kind)
+    if isinstance(value, TemplateValue):
+        return Binding(lambda given: fitting(value.as_param(given, compiler)))
+    field = compiler.query.get_meta().get_field(value.name)
+    return assignment(field, compiler.connection, value.kind)
 
 
 def _tuple(parts: Sequence[str]) -> str:

@@ -1,14 +1,14 @@
 """What tells an expression from others: the part it has in a shape.
 
 Expressions of Django's own are told by their class and arguments, where these say everything about
-the SQL. Their constants are part of the shape: `F("n") + 1` and `F("n") + 2` are two. Parts with values
-that are not, conditions and subqueries, are told by `plans.arguments`.
+the SQL. Parts which hold values (`Q`, `Value`, subqueries) are told by `plans.arguments`, that takes
+the values out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, NoReturn
+from typing import Any
 
 from django.db.models import (
     Avg,
@@ -36,9 +36,9 @@ from django.utils import timezone
 
 from turbo_orm.plans.values import Bail
 
-__all__ = ["TellPart", "identity", "identity_of_order", "within"]
+__all__ = ["CONSTANTS", "TellPart", "identity", "identity_of_order", "within"]
 
-#: Returns what tells a `Q`, `Exists` or `Subquery` from others.
+#: Returns what tells a `Q`, `Value`, `Exists` or `Subquery` from others.
 TellPart = Callable[[Any], Any]
 
 #: Since Django 6.0 a condition of an aggregate is in an expression of its own.
@@ -46,7 +46,8 @@ _AggregateFilter: Any = getattr(aggregates, "AggregateFilter", None)
 
 _NOT_PASSED: Any = getattr(timezone, "NOT_PASSED", None)
 
-_CONSTANTS = frozenset({bool, int, str, type(None)})
+#: Types of what can be part of a shape. (Equal decimals are not always the same.)
+CONSTANTS = frozenset({bool, int, str, type(None)})
 
 #: What makes an instance another than its class and arguments say.
 _OWN = frozenset({"arg_joiner", "filter_template", "function", "template"})
@@ -69,16 +70,16 @@ def identity(expression: Any, tell_part: TellPart) -> Any:
 def identity_of_order(given: Any) -> Any:
     """Return what tells *given*, an argument of `order_by()`, from others, as `identity()` does.
 
-    Django leaves out what it is ordered by already, with the same values: they would have to be part of it.
+    Django leaves out what it is ordered by already, with the same values: they are part of it.
     """
     if type(given) is str:
         return given
     if type(given) is OrderBy:
         if any(each not in (None, True, False) for each in (given.nulls_first, given.nulls_last)):
             raise Bail
-        told = identity(given.expression, _refuse)
+        told = identity(given.expression, _tell_constant)
         return (OrderBy, given.descending, given.nulls_first, given.nulls_last, told)
-    return identity(given, _refuse)
+    return identity(given, _tell_constant)
 
 
 def within(expression: Any) -> Iterator[Any]:
@@ -89,8 +90,10 @@ def within(expression: Any) -> Iterator[Any]:
             yield from within(each)
 
 
-def _refuse(given: Any) -> NoReturn:
-    raise Bail
+def _tell_constant(part: Any) -> Any:
+    if type(part) is not Value or type(part.value) not in CONSTANTS:
+        raise Bail
+    return type(part.value), part.value
 
 
 def _identity_of_type(field: Any) -> Any:
@@ -102,7 +105,7 @@ def _identity_of_type(field: Any) -> Any:
     ):
         raise Bail
     _, _, args, kwargs = field.deconstruct()
-    if args or not _CONSTANTS.issuperset(map(type, kwargs.values())):
+    if args or not CONSTANTS.issuperset(map(type, kwargs.values())):
         raise Bail
     return (type(field), *sorted(kwargs.items()))
 
@@ -119,13 +122,6 @@ def _name(expression: Any, tell_part: TellPart) -> tuple[Any, ...]:
     if type(expression.name) is not str:
         raise Bail
     return (expression.name,)
-
-
-def _constant(expression: Any, tell_part: TellPart) -> tuple[Any, ...]:
-    kind = type(expression.value)
-    if kind not in _CONSTANTS:
-        raise Bail
-    return kind, expression.value
 
 
 def _combined(expression: Any, tell_part: TellPart) -> tuple[Any, ...]:
@@ -159,7 +155,7 @@ def _aggregate(expression: Any, tell_part: TellPart) -> tuple[Any, ...]:
         given = identity(given.condition if type(given) is _AggregateFilter else given, tell_part)
     if hasattr(default, "resolve_expression"):
         default = identity(default, tell_part)
-    elif type(default) not in _CONSTANTS:
+    elif type(default) not in CONSTANTS:
         raise Bail
     return (expression.distinct, type(default), default, given, *_sources(expression, tell_part))
 
@@ -178,8 +174,7 @@ def _when(expression: Any, tell_part: TellPart) -> tuple[Any, ...]:
 _TOLD: dict[type, Callable[[Any, TellPart], tuple[Any, ...]]] = {
     F: _name,
     OuterRef: _name,
-    **dict.fromkeys((Exists, Q, Subquery), _part),
-    Value: _constant,
+    **dict.fromkeys((Exists, Q, Subquery, Value), _part),
     Star: lambda expression, tell_part: (),
     CombinedExpression: _combined,
     **dict.fromkeys((ExpressionWrapper, NegatedExpression), _wrapped),

@@ -67,7 +67,7 @@ def prepare_all(params: Sequence[Param]) -> tuple[PrepareAll | None, tuple[Any, 
     *params* were used in a template, and forget their values. Raises `Unsupported` where they can't
     stand for them, `Bail` where these values can't be parameters.
     """
-    stored = tuple([param.prepared for param in params])
+    stored = tuple([param.value if param.is_stored_as_given else param.prepared for param in params])
     prepares: list[Prepare | None] = []
     for param in params:
         if param.is_stored_as_given:

@@ -25,6 +25,7 @@ from typing_extensions import Self
 from turbo_orm.plans.connections import Captured
 from turbo_orm.plans.expressions import within
 from turbo_orm.plans.unsupported import Unsupported
+from turbo_orm.plans.values import Bail
 
 __all__ = [
     "TOKEN",
@@ -34,6 +35,7 @@ __all__ = [
     "Marker",
     "Recording",
     "Slot",
+    "TemplateValue",
     "instrument",
     "stands_for_several",
 ]
@@ -95,7 +97,7 @@ class Const:
 class Group:
     """One lookup with a slot, compiled: its SQL and how many parameters come from the slot."""
 
-    __slots__ = ("assigned", "expands", "lhs_params", "lookup", "parts", "slot", "sql")
+    __slots__ = ("expands", "lhs_params", "lookup", "parts", "slot", "sql", "value")
 
     def __init__(self, slot: Slot, lookup: Any, lhs_params: int, sql: str) -> None:
         self.slot = slot
@@ -106,8 +108,8 @@ class Group:
         self.parts = 1
         #: It is an ``IN`` with one placeholder per value.
         self.expands = False
-        #: Of a value that is no lookup's.
-        self.assigned: Assigned | None = None
+        #: Of a value that is no lookup's: the expression it stands in.
+        self.value: Any = None
 
 
 class Assigned:
@@ -127,11 +129,40 @@ class Assigned:
         return self
 
     def as_sql(self, compiler: Any, connection: Any) -> tuple[str, list[Any]]:
-        assert Recording.current is not None
-        group = Group(self.slot, None, 0, "%s")
-        group.assigned = self
-        Recording.current.groups.append(group)
-        return "%s", [Marker(group, 0)]
+        return "%s", [_mark(self.slot, self)]
+
+
+class TemplateValue(Value):
+    """A `Value` in a template. Its value is a sample, whose type is that of all it stands for."""
+
+    def __init__(self, slot: Slot, sample: Any, output_field: Any = None) -> None:
+        super().__init__(sample, output_field=output_field)
+        self.slot = slot
+
+    def as_sql(self, compiler: Any, connection: Any) -> Any:
+        """Compile, see Django."""
+        sql, _ = super().as_sql(compiler, connection)
+        if sql != "%s":
+            raise Unsupported("the field of a value has its own placeholder")
+        return sql, [_mark(self.slot, self)]
+
+    def as_param(self, value: Any, compiler: Any) -> Any:
+        """Return the parameter that *value* becomes. Raises `Bail` where it becomes anything else."""
+        twin = copy.copy(self)
+        twin.value = value
+        sql, params = Value.as_sql(twin, compiler, compiler.connection)
+        if sql != "%s":
+            raise Bail
+        return params[0]
+
+
+def _mark(slot: Slot, value: Any) -> Marker:
+    """Record a parameter that is *value*'s; return what stands for it among the others."""
+    assert Recording.current is not None
+    group = Group(slot, None, 0, "%s")
+    group.value = value
+    Recording.current.groups.append(group)
+    return Marker(group, 0)
 
 
 #: Where the parentheses of the group of that number go.
@@ -164,6 +195,7 @@ _PLAIN = {
     Col,
     Assigned,
     CombinedExpression,
+    TemplateValue,
     Value,
     WhereNode,
     BaseTable,
@@ -236,7 +268,11 @@ class _Instrumented(SQLCompiler):
 
     def get_order_by(self) -> Any:
         found: Any = super().get_order_by()
-        if any(not is_ref and _has_markers(params) for _, (_, params, is_ref) in found):
+        parts: Any = self.ordering_parts
+        compiled = [(parts.search(sql)[1], params) for _, (sql, params, is_ref) in found if not is_ref]
+        texts = [sql for sql, _ in compiled]
+        with_values = [sql for sql, params in compiled if _has_markers(params)]
+        if with_values and (self.query.distinct or any(texts.count(sql) > 1 for sql in with_values)):
             raise Unsupported("what it is ordered by may be the same with some values")
         return found
 
@@ -253,7 +289,7 @@ def instrument(compiler_class: Any) -> Any:
 
 
 def _slots_in(expression: Any) -> frozenset[int]:
-    slots = [getattr(each, "rhs", None) for each in within(expression)]
+    slots = [getattr(each, "slot", getattr(each, "rhs", None)) for each in within(expression)]
     return frozenset(slot.index for slot in slots if type(slot) is Slot)
 
 
@@ -291,7 +327,7 @@ def _demand_trust(node: Any) -> None:
 def _trusted(node: Any) -> bool:
     if isinstance(node, Query):
         return True  # its own compiler vets what is in it
-    if not type(node).__module__.startswith("django."):
+    if not (isinstance(node, TemplateValue) or type(node).__module__.startswith("django.")):
         return False
     inner: Sequence[Any]
     if isinstance(node, lookups.Lookup):

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from django.core.exceptions import FieldError
+from django.db import DatabaseError
 from django.db.models import (
     BooleanField,
     Case,
@@ -28,10 +29,11 @@ from django.db.models import (
     Value,
     When,
 )
-from django.db.models.functions import Coalesce, Length, Lower
+from django.db.models.functions import Coalesce, Greatest, Length, Lower
 from django.test import override_settings
 
 from tests.project.library.models import Author, Book, Person, Tag, Writer
+from tests.runtime.parity.data import Snapshot
 from tests.runtime.plans.same import seen
 from turbo_orm import AsyncManager, AsyncQuerySet, run_sync
 from turbo_orm.plans.arguments import Arguments
@@ -69,6 +71,29 @@ PLANNED: dict[str, tuple[Make, tuple[Any, ...]]] = {
     "a Q wrapped": (
         lambda rows, n: rows(Author).annotate(old=ExpressionWrapper(Q(age__gt=n), BooleanField())),
         (40, 50),
+    ),
+    "arithmetic": (
+        lambda rows, n: rows(Book).annotate(
+            x=F("price") * n, y=F("pk") + int(n), z=Value(n) - F("price"), w=Coalesce("author__age", int(n))
+        ),
+        (Decimal("1.10"), Decimal(2), Decimal("1E+2")),
+    ),
+    "time": (
+        lambda rows, days: rows(Author).annotate(
+            later=F("created") + dt.timedelta(days), since=Value(dt.date(2024, 1, days)), n=Value(days)
+        ),
+        (1, 7),
+    ),
+    "moments": (
+        lambda rows, hours: rows(Author).filter(
+            created__gt=F("created") - dt.timedelta(hours=hours),
+            created__lt=Greatest("created", Value(dt.datetime(2100, 1, hours, tzinfo=dt.timezone.utc))),
+        ),
+        (1, 7),
+    ),
+    "ordered by what is not selected": (
+        lambda rows, n: rows(Author).alias(x=F("age") * n).order_by(F("x").desc(nulls_last=True), "pk"),
+        (1, -1),
     ),
     "a count": (
         lambda rows, n: rows(Author).annotate(
@@ -307,6 +332,22 @@ DJANGOS: dict[str, Make] = {
     "a subquery with a template": lambda rows, n: rows(Author).annotate(
         n=Subquery(rows(Book).filter(pk=n).values("pk"), template="(SELECT 1 + %(subquery)s)")
     ),
+    "a float": lambda rows, n: rows(Book).annotate(x=F("price") * 1.5 * n),
+    "a naive moment": lambda rows, n: rows(Author).annotate(x=Value(dt.datetime(2020, 1, n))),
+    "ordered by two that are alike": lambda rows, n: (
+        rows(Book).alias(x=F("pk") * n, y=F("pk") * 3).order_by("x", "-y")
+    ),
+    "different ones in a sum's order": lambda rows, n: (
+        rows(Book).alias(x=F("pk") * n).order_by("x").distinct()
+    ),
+    "grouped by sums": lambda rows, n: (
+        rows(Author)
+        .order_by()
+        .annotate(a=F("age") + n, b=F("age") + 3)
+        .values("a", "b")
+        .annotate(n=Count("pk"))
+        .order_by("a")
+    ),
     "ordered by values": lambda rows, n: rows(Author).order_by(Case(When(age=n, then=1), default=0), "pk"),
     "xor": lambda rows, n: rows(Author).annotate(n=Count("books", filter=Q(books__pk=n) ^ Q(books__pk=2))),
 }
@@ -353,6 +394,24 @@ async def test_aggregates_and_updates_with_conditions() -> None:
         after = [book.price async for book in Book.objects.order_by("pk")]
         assert after == [price + 1 if price < n else price for price in before]
         assert Verified.same >= same + 2
+
+
+async def test_an_update_by_any_number(snapshot: Snapshot) -> None:
+    before = (await Author.objects.aget(pk=1)).age
+    for n in range(1, 80):
+        same = Verified.same
+        assert await Author.objects.filter(pk=1).aupdate(age=F("age") + n) == 1
+        assert Verified.same == same + 1
+    assert (await Author.objects.aget(pk=1)).age == before + sum(range(1, 80))
+    for n in (2**31, 2**63, 2**70):
+        outcomes = []
+        for rows in (QuerySet(Author), AsyncQuerySet(Author)):
+            snapshot.restore()
+            try:
+                outcomes.append(await run_sync(rows.filter(pk=1).update, age=F("age") - n))
+            except DatabaseError as exc:
+                outcomes.append([type(exc), str(exc)[:20]])
+        assert outcomes[0] == outcomes[1]
 
 
 async def test_wrong_values_raise_what_django_raises() -> None:
@@ -472,10 +531,13 @@ def test_who_is_told_from_whom() -> None:
     def case(**conditions: Any) -> Case:
         return Case(When(**conditions, then=1), default=0)
 
-    assert taken(case(age=1)) == (taken(case(age=2))[0], [1])
+    assert taken(case(age=1)) == (taken(case(age=2))[0], [1, 1, 0])
+    assert taken(F("x") + 1) == (taken(F("x") + 2)[0], [1])
     assert taken(Count("x", filter=Q(a=1))) == (taken(Count("x", filter=Q(a=5)))[0], [1])
     rows: Any = AsyncQuerySet(Author)
     different = [
+        *(F("x") + 1, F("x") - 1, F("x") + Decimal(1), F("x") + Value("1"), F("x") + Value(True), Value(1)),
+        *(Value(dt.date(2020, 1, 1)), Value(dt.timedelta(1)), Value(1, output_field=BooleanField())),
         *(F("x"), F("y"), case(age=1), case(age=None), case(age=True), case(age="x"), case(name=1), 1, "x"),
         *(
             Count("x"),

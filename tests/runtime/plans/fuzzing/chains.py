@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from django.db import models
 from django.db.models import (
     BooleanField,
     Case,
@@ -186,11 +187,11 @@ class Expression:
 
     how: str
     path: str
-    clause: Clause | Chain | None = None
+    clause: Clause | Chain | Value | None = None
 
     def filled(self, made: dict[int, Any], rows: Any) -> Any:
         q = Q() if self.clause is None else _filled(self.clause, made, rows)
-        return (_EXPRESSIONS | _SUBQUERIES)[self.how](self.path, q)
+        return (_ARITHMETIC | _EXPRESSIONS | _SUBQUERIES)[self.how](self.path, q)
 
 
 _EXPRESSIONS: dict[str, Callable[[str, Q], Any]] = {
@@ -208,6 +209,14 @@ _EXPRESSIONS: dict[str, Callable[[str, Q], Any]] = {
     "wrapped": lambda path, q: ExpressionWrapper(q, BooleanField()),
 }
 
+
+#: With any value.
+_ARITHMETIC: dict[str, Callable[[str, Any], Any]] = {
+    "+": lambda path, value: F(path) + value,
+    "-": lambda path, value: models.Value(value) - F(path),
+    "Coalesce with": lambda path, value: Coalesce(path, models.Value(value)),
+    "value": lambda path, value: models.Value(value),
+}
 
 #: Of which rows a condition refers to those they are in.
 _SUBQUERIES: dict[str, Callable[[str, Any], Any]] = {
@@ -295,7 +304,7 @@ def _pairs(draw: Callable[[Any], Any], model: type[Model], most: int = 2, depth:
     pairs: dict[str, Any] = {lookup: _value(draw, model, lookup) for lookup in lookups}
     how = draw(st.integers(0, 23))
     if how == 0:
-        kind = draw(st.sampled_from(("F", "F", "Lower", "Case", "Exists", "Subquery")))
+        kind = draw(st.sampled_from(("F", "F", "+", "Lower", "Case", "Exists", "Subquery")))
         pairs[lookups[-1]] = _expression(draw, model, kind, 2)
     elif how == 1 and depth == 0:
         name = draw(st.sampled_from(("pk", *_FORWARD[model])))
@@ -310,6 +319,8 @@ def _expression(
     path = draw(st.sampled_from(names or _PATHS[model]))
     if how in ("F", "Lower", "Coalesce"):
         return Expression(how, path)
+    if how in _ARITHMETIC:
+        return Expression(how, path, _value(draw, model, path))
     if how in _SUBQUERIES:
         steps = [
             _step(draw, model, ("filter", "exclude", "order_by")) for _ in range(draw(st.integers(1, 2)))
@@ -406,7 +417,10 @@ def _arguments(draw: Callable[[Any], Any], model: type[Model], method: str) -> t
     """Return the positional arguments of *method*, and its named ones if it has any."""
     names = st.sampled_from(_PATHS[model])
     if method in ("annotate", "alias"):
-        kinds = [draw(st.sampled_from([*_EXPRESSIONS, *_SUBQUERIES])) for _ in range(draw(st.integers(1, 2)))]
+        kinds = [
+            draw(st.sampled_from([*_ARITHMETIC, *_EXPRESSIONS, *_SUBQUERIES]))
+            for _ in range(draw(st.integers(1, 2)))
+        ]
         return (), tuple((f"x{at}", _expression(draw, model, how, 1)) for at, how in enumerate(kinds))
     if method == "select_for_update":
         return (), tuple(draw(st.sampled_from(_LOCKS)).items())
@@ -483,8 +497,9 @@ class _Exchange:
         if isinstance(value, Expression):
             if value.clause is None:
                 return value
-            inside: Any = self._other("", value.clause) if isinstance(value.clause, Chain) else None
-            return replace(value, clause=inside or self._in_clause(value.clause))
+            if isinstance(value.clause, Clause):
+                return replace(value, clause=self._in_clause(value.clause))
+            return replace(value, clause=self._other(value.path, value.clause))
         return self._other_value(lookup, value) if isinstance(value, Value) else value
 
     def _other_value(self, lookup: str, value: Value) -> Value:

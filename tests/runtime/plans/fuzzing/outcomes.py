@@ -48,7 +48,7 @@ def _error(exc: Exception) -> tuple[Any, ...]:
     # What the server says of the statement, and addresses in representations, differ.
     message = str(exc)
     if isinstance(exc, DatabaseError):
-        message = message.partition("\n")[0].partition(" using placeholder")[0]
+        message = message.partition("\n")[0].partition(" using placeholder")[0].partition(" at or near")[0]
     return type(exc), message.partition(" object at 0x")[0]
 
 
@@ -103,6 +103,8 @@ def _named(params: Any) -> Any:
     """Return *params* with names for what is only equal to itself."""
     if isinstance(params, list | tuple):
         return type(params)(map(_named, params)) if type(params) in (list, tuple) else params
+    if isinstance(params, QuerySet):
+        return f"rows of {params.model}"
     if isinstance(params, Prefetch):
         return vars(params).keys(), params.prefetch_to
     if isinstance(params, Model) or type(params) is object:
