@@ -41,6 +41,8 @@ __all__ = [
     "fetch",
     "get_verb",
     "open_pools",
+    "outermost_verb",
+    "reading_in_bridge",
     "run_sync",
     "stream",
     "terminal_in_bridge",
@@ -116,6 +118,35 @@ async def _complete(queryset: PlannedQuerySet, bound: Bound, result: Result) -> 
     if lookups and found:
         await aprefetch_related_objects(found, *lookups)
     return found
+
+
+def outermost_verb(name: str, like: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the async method that runs *name*, ``earliest()`` or ``latest()``, on a plan where there is one.
+
+    It looks like *like*, Django's method of that name.
+    """
+
+    @wraps(like)
+    async def verb(self: PlannedQuerySet, *fields: Any) -> Any:
+        queryset = self._outermost(name, fields)
+        if queryset is None:
+            return await run_sync(getattr(self, name), *fields)
+        return answers.get(self, await fetch(queryset))
+
+    return verb
+
+
+def reading_in_bridge(like: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the method that is *like*, Django's, which only looks at the query of its queryset.
+
+    In the bridge, what it executes has plans.
+    """
+
+    @wraps(like)
+    def method(self: PlannedQuerySet, *args: Any, **kwargs: Any) -> Any:
+        return like(self._readable() if current_bridge() is not None else self, *args, **kwargs)
+
+    return method
 
 
 def terminal_in_bridge(name: str, like: Callable[..., Any]) -> Callable[..., Any]:

@@ -66,11 +66,11 @@ class AsyncQuerySet(InsertsByColumn, PlannedQuerySet):
     alast = execution.terminal_verb("last", QuerySet.alast)
     aupdate = execution.update_verb(QuerySet.aupdate)
     acontains = async_verb("contains", QuerySet.acontains)
-    aearliest = async_verb("earliest", QuerySet.aearliest)
+    aearliest = execution.outermost_verb("earliest", QuerySet.aearliest)
     aexplain = async_verb("explain", QuerySet.aexplain)
     aget_or_create = async_verb("get_or_create", QuerySet.aget_or_create)
     ain_bulk = async_verb("in_bulk", QuerySet.ain_bulk)
-    alatest = async_verb("latest", QuerySet.alatest)
+    alatest = execution.outermost_verb("latest", QuerySet.alatest)
     aupdate_or_create = async_verb("update_or_create", QuerySet.aupdate_or_create)
 
     @_as(QuerySet.adelete)
@@ -84,8 +84,10 @@ class AsyncQuerySet(InsertsByColumn, PlannedQuerySet):
         return list(await execution.fetch(self))
 
     aggregate = execution.aggregate_in_bridge(QuerySet.aggregate)
+    contains = execution.reading_in_bridge(QuerySet.contains)
     count = execution.terminal_in_bridge("count", QuerySet.count)
     exists = execution.terminal_in_bridge("exists", QuerySet.exists)
+    in_bulk = execution.reading_in_bridge(QuerySet.in_bulk)
     update = execution.update_in_bridge(QuerySet.update)
 
     @_as(QuerySet.get)

@@ -36,6 +36,8 @@ COMPOSED_OF = {
     "update": ("update",),
     "delete": ("delete", "_raw_delete"),
     "create": ("create",),
+    "earliest": ("earliest", "_earliest", "get", "order_by", "__getitem__", "__iter__", *_LOADED_BY),
+    "latest": ("latest", "_earliest", "get", "reverse", "order_by", "__getitem__", "__iter__", *_LOADED_BY),
 }
 
 #: Terminals whose answer does not depend on what becomes of rows.
@@ -121,6 +123,22 @@ class PlannedQuerySet(Chaining):
                 return self, bound
         filtered = self._filtered(args, kwargs) if "get" in self._plannable_terminals else None
         return (self, None) if filtered is None else (filtered, filtered._bound("get"))
+
+    def _outermost(self, terminal: str, fields: tuple[Any, ...]) -> Self | None:
+        """Return what has the only row ``earliest(*fields)`` or ``latest()`` gets; None if only Django knows.
+
+        Raises what Django raises for names which are no fields.
+        """
+        planned = self._planned
+        if planned is None or planned[3] is not None or terminal not in self._plannable_terminals:
+            return None
+        order = fields or getattr(self.model._meta, "get_latest_by", None) or ()
+        if not isinstance(order, tuple | list):
+            order = (order,)
+        if not order:
+            return None
+        queryset = self.reverse() if terminal == "latest" else self
+        return queryset.order_by(*order)[:1]  # type: ignore[no-any-return]
 
     def _alias_to_write(self) -> str:
         """Return ``db`` for a write, as which all that follows counts."""

@@ -104,6 +104,8 @@ class PlanMode(QuerySet[Any, Any]):
     _planned: Planned | None
     #: The shape, of a queryset that left plan mode because its shape was new.
     _trace: Node | None = None
+    #: What ``query`` is in plan mode, of a queryset whose query is only looked at: see `_readable()`.
+    _peek: Query | None = None
 
     _plan_mode: ClassVar[bool] = True
     #: In each class of the library itself.
@@ -204,6 +206,8 @@ class PlanMode(QuerySet[Any, Any]):
         @property
         def query(self) -> Query:
             if self._planned is not None:
+                if self._peek is not None:
+                    return self._peek
                 self._materialise()
             return _query_of(self)
 
@@ -275,6 +279,24 @@ class PlanMode(QuerySet[Any, Any]):
                 return found
         self._materialise()
         return super()._chain()  # type: ignore[misc, no-any-return]
+
+    def _readable(self) -> Self:
+        """Return this queryset, or a copy in plan mode for methods of Django's that only look at ``query``.
+
+        They see the template's, which has no values. What they derive of the copy is as of this one.
+        """
+        planned = self._planned
+        if (
+            planned is None
+            or planned[3] is not None
+            or self._sticky_filter
+            or self._result_cache is not None
+            or not (ALWAYS_CLONES or self._cloning_enabled)
+        ):
+            return self
+        copy = self._derive(planned)
+        copy._peek = planned[0].template.query
+        return copy
 
     def _ordinary(self) -> Self:
         """Return this queryset if it is an ordinary one, or an ordinary copy of it."""

@@ -86,7 +86,7 @@ CALLS: dict[str, tuple[Callable[[], Any], bool]] = {
     "exists": (lambda: Book.objects.filter(title="Algebra").exists(), True),
     "exists, not": (lambda: Book.objects.filter(title="x").exists(), True),
     "exists, none": (lambda: Book.objects.none().exists(), False),
-    "contains": (lambda: Author.objects.filter(age__gte=0).contains(Author(pk=1)), False),
+    "contains": (lambda: Author.objects.filter(age__gte=0).contains(Author(pk=1)), True),
     "contains, unsaved": (lambda: Author.objects.contains(Author()), False),
     "aggregate": (lambda: Book.objects.aggregate(Max("price"), n=Count("pk")), True),
     "aggregate, of a condition": (
