@@ -20,11 +20,16 @@ __all__ = ["BEGINNINGS", "beginning"]
 #: Methods which do nothing to the queryset they are called on.
 BEGINNINGS = (
     "aaggregate",
+    "acontains",
     "acount",
+    "aearliest",
     "aexists",
     "afirst",
     "aget",
+    "ain_bulk",
     "alast",
+    "alatest",
+    "alias",
     "annotate",
     "defer",
     "distinct",

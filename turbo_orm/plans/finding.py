@@ -13,7 +13,7 @@ from turbo_orm.plans.unsupported import Unsupported
 
 __all__ = ["keep_plan", "plan_for"]
 
-#: Terminals, aliases and time zones per shape: arithmetic in ``update()`` may have any constants.
+#: Terminals, aliases and time zones per shape: ``update()`` and ``aggregate()`` have shapes of their own.
 _MAX_PLANS = 60
 
 

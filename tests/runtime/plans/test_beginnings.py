@@ -10,7 +10,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from django.db.models import Count, F, Q, QuerySet
+from django.db.models import Count, Q, QuerySet, StdDev
 from django.test import override_settings
 
 from tests.project.library.models import Author, Book, Person, Tag
@@ -23,7 +23,11 @@ from turbo_orm.plans.shapes import ROOT
 pytestmark = pytest.mark.usefixtures("snapshot", "at_once")
 
 ARGUMENTS: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {
+    "acontains": ((Author(pk=1),), {}),
+    "aearliest": (("pk",), {}),
     "aget": ((), {"pk": 1}),
+    "alatest": (("pk",), {}),
+    "alias": ((), {"n": Count("books")}),
     "annotate": ((), {"n": Count("books")}),
     "defer": (("name",), {}),
     "exclude": ((Q(name="x"),), {"pk": 0}),
@@ -38,10 +42,12 @@ ARGUMENTS: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {
 
 #: Calls which have Django do it.
 IN_DJANGO: dict[str, Callable[[Any], Any]] = {
-    "an expression": lambda manager: manager.order_by(F("name").desc()),
-    "annotated by position": lambda manager: manager.annotate(Count("books")),
+    "an expression": lambda manager: manager.order_by(StdDev("books__price").desc()),
+    "annotated by an expression": lambda manager: manager.annotate(n=StdDev("books__price")),
     "an unknown field": lambda manager: manager.filter(no_such_field=1),
-    "a lookup of a queryset": lambda manager: manager.filter(pk__in=Author.objects.filter(pk=1)),
+    "a lookup of a union": lambda manager: manager.filter(
+        pk__in=Author.objects.filter(pk=1).union(Author.objects.filter(pk=2)).values("pk")
+    ),
 }
 
 
