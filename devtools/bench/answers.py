@@ -121,6 +121,14 @@ class _Checks:
             [sorted(self._contestant.tags_of(book)) for book in answer],
         )
 
+    def annotated(self, answer: Sequence[Any], pk: int, price: Any, born: int) -> Any:
+        query = (
+            f"SELECT {', '.join(BOOK_COLUMNS)}, (price > %s)::int, price - %s FROM book WHERE id >= %s "
+            "AND author_id IN (SELECT id FROM author WHERE born >= %s) ORDER BY id LIMIT 20"
+        )
+        columns = (*BOOK_COLUMNS, "dear", "difference")
+        return self._select(query, price, price, pk, born), self._rows(answer, columns)
+
     def bulk(self, answer: Sequence[int], rows: Sequence[dict[str, Any]]) -> Any:
         names = ", ".join(("id", *WRITTEN_COLUMNS))
         found = {

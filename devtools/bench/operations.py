@@ -78,6 +78,11 @@ OPERATIONS = (
     Operation("objects", "100 model objects", lambda n: (_price(n),)),
     Operation("related", "100 model objects with select_related", lambda n: (_price(n),)),
     Operation("prefetched", "20 objects + m2m prefetch", lambda n: (_spread(n, Sizes.books - 20),)),
+    Operation(
+        "annotated",
+        "20 objects, annotated, of a subquery",
+        lambda n: (_spread(n, Sizes.books - 400), _price(n), 1900 + n % 50),
+    ),
     Operation("bulk", "bulk create of 1,000, right pks", lambda n: (_thousand(),), writes=True),
     Operation(
         "build", "building the query and its SQL again, no database", lambda n: (_price(n),), local=True

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Iterator, Sequence
+from decimal import Decimal
 from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import EmptyResultSet, FieldDoesNotExist
+from django.db.models import DecimalField, IntegerField
 from django.db.models.fields.related import ForeignObject
 from django.db.models.fields.reverse_related import ForeignObjectRel
 from django.db.models.sql import UpdateQuery
@@ -271,9 +273,25 @@ def _binding(group: Group, compiler: Any) -> Binding:
     if value is None:
         return at_bind(group, compiler)
     if isinstance(value, TemplateValue):
-        return Binding(lambda given: fitting(value.as_param(given, compiler)))
+        return _binding_of_value(value, compiler)
     field = compiler.query.get_meta().get_field(value.name)
     return assignment(field, compiler.connection, value.kind)
+
+
+def _binding_of_value(value: TemplateValue, compiler: Any) -> Binding:
+    def thorough(given: Any) -> Any:
+        return fitting(value.as_param(given, compiler))
+
+    field, kind = value._output_field_or_none, type(value.value)
+    if (type(field), kind) in _STORED_AS_COMPARED:
+        binding = assignment(field, compiler.connection, kind)
+        if binding.condition is not None:
+            return binding._replace(otherwise=thorough)
+    return Binding(thorough)
+
+
+#: Fields and types of values which become the same parameters wherever they stand.
+_STORED_AS_COMPARED = {(IntegerField, int), (DecimalField, Decimal)}
 
 
 def _tuple(parts: Sequence[str]) -> str:

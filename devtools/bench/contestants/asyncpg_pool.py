@@ -94,6 +94,9 @@ class AsyncpgPool(Contestant):
                 tags[tag[0]].append(tag)
         return [(book, tags[book[0]]) for book in books]
 
+    async def annotated(self, pk: int, price: Decimal, born: int) -> Sequence[Any]:
+        return await self._fetch(_SQL["annotated"], price, price, pk, born)  # type: ignore[no-any-return]
+
     async def bulk(self, rows: Sequence[Mapping[str, Any]]) -> Sequence[int]:
         columns = zip(*(row.values() for row in rows), strict=True)
         return [pk for (pk,) in await self._fetch(_SQL["bulk"], *map(list, columns))]

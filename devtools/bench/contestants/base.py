@@ -80,6 +80,13 @@ class Contestant(ABC):
         """The 20 books from this pk on, and their tags from a second query."""
 
     @abstractmethod
+    async def annotated(self, pk: int, price: Decimal, born: int) -> Sequence[Any]:
+        """The first 20 books from this pk on by authors not born earlier.
+
+        With ``dear``, 1 if one costs more than the price, else 0, and ``difference``, its price less that.
+        """
+
+    @abstractmethod
     async def bulk(self, rows: Sequence[Mapping[str, Any]]) -> Sequence[int]:
         """Make many written books; return their pks in the order of *rows*."""
 

@@ -60,6 +60,15 @@ class DjangoContestant(Contestant):
         books = self.of(self.models.Book).filter(pk__gte=pk).order_by("pk")
         return await self.listed(books.prefetch_related("tags")[:20])
 
+    async def annotated(self, pk: int, price: Decimal, born: int) -> Sequence[Any]:
+        # Once Django is configured.
+        from django.db.models import Case, F, Value, When
+
+        authors = self.of(self.models.Author).filter(born__gte=born).values("pk")
+        books = self.of(self.models.Book).filter(pk__gte=pk, author__in=authors)
+        dear = Case(When(price__gt=price, then=Value(1)), default=Value(0))
+        return await self.listed(books.annotate(dear=dear, difference=F("price") - price).order_by("pk")[:20])
+
     async def bulk(self, rows: Sequence[Mapping[str, Any]]) -> Sequence[int]:
         model = self.models.WrittenBook
         books = await self.of(model).abulk_create([model(**row) for row in rows])

@@ -44,6 +44,8 @@ SQL = {
     "from_pk": f"SELECT {_BOOK} FROM book WHERE id >= $1 ORDER BY id LIMIT 20",
     "tags": "SELECT bt.book_id, t.id, t.name FROM tag t JOIN book_tags bt ON bt.tag_id = t.id "
     "WHERE bt.book_id = ANY($1)",
+    "annotated": f"SELECT {_BOOK}, CASE WHEN price > $1 THEN 1 ELSE 0 END, price - $2 FROM book "
+    "WHERE id >= $3 AND author_id IN (SELECT id FROM author WHERE born >= $4) ORDER BY id LIMIT 20",
     "bulk": f"{_INSERT} SELECT * FROM unnest({_ARRAYS}) RETURNING id",
     "rows": f"SELECT {_BOOK} FROM book ORDER BY id LIMIT $1",
 }

@@ -31,7 +31,10 @@ class Piccolo(Contestant):
     """With its pool of asyncpg connections."""
 
     packages = ("piccolo", "asyncpg")
-    unsupported = {"prefetched": "many to many only into dictionaries, or one query for each object"}
+    unsupported = {
+        "annotated": "no CASE and no columns of its own in objects",
+        "prefetched": "many to many only into dictionaries, or one query for each object",
+    }
     remarks = {"objects": "`.output(load_json=True)`, as the others parse JSON too"}
 
     def _declare(self, name: str, table: str, /, **columns: Any) -> Any:
@@ -148,6 +151,9 @@ class Piccolo(Contestant):
         return list(await self._in_print(self._book.objects(self._book.author), price))
 
     async def prefetched(self, pk: int) -> Sequence[Any]:
+        raise NotImplementedError
+
+    async def annotated(self, pk: int, price: Decimal, born: int) -> Sequence[Any]:
         raise NotImplementedError
 
     async def bulk(self, rows: Sequence[Mapping[str, Any]]) -> Sequence[int]:

@@ -91,6 +91,9 @@ class PsycopgPool(Contestant):
                 tags[tag[0]].append(tag)
         return [(book, tags[book[0]]) for book in books]
 
+    async def annotated(self, pk: int, price: Decimal, born: int) -> Sequence[Any]:
+        return await self._fetch(_SQL["annotated"], (price, price, pk, born))
+
     async def bulk(self, rows: Sequence[Mapping[str, Any]]) -> Sequence[int]:
         *others, meta = zip(*(row.values() for row in rows), strict=True)
         parameters = [*map(list, others), [Jsonb(value) for value in meta]]

@@ -189,6 +189,13 @@ class _SQLAlchemy(Contestant):
         query = sa.select(Book).where(Book.id >= pk).order_by(Book.id).limit(20)
         return await self._all(query.options(orm.selectinload(Book.tags)))
 
+    async def annotated(self, pk: int, price: Decimal, born: int) -> Sequence[Any]:
+        dear = sa.case((Book.price > price, 1), else_=0)
+        authors = sa.select(Author.id).where(Author.born >= born)
+        query = sa.select(Book, dear, Book.price - price).where(Book.id >= pk, Book.author_id.in_(authors))
+        async with self._session() as session:
+            return list((await session.execute(query.order_by(Book.id).limit(20))).all())
+
     async def bulk(self, rows: Sequence[Mapping[str, Any]]) -> Sequence[int]:
         books = [WrittenBook(**row) for row in rows]
         async with self._session() as session:
@@ -219,6 +226,12 @@ class _SQLAlchemy(Contestant):
     async def shape(self, conditions: Conditions) -> Sequence[Any]:
         clauses = [_OPERATORS[lookup](getattr(Book, column), value) for column, lookup, value in conditions]
         return await self._all(sa.select(Book).where(*clauses).order_by(Book.id).limit(10))
+
+    def row(self, thing: Any, columns: Sequence[str]) -> tuple[Any, ...]:
+        if isinstance(thing, sa.Row) and isinstance(thing[0], Book):  # and what was selected besides
+            book, *others = thing
+            return (*super().row(book, columns[: -len(others)]), *others)
+        return super().row(thing, columns)
 
     @asynccontextmanager
     async def held(self) -> AsyncIterator[None]:

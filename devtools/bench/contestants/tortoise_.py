@@ -52,7 +52,10 @@ class Tortoise(Contestant):
     """With its pool of asyncpg connections."""
 
     packages = ("tortoise-orm", "asyncpg")
-    unsupported = {"bulk": "bulk_create() leaves the pks unset"}
+    unsupported = {
+        "annotated": "its CASE is of texts",
+        "bulk": "bulk_create() leaves the pks unset",
+    }
 
     async def open(self, url: str, connections: int, small: int) -> None:
         module = ModuleType("bench_tortoise")
@@ -149,6 +152,9 @@ class Tortoise(Contestant):
 
     async def prefetched(self, pk: int) -> Sequence[Any]:
         return list(await self._book.filter(id__gte=pk).order_by("id").limit(20).prefetch_related("tags"))
+
+    async def annotated(self, pk: int, price: Decimal, born: int) -> Sequence[Any]:
+        raise NotImplementedError
 
     async def bulk(self, rows: Sequence[Mapping[str, Any]]) -> Sequence[int]:
         raise NotImplementedError
