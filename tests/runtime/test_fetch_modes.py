@@ -214,6 +214,12 @@ def test_a_prefetch_with_its_own_queryset_has_its_own_mode(shelf: None) -> None:
     assert books[0].author.profile.bio == "bio of a"
 
 
+def test_a_prefetch_for_nothing(shelf: None) -> None:
+    relation: Any = Note.target
+    prefetch = getattr(relation, "get_prefetch_querysets", None) or relation.get_prefetch_queryset
+    assert list(prefetch([])[0]) == []
+
+
 def test_parent_links(shelf: None) -> None:
     restaurant = Restaurant.objects.fetch_mode(FETCH_RAISE).first()
     with queries(0), pytest.raises(FieldFetchBlocked, match=r"Restaurant\.place_ptr"):

@@ -168,7 +168,8 @@ def _hand_on_when_prefetching(original: Callable[..., Any]) -> Callable[..., Any
     @wraps(original)
     def prefetch(self: Any, instances: Any, querysets: Any = None) -> Any:
         rows, *others = original(self, instances, querysets)
-        mode = mode_of(instances[0])
+        first = next(iter(instances), None)
+        mode = FETCH_ONE if first is None else mode_of(first)
         if mode is not FETCH_ONE:
             if isinstance(rows, list):  # a generic foreign key's, of several models
                 _mark(rows, mode)
