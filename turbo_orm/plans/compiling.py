@@ -278,7 +278,9 @@ def _binding(group: Group, compiler: Any) -> Binding:
     return assignment(field, compiler.connection, value.kind)
 
 
-def _binding_of_value(value: TemplateValue, compiler: Any) -> Binding:
+def _binding_of_value(value: Any, compiler: Any) -> Binding:
+    """Return what makes a value like that of *value*, a `TemplateValue`, into its parameter."""
+
     def thorough(given: Any) -> Any:
         return fitting(value.as_param(given, compiler))
 
