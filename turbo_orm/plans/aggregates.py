@@ -32,20 +32,21 @@ class Aggregation(NamedTuple):
         }
 
 
-def aggregation_of(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Aggregation, Arguments]:
-    """Return the shape of ``aggregate(*args, **kwargs)``, and what was taken apart for it.
+def aggregation_of(kwargs: Mapping[str, Any]) -> tuple[Aggregation, Arguments]:
+    """Return the shape of ``aggregate(**kwargs)``, and what was taken apart for it.
 
-    Raises `Bail` for expressions that can't be told from others, and anything for an argument which
-    has no name.
+    Raises `Bail` for expressions that can't be told from others.
     """
-    kwargs = named_aggregates(args, kwargs)
     arguments = Arguments()
     expressions = tuple(map(arguments.take_expression, kwargs.values()))
     return Aggregation(tuple(kwargs), expressions), arguments
 
 
 def named_aggregates(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the arguments of ``aggregate()`` by the names of their results."""
+    """Return the arguments of ``aggregate()`` by the names of their results.
+
+    Raises anything for one which has no name.
+    """
     return {**kwargs, **{each.default_alias: each for each in args}} if args else kwargs
 
 

@@ -36,7 +36,7 @@ from django.utils import timezone
 
 from turbo_orm.plans.values import Bail
 
-__all__ = ["CONSTANTS", "TellPart", "identity", "identity_of_order", "within"]
+__all__ = ["CONSTANTS", "OF_MOMENTS", "TellPart", "identity", "identity_of_order", "within"]
 
 #: Returns what tells a `Q`, `Value`, `Exists` or `Subquery` from others.
 TellPart = Callable[[Any], Any]
@@ -170,6 +170,13 @@ def _when(expression: Any, tell_part: TellPart) -> tuple[Any, ...]:
     return identity(expression.condition, tell_part), identity(expression.result, tell_part)
 
 
+#: Functions with parameters of their own: which part of a moment is meant, and where.
+OF_MOMENTS = frozenset(
+    each
+    for each in vars(functions).values()
+    if isinstance(each, type) and issubclass(each, Extract | TruncBase)
+)
+
 #: The expressions whose SQL, on PostgreSQL, depends on nothing but what these tell, and the time zone.
 _TOLD: dict[type, Callable[[Any, TellPart], tuple[Any, ...]]] = {
     F: _name,
@@ -217,9 +224,5 @@ _TOLD: dict[type, Callable[[Any, TellPart], tuple[Any, ...]]] = {
         ),
         _function,
     ),
-    **{
-        each: _of_moment
-        for each in vars(functions).values()
-        if isinstance(each, type) and issubclass(each, Extract | TruncBase) and each is not TruncBase
-    },
+    **dict.fromkeys(OF_MOMENTS, _of_moment),
 }

@@ -194,14 +194,15 @@ class PlannedQuerySet(Chaining):
             return None
         node, values, _, _, _ = planned
         try:
-            aggregation, arguments = aggregation_of(args, kwargs)
+            named = named_aggregates(args, kwargs)
+            aggregation, arguments = aggregation_of(named)
             plan = plan_for(node, aggregation, self.db, values, arguments)
             if plan is None:
                 return None
             values += plan.stored(arguments)
         except Exception:  # Django raises it again, or serves what plans can't
             return None
-        return self._bind(plan, planned, values, named_aggregates(args, kwargs))
+        return self._bind(plan, planned, values, named)
 
     def _bound_delete(self) -> Bound | None:
         """Return the planned statement of ``delete()`` if it is a single one; None without a plan."""

@@ -12,7 +12,7 @@ from functools import cache
 from typing import Any
 
 from django.core.exceptions import EmptyResultSet, FullResultSet
-from django.db.models import Count, functions, lookups
+from django.db.models import Count, lookups
 from django.db.models.expressions import Col, CombinedExpression, Exists, OrderBy, Star, Subquery, Value
 from django.db.models.fields import related_lookups
 from django.db.models.sql import Query
@@ -23,7 +23,7 @@ from django.utils.hashable import make_hashable
 from typing_extensions import Self
 
 from turbo_orm.plans.connections import Captured
-from turbo_orm.plans.expressions import within
+from turbo_orm.plans.expressions import OF_MOMENTS, within
 from turbo_orm.plans.unsupported import Unsupported
 from turbo_orm.plans.values import Bail
 
@@ -308,15 +308,7 @@ def _has_constants(node: Any) -> bool:
         return node.rhs is None or node.rhs is True or node.rhs is False
     if type(node) is Value:
         return type(node.value) in (int, str, bool)
-    return type(node) in _OF_MOMENTS
-
-
-#: Their parameters say which part of a moment is meant, and where.
-_OF_MOMENTS = frozenset(
-    each
-    for each in vars(functions).values()
-    if isinstance(each, type) and issubclass(each, functions.Extract | functions.datetime.TruncBase)
-)
+    return type(node) in OF_MOMENTS
 
 
 def _demand_trust(node: Any) -> None:
