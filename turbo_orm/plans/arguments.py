@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterator
 from copy import deepcopy
+from decimal import Decimal
 from typing import Any
 
 from django.db.models import Q, QuerySet, Value, When
@@ -162,6 +163,8 @@ class Arguments:
             return value
         kind = type(value)
         if kind in SCALARS or not hasattr(kind, "resolve_expression"):
+            if kind is Decimal and value.is_snan():
+                raise Bail  # it has no hash, and expressions are compared by those of what is in them
             self.values.append(value)
             return kind
         if not isinstance(value, QuerySet):
@@ -207,8 +210,7 @@ class Arguments:
         # Of a naive datetime Django warns, each time.
         if type(part.value) not in _VALUES or (type(part.value) is dt.datetime and part.value.tzinfo is None):
             raise Bail
-        self.values.append(part.value)
-        return _Value(type(part.value), options)
+        return _Value(self.take(part.value), options)
 
     def _take_inner(self, inner: Inner | None) -> Argument:
         if inner is None:

@@ -78,9 +78,6 @@ def prepare_all(params: Sequence[Param]) -> tuple[PrepareAll | None, tuple[Any, 
             raise Unsupported(param.bad or f"a value is used {len(param.found)} times")
         if type(param.prepared) is list and None in param.prepared:
             raise Bail
-        each_of = param.prepared if isinstance(param.prepared, CONTAINERS) else [param.prepared]
-        if any(isinstance(each, Model) for each in each_of):
-            raise Unsupported("an instance, which may have no hash where Django asks for it, stays one")
         prepares.append(at_filter(*param.found[0], param.value))
     for param in params:
         param.value = param.prepared = None
@@ -117,12 +114,10 @@ def at_filter(lookup_class: Any, lhs: Any, value: Any) -> Prepare | None:
     Raises `Unsupported` if a value can't be had again from what was made of it.
     """
     kind = type(value)
+    if any(isinstance(each, Model) for each in (value if kind in CONTAINERS else (value,))):
+        _demand_plain_key(lookup_class, lhs)
     if kind in CONTAINERS:
-        if any(isinstance(each, Model) for each in value):
-            _demand_plain_key(lhs)
         return _container_at_filter(lookup_class, lhs, value)
-    if isinstance(value, Model):
-        _demand_plain_key(lhs)
     output = getattr(lhs, "output_field", None)
     base: Any = without_foreign_keys(output)
     get_prep_lookup = lookup_class.get_prep_lookup
@@ -151,8 +146,14 @@ def _finite(thorough: Prepare) -> Prepare:
     return lambda value: value if value.is_finite() else thorough(value)
 
 
-def _demand_plain_key(lhs: Any) -> None:
+#: Lookups which compare instances by their keys.
+_OF_RELATIONS = (related_lookups.RelatedLookupMixin, related_lookups.RelatedIn)
+
+
+def _demand_plain_key(lookup_class: Any, lhs: Any) -> None:
     """Querysets keep the keys of instances, and prepare them once more when they leave plan mode."""
+    if not issubclass(lookup_class, _OF_RELATIONS):
+        raise Unsupported("an instance is no key here, and may have no hash where Django asks for it")
     field: Any = without_foreign_keys(getattr(lhs, "output_field", None))
     get_prep_value = getattr(type(field), "get_prep_value", None)
     if not getattr(get_prep_value, "__module__", "django.").startswith("django."):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any, NoReturn
 
 from django.core.exceptions import EmptyResultSet
@@ -75,6 +76,8 @@ def _same_param(param: Any, other: Any) -> bool:
         return False
     if isinstance(param, list | tuple):
         return same_params(tuple(param), tuple(other))
+    if isinstance(param, Decimal):
+        return bool(param.compare_total(other) == 0)  # a signaling NaN raises when it is compared otherwise
     if param == other or (param != param and other != other):
         return True
     # psycopg's wrappers of JSON have no __eq__.

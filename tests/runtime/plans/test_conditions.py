@@ -349,6 +349,9 @@ DJANGOS: dict[str, Make] = {
         .order_by("a")
     ),
     "ordered by values": lambda rows, n: rows(Author).order_by(Case(When(age=n, then=1), default=0), "pk"),
+    "an instance without a hash": lambda rows, n: rows(Author).annotate(
+        n=Count("books", filter=Q(name__gt=Author(age=n))), x=F("pk")
+    ),
     "xor": lambda rows, n: rows(Author).annotate(n=Count("books", filter=Q(books__pk=n) ^ Q(books__pk=2))),
 }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import nullcontext
 from typing import Any
 from unittest import mock
@@ -107,7 +107,7 @@ def _named(params: Any) -> Any:
         return f"rows of {params.model}"
     if isinstance(params, Prefetch):
         return vars(params).keys(), params.prefetch_to
-    if isinstance(params, Model) or type(params) is object:
+    if isinstance(params, Model | Iterator) or type(params) is object:
         return f"{type(params)} {getattr(params, 'pk', None)}"
     if hasattr(params, "obj"):  # psycopg's wrappers
         return type(params), _named(params.obj)
