@@ -30,8 +30,8 @@ _ALONE: dict[int, Any] = {id(each): each for each in (getattr(timezone, "NOT_PAS
 #: Types of a `Value` that is part of the shape. The type of a text depends on what is around it.
 _IN_SHAPES = CONSTANTS - {int}
 
-#: Types of a `Value` that is a parameter, of the type its literal has in PostgreSQL. (Floats' are numeric.)
-_VALUES = SCALARS - {str, float, bytes}
+#: Types of a `Value` that is a parameter, of the type its literal has in PostgreSQL.
+_VALUES = SCALARS - {str, bytes}
 
 #: What of an argument is in a shape: ``None`` or a boolean; the type of a value, which is left out;
 #: or an `Argument`.
@@ -175,8 +175,6 @@ class Arguments:
         """Take a `Q` or a boolean expression, and return its shape. Raises `Bail`, as `take()`."""
         if type(condition) is not Q:
             return self.take_expression(condition)
-        if condition.connector == Q.XOR:
-            raise Bail
         children = [
             (child[0], self.take(child[1])) if type(child) is tuple else self.take_condition(child)
             for child in condition.children

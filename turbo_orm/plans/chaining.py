@@ -19,6 +19,7 @@ from turbo_orm.plans.steps import (
     Taken,
     take_annotations,
     take_filter,
+    take_selection,
 )
 from turbo_orm.plans.values import Bail
 
@@ -148,8 +149,8 @@ class Chaining(PlanMode):
         return self._take_names("select_related", fields)
 
     def values(self, *fields: Any, **expressions: Any) -> Any:
-        if expressions:
-            return super().values(*fields, **expressions)
+        if expressions or not _STRINGS.issuperset(map(type, fields)):
+            return self._take_selection("values", fields, expressions, ())
         return self._take_names("values", fields)
 
     def values_list(self, *fields: Any, flat: bool = False, named: bool = False) -> Any:
@@ -157,13 +158,44 @@ class Chaining(PlanMode):
             return super().values_list(flat=flat, named=named)
         if type(flat) is not bool or type(named) is not bool:
             return super().values_list(*fields, flat=flat, named=named)
-        return self._take_names("values_list", fields, (("flat", flat), ("named", named)))
+        options = (("flat", flat), ("named", named))
+        if not _STRINGS.issuperset(map(type, fields)):
+            return self._take_selection("values_list", fields, {}, options)
+        return self._take_names("values_list", fields, options)
+
+    def _take_selection(
+        self,
+        name: str,
+        fields: tuple[Any, ...],
+        expressions: Mapping[str, Any],
+        options: tuple[tuple[str, bool], ...],
+    ) -> Any:
+        """Call the method *name*, ``values`` or ``values_list``, some of whose arguments are expressions."""
+        taken = None
+        # Django calls annotate(). And it warns of odd names, which it must not when steps are repeated.
+        if self._notes() and not self._overrides("annotate") and all(map(str.isidentifier, expressions)):
+            try:
+                taken = take_selection(name, fields, expressions, options)
+            except Exception:  # Django raises it again, or does what plans can't
+                taken = None
+        found = self._take(
+            taken,
+            lambda queryset: getattr(QuerySet, name)(queryset, *fields, **expressions, **dict(options)),
+        )
+        planned = found._planned
+        if planned is not None:
+            found._fields, found._iterable_class = planned[0].fields, planned[0].iterable
+        return found
+
+    def _notes(self) -> bool:
+        """Whether a step is looked for: the shape is known, and Django does nothing special next."""
+        return (self._planned is not None or self._trace is not None) and not self._sticky_filter
 
     # Others.
 
     def _order_by_expressions(self, *expressions: Any) -> Any:
         taken = None
-        if (self._planned is not None or self._trace is not None) and not self._sticky_filter:
+        if self._notes():
             try:
                 key = ("order_by", *map(identity_of_order, expressions))
             except Bail:
@@ -198,7 +230,7 @@ class Chaining(PlanMode):
         self, method: str, django: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         taken = None
-        if (self._planned is not None or self._trace is not None) and not self._sticky_filter:
+        if self._notes():
             try:
                 named = _named(args, kwargs)
                 # Django warns of odd names, and must not do so again when steps are repeated.

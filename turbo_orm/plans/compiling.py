@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
+from math import isfinite
 from typing import Any
 
 from django.conf import settings
@@ -31,6 +32,7 @@ from turbo_orm.plans.sqltext import SQLText
 from turbo_orm.plans.template import Param
 from turbo_orm.plans.unsupported import Unsupported
 from turbo_orm.plans.updates import assignment
+from turbo_orm.plans.values import Bail
 
 __all__ = ["NotYet", "compile_plan", "time_zone"]
 
@@ -237,28 +239,18 @@ def _write_binders(
             everything.append(f"C{position}")
             continue
         number = groups.index(param.group)
-        value = f"v[{param.group.slot.index}]"
         if number not in names:
-            binding = _binding(param.group, compiler)
-            names[number] = value
-            if binding.prepare is not None:
-                namespace[f"P{number}"] = binding.prepare
-                names[number] = f"P{number}({value})"
-            if binding.condition is not None:
-                namespace[f"Q{number}"] = binding.otherwise
-                condition = binding.condition.format(value)
-                names[number] = f"({names[number]} if {condition} else Q{number}({value}))"
-            if binding.many:
-                first.append(f" g{number} = {names[number]}")
-                names[number] = f"g{number}"
+            names[number] = _written(number, param.group, _binding(param.group, compiler), namespace, first)
         expression = names[number]
         if param.group.expands:
             expression = f"*{expression}"
         elif param.group.parts > 1:
             expression = f"{expression}[{param.part}]"
-        dynamic.append(expression)
+        dynamic.append(f"S{number}({expression})" if f"S{number}" in namespace else expression)
         everything.append(expression)
     plan.text = text = SQLText(sql, params, TOKEN)
+    if not names.keys() >= {*text.lists}:
+        raise Unsupported("what is in its text and its parameters were compiled one after the other")
     lengths = f"({''.join(f'len(g{number}), ' for number in text.lists)})" if text.lists else "None"
     namespace["as_django"] = text.as_django
     body = "".join(f"{line}\n" for line in first)
@@ -266,6 +258,23 @@ def _write_binders(
     bind_as_django = f"def bind(v):\n{body} return as_django({lengths}), {_tuple(everything)}\n"
     plan.bind = make_function("bind", bind, dict(namespace))
     plan.bind_as_django = make_function("bind", bind_as_django, dict(namespace))
+
+
+def _written(number: int, group: Group, binding: Binding, namespace: dict[str, Any], first: list[str]) -> str:
+    """Return the source of the parameters of *group*, with its names in *namespace*; *first* comes before."""
+    value = source = f"v[{group.slot.index}]"
+    if binding.prepare is not None:
+        namespace[f"P{number}"] = binding.prepare
+        source = f"P{number}({value})"
+    if binding.condition is not None:
+        namespace[f"Q{number}"] = binding.otherwise
+        source = f"({source} if {binding.condition.format(value)} else Q{number}({value}))"
+    if binding.sent is not None:
+        namespace[f"S{number}"] = binding.sent
+    if binding.many:
+        first.append(f" g{number} = {source}")
+        source = f"g{number}"
+    return source
 
 
 def _binding(group: Group, compiler: Any) -> Binding:
@@ -289,7 +298,16 @@ def _binding_of_value(value: Any, compiler: Any) -> Binding:
         binding = assignment(field, compiler.connection, kind)
         if binding.condition is not None:
             return binding._replace(otherwise=thorough)
-    return Binding(thorough)
+    return Binding(thorough, sent=_as_literal if kind is float else None)
+
+
+def _as_literal(param: Any) -> Any:
+    """Return *param* as a number of the type that PostgreSQL gives to a literal of it, if it is a float."""
+    if type(param) is not float:
+        return param
+    if not isfinite(param):
+        raise Bail
+    return Decimal(repr(param))
 
 
 #: Fields and types of values which become the same parameters wherever they stand.

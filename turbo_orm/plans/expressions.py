@@ -7,36 +7,43 @@ the values out.
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable, Iterator
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from django.db.models import (
-    Avg,
     Case,
-    Count,
     Exists,
     ExpressionWrapper,
     F,
     Field,
-    Max,
-    Min,
     OuterRef,
     Q,
     Subquery,
-    Sum,
     Value,
     When,
+    Window,
     aggregates,
     functions,
 )
-from django.db.models.expressions import CombinedExpression, NegatedExpression, OrderBy, Star
+from django.db.models.expressions import (
+    CombinedExpression,
+    NegatedExpression,
+    OrderBy,
+    OrderByList,
+    RowRange,
+    Star,
+    ValueRange,
+)
+from django.db.models.fields.json import KeyTextTransform, KeyTransform
 from django.db.models.functions.datetime import Extract, TruncBase
 from django.db.models.functions.text import ConcatPair
 from django.utils import timezone
 
 from turbo_orm.plans.values import Bail
 
-__all__ = ["CONSTANTS", "OF_MOMENTS", "TellPart", "identity", "identity_of_order", "within"]
+__all__ = ["CONSTANTS", "KEYS_OF_JSON", "OF_MOMENTS", "TellPart", "identity", "identity_of_order", "within"]
 
 #: Returns what tells a `Q`, `Value`, `Exists` or `Subquery` from others.
 TellPart = Callable[[Any], Any]
@@ -54,14 +61,14 @@ _OWN = frozenset({"arg_joiner", "filter_template", "function", "template"})
 
 
 def identity(expression: Any, tell_part: TellPart) -> Any:
-    """Return what tells *expression* from others, for those of `_TOLD`; *tell_part* does it for its parts.
+    """Return what tells *expression* from others, where its class is one of those whose SQL that decides.
 
-    Raises `Bail` for any other.
+    *tell_part* does it for its parts that hold values. Raises `Bail` for other classes.
     """
     kind = type(expression)
-    tell = _TOLD.get(kind)
+    tell = _TOLD.get(kind) or _told_by_name(kind)
     own = getattr(expression, "__dict__", {})
-    if tell is None or (tell is not _part and not _OWN.isdisjoint(own)):
+    if not (_OWN.isdisjoint(own) or tell in _TELL_OWN):
         raise Bail
     told = tell(expression, tell_part)
     return (kind, *told, _identity_of_type(own["output_field"])) if "output_field" in own else (kind, *told)
@@ -72,14 +79,7 @@ def identity_of_order(given: Any) -> Any:
 
     Django leaves out what it is ordered by already, with the same values: they are part of it.
     """
-    if type(given) is str:
-        return given
-    if type(given) is OrderBy:
-        if any(each not in (None, True, False) for each in (given.nulls_first, given.nulls_last)):
-            raise Bail
-        told = identity(given.expression, _tell_constant)
-        return (OrderBy, given.descending, given.nulls_first, given.nulls_last, told)
-    return identity(given, _tell_constant)
+    return given if type(given) is str else identity(given, _tell_constant)
 
 
 def within(expression: Any) -> Iterator[Any]:
@@ -108,6 +108,14 @@ def _identity_of_type(field: Any) -> Any:
     if args or not CONSTANTS.issuperset(map(type, kwargs.values())):
         raise Bail
     return (type(field), *sorted(kwargs.items()))
+
+
+def _told_by_name(kind: type) -> Tell:
+    tell = _TOLD_BY_NAME.get(f"{kind.__module__}.{kind.__qualname__}")
+    if tell is None:
+        raise Bail
+    _TOLD[kind] = tell
+    return tell
 
 
 def _sources(expression: Any, tell_part: TellPart) -> Iterator[Any]:
@@ -139,16 +147,57 @@ def _function(expression: Any, tell_part: TellPart) -> tuple[Any, ...]:
 
 
 def _of_moment(expression: Any, tell_part: TellPart) -> tuple[Any, ...]:
+    zone = expression.tzinfo
     # Before Django 5.0 there is *is_dst*, with which another time zone library chooses the hour.
-    if expression.tzinfo is not None or getattr(expression, "is_dst", _NOT_PASSED) is not _NOT_PASSED:
+    if type(zone) not in _ZONES or getattr(expression, "is_dst", _NOT_PASSED) is not _NOT_PASSED:
         raise Bail
     # Trunc() is given its kind, Extract() what is looked up; the classes made of them have their own.
     named = getattr(expression, "kind", None), getattr(expression, "lookup_name", None)
-    return (*named, *_function(expression, tell_part))
+    return (type(zone), str(zone), *named, *_function(expression, tell_part))
+
+
+#: Types of time zones whose text, which is in the SQL, says all about them.
+_ZONES = frozenset({type(None), ZoneInfo, dt.timezone})
+
+
+def _key_of_json(expression: Any, tell_part: TellPart) -> tuple[Any, ...]:
+    return (expression.key_name, *_function(expression, tell_part))
+
+
+def _collated(expression: Any, tell_part: TellPart) -> tuple[Any, ...]:
+    return (expression.collation, *_function(expression, tell_part))
+
+
+def _order(expression: Any, tell_part: TellPart) -> tuple[Any, ...]:
+    nulls = expression.nulls_first, expression.nulls_last
+    if any(each not in (None, True, False) for each in nulls):
+        raise Bail
+    return (expression.descending, *nulls, identity(expression.expression, tell_part))
+
+
+def _optional(expression: Any, tell_part: TellPart) -> Any:
+    return None if expression is None else identity(expression, tell_part)
+
+
+def _window(expression: Any, tell_part: TellPart) -> tuple[Any, ...]:
+    partition = expression.partition_by
+    return (
+        None if partition is None else tuple(_sources(partition, tell_part)),
+        _optional(expression.order_by, tell_part),
+        _optional(expression.frame, tell_part),
+        identity(expression.source_expression, tell_part),
+    )
+
+
+def _frame(expression: Any, tell_part: TellPart) -> tuple[Any, ...]:
+    ends = expression.start.value, expression.end.value
+    if not CONSTANTS.issuperset(map(type, ends)):
+        raise Bail
+    return (*ends, getattr(expression, "exclusion", None))
 
 
 def _aggregate(expression: Any, tell_part: TellPart) -> tuple[Any, ...]:
-    if expression.extra or getattr(expression, "order_by", None):
+    if expression.extra:
         raise Bail
     given, default = expression.filter, expression.default
     if given is not None:
@@ -157,7 +206,18 @@ def _aggregate(expression: Any, tell_part: TellPart) -> tuple[Any, ...]:
         default = identity(default, tell_part)
     elif type(default) not in CONSTANTS:
         raise Bail
-    return (expression.distinct, type(default), default, given, *_sources(expression, tell_part))
+    order = _optional(getattr(expression, "order_by", None), tell_part)
+    return (expression.distinct, type(default), default, given, order, *_sources(expression, tell_part))
+
+
+def _sampled(expression: Any, tell_part: TellPart) -> tuple[Any, ...]:
+    # Of a sample, or of all there is: it is the name of the function in SQL.
+    return (expression.function, *_aggregate(expression, tell_part))
+
+
+def _of_postgres(expression: Any, tell_part: TellPart) -> tuple[Any, ...]:
+    # Before Django 5.0, an empty result is another one if no default was given.
+    return (vars(expression).get("_default_provided"), *_aggregate(expression, tell_part))
 
 
 def _case(expression: Any, tell_part: TellPart) -> tuple[Any, ...]:
@@ -177,8 +237,23 @@ OF_MOMENTS = frozenset(
     if isinstance(each, type) and issubclass(each, Extract | TruncBase)
 )
 
+#: A key of a JSON value, or the path to one, is a parameter of theirs.
+KEYS_OF_JSON = frozenset({KeyTransform, KeyTextTransform})
+
+#: What tells an expression from others of its class.
+Tell = Callable[[Any, TellPart], tuple[Any, ...]]
+
+#: Tellers which know what an instance has of its own.
+_TELL_OWN: frozenset[Tell] = frozenset({_part, _sampled})
+
+
+def _there_is(module: Any, *names: str) -> list[Any]:
+    # Of newer Djangos.
+    return [getattr(module, name) for name in names if hasattr(module, name)]
+
+
 #: The expressions whose SQL, on PostgreSQL, depends on nothing but what these tell, and the time zone.
-_TOLD: dict[type, Callable[[Any, TellPart], tuple[Any, ...]]] = {
+_TOLD: dict[type, Tell] = {
     F: _name,
     OuterRef: _name,
     **dict.fromkeys((Exists, Q, Subquery, Value), _part),
@@ -187,42 +262,107 @@ _TOLD: dict[type, Callable[[Any, TellPart], tuple[Any, ...]]] = {
     **dict.fromkeys((ExpressionWrapper, NegatedExpression), _wrapped),
     Case: _case,
     When: _when,
-    **dict.fromkeys((Avg, Count, Max, Min, Sum), _aggregate),
+    OrderBy: _order,
+    Window: _window,
+    **dict.fromkeys((RowRange, ValueRange), _frame),
+    functions.Collate: _collated,
+    **dict.fromkeys(KEYS_OF_JSON, _key_of_json),
+    **dict.fromkeys(OF_MOMENTS, _of_moment),
+    **dict.fromkeys(
+        (
+            aggregates.Avg,
+            aggregates.Count,
+            aggregates.Max,
+            aggregates.Min,
+            aggregates.Sum,
+            *_there_is(aggregates, "AnyValue", "BitAnd", "BitOr", "BitXor", "StringAgg"),
+        ),
+        _aggregate,
+    ),
+    **dict.fromkeys((aggregates.StdDev, aggregates.Variance), _sampled),
     **dict.fromkeys(
         (
             ConcatPair,
+            OrderByList,
+            *_there_is(aggregates, "AggregateOrderBy", "StringAggDelimiter"),
             functions.Abs,
+            functions.ACos,
+            functions.ASin,
+            functions.ATan,
+            functions.ATan2,
             functions.Cast,
             functions.Ceil,
+            functions.Chr,
             functions.Coalesce,
             functions.Concat,
+            functions.Cos,
+            functions.Cot,
+            functions.CumeDist,
+            functions.Degrees,
+            functions.DenseRank,
+            functions.Exp,
+            functions.FirstValue,
             functions.Floor,
             functions.Greatest,
+            functions.JSONObject,
+            functions.Lag,
+            functions.LastValue,
+            functions.Lead,
             functions.Least,
             functions.Left,
             functions.Length,
+            functions.Ln,
+            functions.Log,
             functions.Lower,
             functions.LPad,
             functions.LTrim,
+            functions.MD5,
             functions.Mod,
             functions.Now,
+            functions.NthValue,
+            functions.Ntile,
             functions.NullIf,
+            functions.Ord,
+            functions.PercentRank,
+            functions.Pi,
             functions.Power,
+            functions.Radians,
+            functions.Random,
+            functions.Rank,
             functions.Repeat,
             functions.Replace,
             functions.Reverse,
             functions.Right,
             functions.Round,
+            functions.RowNumber,
             functions.RPad,
             functions.RTrim,
+            functions.SHA1,
+            functions.SHA224,
+            functions.SHA256,
+            functions.SHA384,
+            functions.SHA512,
             functions.Sign,
+            functions.Sin,
             functions.Sqrt,
             functions.StrIndex,
             functions.Substr,
+            functions.Tan,
             functions.Trim,
             functions.Upper,
+            *_there_is(functions, "JSONArray"),
         ),
         _function,
     ),
-    **dict.fromkeys(OF_MOMENTS, _of_moment),
+}
+
+_POSTGRES = "django.contrib.postgres"
+
+#: Those of modules that are imported by projects that use them.
+_TOLD_BY_NAME: dict[str, Tell] = {
+    **{
+        f"{_POSTGRES}.aggregates.general.{name}": _of_postgres
+        for name in ("ArrayAgg", "BitAnd", "BitOr", "BitXor", "BoolAnd", "BoolOr", "JSONBAgg", "StringAgg")
+    },
+    **{f"{_POSTGRES}.functions.{name}": _function for name in ("RandomUUID", "TransactionNow")},
 }

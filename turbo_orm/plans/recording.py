@@ -23,7 +23,7 @@ from django.utils.hashable import make_hashable
 from typing_extensions import Self
 
 from turbo_orm.plans.connections import Captured
-from turbo_orm.plans.expressions import OF_MOMENTS, within
+from turbo_orm.plans.expressions import KEYS_OF_JSON, OF_MOMENTS, within
 from turbo_orm.plans.unsupported import Unsupported
 from turbo_orm.plans.values import Bail
 
@@ -308,7 +308,11 @@ def _has_constants(node: Any) -> bool:
         return node.rhs is None or node.rhs is True or node.rhs is False
     if type(node) is Value:
         return type(node.value) in (int, str, bool)
-    return type(node) in OF_MOMENTS
+    return type(node) in _WITH_CONSTANTS
+
+
+#: Expressions with parameters of their own, which are part of their shapes.
+_WITH_CONSTANTS = OF_MOMENTS | KEYS_OF_JSON
 
 
 def _demand_trust(node: Any) -> None:

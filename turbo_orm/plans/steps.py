@@ -21,12 +21,14 @@ __all__ = [
     "Filter",
     "NoneType",
     "Prefetched",
+    "Select",
     "Slice",
     "Step",
     "Taken",
     "kinds_and_values",
     "take_annotations",
     "take_filter",
+    "take_selection",
 ]
 
 
@@ -95,6 +97,26 @@ class Annotate(NamedTuple):
         return getattr(QuerySet, self.method)(queryset, **annotations)
 
 
+class Select(NamedTuple):
+    """``values()`` or ``values_list()`` with expressions."""
+
+    method: str
+    #: Names, and expressions among them.
+    args: tuple[str | Argument, ...]
+    names: tuple[str, ...]
+    expressions: tuple[Argument, ...]
+    options: tuple[tuple[str, Any], ...]
+
+    def apply(self, queryset: Any, values: Iterator[Any]) -> Any:
+        query_class = type(queryset.query)
+        args = [each if isinstance(each, str) else each.make(values, query_class) for each in self.args]
+        named = {
+            name: each.make(values, query_class)
+            for name, each in zip(self.names, self.expressions, strict=True)
+        }
+        return getattr(QuerySet, self.method)(queryset, *args, **named, **dict(self.options))
+
+
 #: Django's own, which filters the rows to prefetch for some instances.
 _filter_prefetch_queryset: Any = related_descriptors._filter_prefetch_queryset  # type: ignore[attr-defined]
 
@@ -111,7 +133,7 @@ class Prefetched(NamedTuple):
         return _filter_prefetch_queryset(queryset, self.name, next(values))
 
 
-Step = Filter | Call | Slice | Extra | Annotate | Prefetched
+Step = Filter | Call | Slice | Extra | Annotate | Select | Prefetched
 
 
 class Taken(NamedTuple):
@@ -161,6 +183,28 @@ def take_annotations(method: str, expressions: Mapping[str, Any]) -> Taken:
         return Annotate(method, names, taken)
 
     return Taken((method, *names, *taken), make_step, tuple(arguments.values))
+
+
+def take_selection(
+    method: str,
+    fields: tuple[Any, ...],
+    expressions: Mapping[str, Any],
+    options: tuple[tuple[str, bool], ...] = (),
+) -> Taken:
+    """Return the step of *method*, ``values`` or ``values_list``; some *fields* are expressions.
+
+    Raises `Bail` for expressions that can't be told from others.
+    """
+    arguments = Arguments()
+    args = tuple([each if type(each) is str else arguments.take_expression(each) for each in fields])
+    names = tuple(expressions)
+    taken = tuple(map(arguments.take_expression, expressions.values()))
+
+    def make_step() -> Select:
+        arguments.keep()
+        return Select(method, args, names, taken, options)
+
+    return Taken((method, options, *args, *names, *taken), make_step, tuple(arguments.values))
 
 
 def kinds_and_values(kwargs: Mapping[str, Any]) -> tuple[list[Any], tuple[Any, ...]]:

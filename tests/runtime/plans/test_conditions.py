@@ -18,18 +18,22 @@ from django.db.models import (
     Case,
     CharField,
     Count,
+    DecimalField,
     Exists,
     ExpressionWrapper,
     F,
+    Max,
     OuterRef,
     Q,
     QuerySet,
+    RowRange,
     Subquery,
     Sum,
     Value,
     When,
+    Window,
 )
-from django.db.models.functions import Coalesce, Greatest, Length, Lower
+from django.db.models.functions import Coalesce, Greatest, JSONObject, Lag, Length, Lower
 from django.test import override_settings
 
 from tests.project.library.models import Author, Book, Person, Tag, Writer
@@ -77,6 +81,51 @@ PLANNED: dict[str, tuple[Make, tuple[Any, ...]]] = {
             x=F("price") * n, y=F("pk") + int(n), z=Value(n) - F("price"), w=Coalesce("author__age", int(n))
         ),
         (Decimal("1.10"), Decimal(2), Decimal("1E+2")),
+    ),
+    "floats": (
+        lambda rows, n: (
+            rows(Author)
+            .annotate(x=F("age") * n, y=Coalesce(F("age") / n, 0.5), z=Value(n, output_field=DecimalField()))
+            .filter(age__gt=F("pk") * n)
+        ),
+        (1.5, -0.1, 1e300, 2.0, 1e-7),
+    ),
+    "one or the other": (
+        lambda rows, n: (
+            rows(Author)
+            .filter(Q(pk=n) ^ Q(age__gt=40) ^ Q(name="Ada"))
+            .annotate(n=Count("books", filter=Q(books__pk=n) ^ Q(books__pk=2)))
+        ),
+        (1, 3),
+    ),
+    "of a window": (
+        lambda rows, n: (
+            rows(Book)
+            .annotate(
+                before=Window(Lag("price", int(n), default=n), order_by="pk"),
+                some=Window(Sum("price"), order_by=F("price") * n, frame=RowRange(start=-1, end=0)),
+                dear=Window(Count("pk", filter=Q(price__gt=n)), partition_by="author"),
+            )
+            .filter(before__gte=n, pk__gt=n)
+        ),
+        (Decimal(1), Decimal(2)),
+    ),
+    "as values": (
+        lambda rows, n: rows(Book).values_list("pk", F("price") * n, Greatest("author__age", n), "title"),
+        (1, 2),
+    ),
+    "as values by name": (
+        lambda rows, n: (
+            rows(Author)
+            .values(old=Case(When(age__gt=n, then=1), default=0))
+            .annotate(n=Count("pk", filter=Q(pk__gt=n)))
+            .order_by("old")
+        ),
+        (40, 36),
+    ),
+    "in JSON": (
+        lambda rows, n: rows(Author).annotate(json=JSONObject(sum=F("age") + n, n=Value(n), name="name")),
+        (1, 2),
     ),
     "time": (
         lambda rows, days: rows(Author).annotate(
@@ -299,7 +348,10 @@ async def test_a_query_made_of_it(name: str) -> None:
     """What leaves plan mode has the query Django would have made."""
     make, values = PLANNED[name]
     for value in (*values, *values):
-        assert str(make(AsyncQuerySet, value).query) == str(make(QuerySet, value).query)
+        # In the bridge: of some functions, Django asks the server for its version.
+        assert await run_sync(
+            lambda value=value: str(make(AsyncQuerySet, value).query) == str(make(QuerySet, value).query)
+        )
 
 
 def _evaluated(rows: Any) -> Any:
@@ -332,7 +384,7 @@ DJANGOS: dict[str, Make] = {
     "a subquery with a template": lambda rows, n: rows(Author).annotate(
         n=Subquery(rows(Book).filter(pk=n).values("pk"), template="(SELECT 1 + %(subquery)s)")
     ),
-    "a float": lambda rows, n: rows(Book).annotate(x=F("price") * 1.5 * n),
+    "a float of no number": lambda rows, n: rows(Author).annotate(x=F("age") * (n * float("inf"))),
     "a naive moment": lambda rows, n: rows(Author).annotate(x=Value(dt.datetime(2020, 1, n))),
     "ordered by two that are alike": lambda rows, n: (
         rows(Book).alias(x=F("pk") * n, y=F("pk") * 3).order_by("x", "-y")
@@ -352,7 +404,6 @@ DJANGOS: dict[str, Make] = {
     "an instance without a hash": lambda rows, n: rows(Author).annotate(
         n=Count("books", filter=Q(name__gt=Author(age=n))), x=F("pk")
     ),
-    "xor": lambda rows, n: rows(Author).annotate(n=Count("books", filter=Q(books__pk=n) ^ Q(books__pk=2))),
 }
 
 
@@ -474,7 +525,9 @@ async def test_values_are_not_kept() -> None:
             queryset: Any = AsyncQuerySet(Author).annotate(
                 n=Count("books", filter=Q(books__in=books)),
                 kind=Case(When(books=books[0], then=1), When(Q(books__in=inner), then=2), default=0),
+                w=Window(Max("pk", filter=Q(books=books[1])), partition_by="pk"),
             )
+            queryset = queryset.values("n", x=Greatest(Case(When(books=books[1], then=1), default=0), "n"))
             gone.append(weakref.ref(inner))
             str(queryset.query)
             assert queryset._bound("list") is None
@@ -494,6 +547,12 @@ async def test_shapes_do_not_grow_with_values(shapes: Any) -> None:
             .filter(pk__in=AsyncQuerySet(Book).filter(price__gt=n).values("author"))
             .alist()
         )
+        await (
+            AsyncQuerySet(Author)
+            .annotate(half=F("age") * (n + 0.5), before=Window(Lag("age", n), order_by="pk"))
+            .values("pk", "half", "before", later=F("age") + n)
+            .alist()
+        )
         await Author.objects.aaggregate(n=Count("pk", filter=Q(age__gt=n)))
         await Author.objects.filter(pk=n).aupdate(age=Case(When(age=n, then=1), default=F("age")))
 
@@ -502,7 +561,7 @@ async def test_shapes_do_not_grow_with_values(shapes: Any) -> None:
     for n in range(2, 10):
         same = Verified.same
         await use(n)
-        assert Verified.same == same + 3
+        assert Verified.same == same + 4
     assert shapes.trie.count == count
 
 

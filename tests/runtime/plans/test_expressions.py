@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable
+from functools import partial
 from typing import Any
+from zoneinfo import ZoneInfo
 
+import django
 import pytest
+from django.contrib.postgres import aggregates as postgres
 from django.core.exceptions import FieldError
+from django.db import models
 from django.db.models import (
+    Avg,
     CharField,
     Count,
     DecimalField,
@@ -17,38 +23,70 @@ from django.db.models import (
     Func,
     Max,
     OrderBy,
+    Q,
     QuerySet,
+    RowRange,
+    StdDev,
+    Sum,
     Value,
+    ValueRange,
+    Variance,
+    Window,
 )
+from django.db.models.fields.json import KT, KeyTextTransform, KeyTransform
 from django.db.models.functions import (
+    MD5,
     Abs,
+    ATan2,
     Cast,
     Ceil,
+    Chr,
     Coalesce,
+    Collate,
     Concat,
+    Cos,
+    CumeDist,
+    Degrees,
+    DenseRank,
+    Exp,
     Extract,
     ExtractYear,
+    FirstValue,
     Floor,
     Greatest,
+    JSONObject,
+    Lag,
+    LastValue,
+    Lead,
     Least,
     Left,
     Length,
+    Ln,
+    Log,
     Lower,
     LPad,
     LTrim,
     Mod,
     Now,
+    NthValue,
+    Ntile,
     NullIf,
+    Ord,
+    PercentRank,
+    Pi,
     Power,
-    Random,
+    Radians,
+    Rank,
     Repeat,
     Replace,
     Reverse,
     Right,
     Round,
+    RowNumber,
     RPad,
     RTrim,
     Sign,
+    Sin,
     Sqrt,
     StrIndex,
     Substr,
@@ -67,11 +105,21 @@ from turbo_orm.plans.expressions import identity_of_order
 from turbo_orm.plans.values import Bail
 from turbo_orm.plans.verify import Verified
 
+#: Django's own since 6.0.
+StringAgg: Any = getattr(models, "StringAgg", None) or postgres.StringAgg
+
 pytestmark = pytest.mark.usefixtures("snapshot", "at_once", "verifying")
 
 
 class Shout(Upper):
     """A project's own."""
+
+
+def _ordered(kind: Any, expression: Any, *order: Any) -> Any:
+    """Return an aggregate with an order, which is another argument before Django 5.2."""
+    if django.VERSION < (5, 0):
+        return kind(expression, ordering=order, default=None)
+    return kind(expression, **{"order_by" if django.VERSION >= (5, 2) else "ordering": order})
 
 
 PLANNED: dict[str, Callable[[], Any]] = {
@@ -138,6 +186,90 @@ PLANNED: dict[str, Callable[[], Any]] = {
     "values": lambda: (
         AsyncQuerySet(Author).annotate(low=Lower("name")).values_list("low", flat=True).order_by("low")
     ),
+    "a time zone": lambda: AsyncQuerySet(Author).annotate(
+        month=TruncMonth("created", tzinfo=dt.timezone.utc),
+        day=TruncDate("created", tzinfo=ZoneInfo("Asia/Kathmandu")),
+        hour=Extract("created", "hour", tzinfo=dt.timezone(dt.timedelta(hours=3))),
+    ),
+    "expressions as values": lambda: (
+        AsyncQuerySet(Author)
+        .order_by()
+        .values("age", month=TruncMonth("created"))
+        .annotate(n=Count("pk"))
+        .order_by("age")
+    ),
+    "only expressions as values": lambda: AsyncQuerySet(Author).values(low=Lower("name")).order_by("low"),
+    "expressions in tuples": lambda: (
+        AsyncQuerySet(Author).order_by("pk").values_list("pk", Lower("name"), "age")
+    ),
+    "expressions in named tuples": lambda: (
+        AsyncQuerySet(Author)
+        .order_by("pk")
+        .values_list(Lower("name"), Upper("name"), Count("books"), named=True)
+    ),
+    "one expression": lambda: AsyncQuerySet(Author).order_by("pk").values_list(Lower("name"), flat=True),
+    "ranks": lambda: AsyncQuerySet(Book).annotate(
+        row=Window(RowNumber(), order_by=["price", "-pk"]),
+        rank=Window(Rank(), partition_by="author", order_by=F("price").desc(nulls_last=True)),
+        dense=Window(DenseRank(), partition_by=["author", F("author__age") * 2], order_by="price"),
+        percent=Window(PercentRank(), order_by="price"),
+        share=Window(CumeDist(), order_by="price"),
+        third=Window(Ntile(3), order_by="pk"),
+    ),
+    "others of a window": lambda: AsyncQuerySet(Book).annotate(
+        before=Window(Lag("price", 1, default=0), order_by="pk"),
+        after=Window(Lead("title", 2), partition_by="author", order_by="pk"),
+        first=Window(FirstValue("title"), order_by="pk"),
+        last=Window(LastValue("title"), order_by="pk"),
+        second=Window(NthValue("title", 2), order_by="pk"),
+    ),
+    "aggregates of a window": lambda: AsyncQuerySet(Book).annotate(
+        total=Window(Sum("price"), order_by="pk", frame=RowRange(start=-1, end=0)),
+        everything=Window(Avg("price"), order_by="pk", frame=ValueRange()),
+        dear=Window(Count("pk", filter=Q(price__gt=10)), partition_by="author"),
+    ),
+    "filtered by a window": lambda: (
+        AsyncQuerySet(Book)
+        .annotate(rank=Window(Rank(), partition_by="author", order_by="-price"))
+        .filter(rank=1, price__gt=1)
+        .order_by("pk")[:2]
+    ),
+    "aggregates of all kinds": lambda: AsyncQuerySet(Author).annotate(
+        a=StdDev("books__price"),
+        b=StdDev("books__price", sample=True),
+        c=Variance("books__price"),
+        d=Variance("books__price", sample=True),
+        e=postgres.BoolOr(Q(books__price__gt=1)),
+    ),
+    "lists": lambda: AsyncQuerySet(Author).annotate(
+        titles=postgres.ArrayAgg("books__title", filter=Q(books__price__gt=1), default=None),
+        prices=_ordered(postgres.ArrayAgg, "books__price", "-books__price", "books__pk"),
+        joined=_ordered(partial(StringAgg, delimiter=Value(", ")), "books__title", F("books__title").desc()),
+    ),
+    "JSON made": lambda: AsyncQuerySet(Author).annotate(
+        json=JSONObject(name="name", old=Coalesce("age", 0), low=Lower("name"), fix=Value("x"))
+    ),
+    "keys of JSON": lambda: AsyncQuerySet(Book).annotate(
+        a=KeyTransform("a", "meta"),
+        b=KT("meta__b__c"),
+        c=F("meta__d"),
+        d=KeyTextTransform(0, KeyTransform("e", "meta")),
+    ),
+    "keys of JSON, selected": lambda: (
+        AsyncQuerySet(Book).order_by("meta__a", "pk").values("pk", "meta__a__b")
+    ),
+    "collated": lambda: AsyncQuerySet(Author).annotate(c=Collate("name", "C")).order_by(Collate("name", "C")),
+    "mathematics": lambda: AsyncQuerySet(Book).annotate(
+        a=Sin("pk"),
+        b=ATan2(Cos("pk"), 2),
+        c=Ln("pk"),
+        d=Log(2, Exp("author__pk")),
+        e=Pi(),
+        f=Degrees(Radians("price")),
+        g=Chr(Length("title") + 64),
+        h=MD5("title"),
+        i=Ord("title"),
+    ),
 }
 
 #: A field of a model may become another one.
@@ -153,10 +285,7 @@ DJANGOS: dict[str, Callable[[], Any]] = {
     "a field of a model for a type": lambda: AsyncQuerySet(Author).annotate(
         low=Lower("name", output_field=_NAME)
     ),
-    "a time zone": lambda: AsyncQuerySet(Author).annotate(
-        month=TruncMonth("created", tzinfo=dt.timezone.utc)
-    ),
-    "another constant": lambda: AsyncQuerySet(Book).annotate(x=Coalesce("price", Value(1.5))),
+    "another constant": lambda: AsyncQuerySet(Author).annotate(x=Coalesce("age", Value(b"x"))),
 }
 
 
@@ -187,6 +316,26 @@ async def test_left_to_django(name: str) -> None:
     else:
         assert rows
     assert Verified.same == same
+
+
+class OnlyFirst(AsyncQuerySet[Any]):
+    def annotate(self, *args: Any, **kwargs: Any) -> Any:
+        return super().annotate(*args, **kwargs).filter(pk=1)
+
+
+async def test_what_values_are_made_with() -> None:
+    """Django calls `annotate()`, which may be the project's."""
+    for _ in range(2):
+        assert len(await OnlyFirst(Author).values(low=Lower("name")).alist()) == 1
+        assert len(await OnlyFirst(Author).values_list("pk", Lower("name")).alist()) == 1
+
+
+async def test_odd_names_of_values() -> None:
+    for rows in (AsyncQuerySet(Author), QuerySet(Author)):
+        with pytest.raises(ValueError, match="conflicts with a field"):
+            rows.values("pk", name=Lower("name"))
+        with pytest.raises(ValueError, match=r"whitespace|alias"):
+            rows.values(**{"x;--": Lower("name")})
 
 
 async def test_one_name_for_two() -> None:
@@ -243,11 +392,11 @@ def test_who_is_told_from_whom() -> None:
         patched,
         F(["x"]),
         F("x").desc(nulls_first=[1]),
-        Random(),
+        Func(F("x"), function="md5"),
         Shout("x"),
         Lower("x", function="UPPER"),
         Value(1.5),
-        Lower(Random()),
+        Lower(Shout("x")),
     ):
         with pytest.raises(Bail):
             identity_of_order(unknown)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from django.contrib.postgres.aggregates import ArrayAgg
 from django.db import models
 from django.db.models import (
     BooleanField,
@@ -22,10 +23,13 @@ from django.db.models import (
     Prefetch,
     Q,
     QuerySet,
+    RowRange,
     Subquery,
     When,
+    Window,
 )
-from django.db.models.functions import Coalesce, Lower
+from django.db.models.fields.json import KeyTextTransform, KeyTransform
+from django.db.models.functions import Coalesce, JSONObject, Lag, Lower, Rank
 from hypothesis import strategies as st
 
 from tests.runtime.plans.fuzzing.models import MODELS, Author, Book, Kit, Shelf, Signed
@@ -207,6 +211,13 @@ _EXPRESSIONS: dict[str, Callable[[str, Q], Any]] = {
     "Case, of lookups": lambda path, q: Case(When(**dict([_pair(q)]), then=1), When(q, then=2)),
     "Case of fields": lambda path, q: Case(When(q, then=path), default=F(path)),
     "wrapped": lambda path, q: ExpressionWrapper(q, BooleanField()),
+    "ranked": lambda path, q: Window(Rank(), partition_by=path, order_by=["-pk"]),
+    "summed in a window": lambda path, q: Window(
+        Max(path, filter=q), order_by=F("pk").desc(), frame=RowRange(start=-1, end=0)
+    ),
+    "listed": lambda path, q: ArrayAgg(path, filter=q, default=None),
+    "in JSON": lambda path, q: JSONObject(a=path, b=Case(When(q, then=1), default=0)),
+    "key": lambda path, q: KeyTransform("b", KeyTextTransform("a", path)),
 }
 
 
@@ -215,7 +226,9 @@ _ARITHMETIC: dict[str, Callable[[str, Any], Any]] = {
     "+": lambda path, value: F(path) + value,
     "-": lambda path, value: models.Value(value) - F(path),
     "Coalesce with": lambda path, value: Coalesce(path, models.Value(value)),
+    "*": lambda path, value: F(path) * value,
     "value": lambda path, value: models.Value(value),
+    "lag": lambda path, value: Window(Lag(path, 2, default=models.Value(value)), order_by="pk"),
 }
 
 #: Of which rows a condition refers to those they are in.
@@ -258,6 +271,9 @@ def _filled(arg: Any, made: dict[int, Any], rows: Any) -> Any:
         return queryset
     return arg
 
+
+#: The names of all expressions.
+_HOW = [*_ARITHMETIC, *_EXPRESSIONS, *_SUBQUERIES]
 
 _accepted: dict[tuple[type[Model], str], list[int]] = {}
 
@@ -345,7 +361,7 @@ def _rows(draw: Callable[[Any], Any], model: Any) -> Chain:
 
 
 def _clause(draw: Callable[[Any], Any], model: type[Model], depth: int = 0) -> Clause:
-    connector = draw(st.sampled_from(("AND", "OR", "OR", "XOR")[: 3 + (draw(st.integers(0, 15)) == 0)]))
+    connector = draw(st.sampled_from(("AND", "OR", "OR", "XOR")[: 3 + (draw(st.integers(0, 7)) == 0)]))
     children: list[Any] = [*_pairs(draw, model, depth=depth).items()]
     if depth < 2 and draw(st.booleans()):
         children.append(_clause(draw, model, depth + 1))
@@ -417,13 +433,16 @@ def _arguments(draw: Callable[[Any], Any], model: type[Model], method: str) -> t
     """Return the positional arguments of *method*, and its named ones if it has any."""
     names = st.sampled_from(_PATHS[model])
     if method in ("annotate", "alias"):
-        kinds = [
-            draw(st.sampled_from([*_ARITHMETIC, *_EXPRESSIONS, *_SUBQUERIES]))
-            for _ in range(draw(st.integers(1, 2)))
-        ]
+        kinds = [draw(st.sampled_from(_HOW)) for _ in range(draw(st.integers(1, 2)))]
         return (), tuple((f"x{at}", _expression(draw, model, how, 1)) for at, how in enumerate(kinds))
     if method == "select_for_update":
         return (), tuple(draw(st.sampled_from(_LOCKS)).items())
+    if method in ("values", "values_list") and draw(st.integers(0, 2)) == 0:
+        fields = draw(st.lists(names, max_size=1))
+        chosen_expression = _expression(draw, model, draw(st.sampled_from(_HOW)), 1)
+        if method == "values":
+            return tuple(fields), (("x0", chosen_expression),)
+        return (*fields, chosen_expression), draw(st.sampled_from(((), (), (("named", True),))))
     if method == "values_list" and draw(st.booleans()):
         return (draw(names),), (draw(st.sampled_from((("flat", True), ("flat", 1), ("named", True)))),)
     chosen: dict[str, st.SearchStrategy[Any]] = {
@@ -452,7 +471,7 @@ def chains(draw: Any) -> Chain:
     """Chains of which Django takes most."""
     model = draw(st.sampled_from((Kit, Kit, Book, Book, *MODELS)))
     steps = [_step(draw, model) for _ in range(draw(st.integers(1, 4)))]
-    if any(step.method in ("annotate", "alias") for step in steps):
+    if any(step.method in ("annotate", "alias") or dict(step.kwargs).keys() == {"x0"} for step in steps):
         steps.append(draw(st.sampled_from(_OF_ANNOTATIONS)))
     if draw(st.booleans()):
         steps.append(_step(draw, model, _LAST_METHODS))
@@ -477,11 +496,16 @@ class _Exchange:
     def _in_step(self, step: Step) -> Step:
         if step.method == "slice":
             return replace(step, args=self._chance.choice(_SLICES[:4]))
-        if step.method not in ("filter", "exclude", "annotate", "alias"):
+        if step.method not in ("filter", "exclude", "annotate", "alias", "values", "values_list"):
             return step
         return Step(
             step.method,
-            tuple(map(self._in_clause, step.args)),
+            tuple(
+                [
+                    self._in_clause(arg) if isinstance(arg, Clause) else self._other("", arg)
+                    for arg in step.args
+                ]
+            ),
             tuple((name, self._other(name, value)) for name, value in step.kwargs),
         )
 
