@@ -135,6 +135,9 @@ class Assigned:
 class TemplateValue(Value):
     """A `Value` in a template. Its value is a sample, whose type is that of all it stands for."""
 
+    #: `values_list()` names an expression by its class.
+    default_alias = "value"
+
     def __init__(self, slot: Slot, sample: Any, output_field: Any = None) -> None:
         super().__init__(sample, output_field=output_field)
         self.slot = slot

@@ -114,6 +114,7 @@ PLANNED: dict[str, tuple[Make, tuple[Any, ...]]] = {
         lambda rows, n: rows(Book).values_list("pk", F("price") * n, Greatest("author__age", n), "title"),
         (1, 2),
     ),
+    "a value as a value": (lambda rows, n: rows(Book).values_list("pk", Value(n), named=True), (1, 2)),
     "as values by name": (
         lambda rows, n: (
             rows(Author)

@@ -266,7 +266,7 @@ PLANNED: dict[str, Callable[[], Any]] = {
         d=Log(2, Exp("author__pk")),
         e=Pi(),
         f=Degrees(Radians("price")),
-        g=Chr(Length("title") + 64),
+        g=Chr(Length("title") + 64, output_field=CharField()),
         h=MD5("title"),
         i=Ord("title"),
     ),
