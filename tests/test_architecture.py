@@ -37,7 +37,7 @@ LAYERS: list[set[str]] = [
     },
     {"answers", "creation"},
     {"batching", "execution"},
-    {"raw", "queryset", "manager", "instance", "adoption", "related"},
+    {"raw", "queryset", "manager", "base_manager", "instance", "adoption", "related"},
     {"atomic_requests", "hooks"},
     {""},
     {"apps", "asgi", "checks", "generated", "testing", "typing"},

@@ -6,7 +6,7 @@ import sys
 
 from django.core.exceptions import ImproperlyConfigured
 
-from turbo_orm import atomic_requests, instance, loading, related
+from turbo_orm import atomic_requests, base_manager, instance, loading, related
 from turbo_orm.bridge import greenlets, handler, user_code
 from turbo_orm.fetch_modes.older_django import descriptors
 from turbo_orm.plans import inner, shapes, single_rows
@@ -29,6 +29,7 @@ def install() -> None:
     handler.install()
     user_code.install()
     instance.install()
+    base_manager.install()
     related.install()
     descriptors.install()
     loading.install()

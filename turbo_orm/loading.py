@@ -20,7 +20,11 @@ from django.db.models.query_utils import DeferredAttribute
 
 from turbo_orm.errors import NotLoadedError
 
-__all__ = ["Peers", "install", "load", "load_column", "remember_peers", "with_peers"]
+__all__ = ["Peers", "RowsNotLoadedError", "install", "load", "load_column", "remember_peers", "with_peers"]
+
+
+class RowsNotLoadedError(NotLoadedError):
+    """The rows of a queryset: where these were to become a field's value, another error names the field."""
 
 
 class Peers(list["weakref.ref[Model]"]):
@@ -155,7 +159,8 @@ def _explain(descriptor_class: Any, method: str, remedy: str) -> None:
         except SynchronousOnlyOperation as exc:
             if isinstance(instance, list):
                 instance = instance[0]
-            if instance is None or not hasattr(instance, "afetch") or isinstance(exc, NotLoadedError):
+            known = isinstance(exc, NotLoadedError) and not isinstance(exc, RowsNotLoadedError)
+            if instance is None or not hasattr(instance, "afetch") or known:
                 raise
             raise NotLoadedError(_explanation(self, instance, remedy)) from exc
 

@@ -15,7 +15,7 @@ from turbo_orm.bridge.greenlets import current_bridge
 from turbo_orm.columns import Columns, paths_of
 from turbo_orm.errors import NotLoadedError
 from turbo_orm.fetch_modes.older_django.querysets import with_fetch_modes
-from turbo_orm.loading import remember_peers
+from turbo_orm.loading import RowsNotLoadedError, remember_peers
 from turbo_orm.plans.inserting import InsertsByColumn, abulk_create
 from turbo_orm.plans.mode import PlannedQuerySet
 from turbo_orm.raw import AsyncRawQuerySet
@@ -112,7 +112,7 @@ class AsyncQuerySet(InsertsByColumn, PlannedQuerySet):
         except SynchronousOnlyOperation as exc:
             if isinstance(exc, NotLoadedError):
                 raise
-            raise NotLoadedError(
+            raise RowsNotLoadedError(
                 f"The rows of this {type(self).__name__} of {self.model.__name__} are not loaded, and "
                 "loading them here would block the event loop. Use `async for` or "
                 "`await queryset.alist()`; or now, in sync code, run_sync()."

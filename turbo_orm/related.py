@@ -7,13 +7,15 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from django.db.models import Manager
+from django.db.models import ForeignKey, Manager
 from django.db.models.fields import related_descriptors
 
 from turbo_orm.adoption import async_manager_class
+from turbo_orm.bridge.greenlets import current_bridge
 from turbo_orm.fetch_modes.older_django.querysets import carry_to_related
 from turbo_orm.instance import is_managed
 from turbo_orm.manager import AsyncManager
+from turbo_orm.plans.keys import ARE_TUPLES
 from turbo_orm.plans.mode import PlannedQuerySet
 from turbo_orm.queryset import async_verb
 
@@ -66,6 +68,57 @@ def _filter_on_plans(original: Callable[..., Any]) -> Callable[..., Any]:
     return filter_prefetch_queryset
 
 
+def _forward_on_plans(original: Callable[..., Any]) -> Callable[..., Any]:
+    def planned(self: Any, instances: Any, queryset: Any) -> Any:
+        field = self.field
+        if not isinstance(field, ForeignKey):
+            return None
+        of_instance, of_related = field.get_local_related_value, field.get_foreign_related_value
+        by_key = {of_instance(instance): instance for instance in instances}
+        rows = queryset._prefetched_one(field, [key for (key,) in by_key if key is not None], forward=True)
+        if rows is None:
+            return None
+        if not field.remote_field.multiple:
+            for found in rows:
+                field.remote_field.set_cached_value(found, by_key[of_related(found)])
+        return rows, of_related, of_instance, True, field.cache_name, False
+
+    return _one_on_plans(original, planned)
+
+
+def _reverse_on_plans(original: Callable[..., Any]) -> Callable[..., Any]:
+    def planned(self: Any, instances: Any, queryset: Any) -> Any:
+        field = self.related.field
+        rows = queryset._prefetched_one(field, [*instances], forward=False)
+        if rows is None:
+            return None
+        of_instance, of_related = field.get_foreign_related_value, field.get_local_related_value
+        by_key = {of_instance(instance): instance for instance in instances}
+        for found in rows:
+            field.set_cached_value(found, by_key[of_related(found)])
+        return rows, of_related, of_instance, True, self.related.cache_name, False
+
+    return _one_on_plans(original, planned)
+
+
+def _one_on_plans(original: Callable[..., Any], planned: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a descriptor's method that prefetches as *planned* does, where that is not None."""
+
+    @wraps(original)
+    def get_prefetch_querysets(self: Any, instances: Any, querysets: Any = None) -> Any:
+        if current_bridge() is not None and len(querysets or ()) < 2:
+            queryset = querysets[0] if querysets else self.get_queryset(instance=instances[0])
+            if isinstance(queryset, PlannedQuerySet):
+                queryset._add_hints(instance=instances[0])
+                found = planned(self, instances, queryset)
+                if found is not None:
+                    return found
+        return original(self, instances, querysets)
+
+    get_prefetch_querysets._turbo = True  # type: ignore[attr-defined]
+    return get_prefetch_querysets
+
+
 def install() -> None:
     """Have Django's related managers of models with an `AsyncManager` derive from it.
 
@@ -78,6 +131,15 @@ def install() -> None:
     original = getattr(related_descriptors, name)
     if not hasattr(original, "_turbo"):
         setattr(related_descriptors, name, _filter_on_plans(original))
+    if ARE_TUPLES:
+        name = "get_prefetch_querysets"
+        for descriptor, on_plans in (
+            (related_descriptors.ForwardManyToOneDescriptor, _forward_on_plans),
+            (related_descriptors.ReverseOneToOneDescriptor, _reverse_on_plans),
+        ):
+            original = getattr(descriptor, name)
+            if not hasattr(original, "_turbo"):
+                setattr(descriptor, name, on_plans(original))
     # Can't be imported before the apps are loaded; apps.py calls again when they are.
     contenttypes = sys.modules.get("django.contrib.contenttypes.fields")
     if contenttypes is not None:

@@ -15,6 +15,7 @@ from turbo_orm.plans.steps import (
     Call,
     Extra,
     Prefetched,
+    PrefetchedOne,
     Slice,
     Taken,
     take_annotations,
@@ -90,13 +91,24 @@ class Chaining(PlanMode):
 
     def _prefetched_for(self, name: str, instances: Any) -> Self | None:
         """Return the rows which *name* relates to *instances*, in plan mode; None where it can't."""
+        sticky = self._sticky_filter
+        key = ("prefetched", name, sticky)
+        return self._prefetched(Taken(key, lambda: Prefetched(name, sticky), ([*instances],)))
+
+    def _prefetched_one(self, field: Any, values: list[Any], *, forward: bool) -> Self | None:
+        """Return the rows for the keys *values* of *field*, a foreign key, in plan mode; None where it can't.
+
+        Unless *forward*, those whose *field* is one of the instances *values*.
+        """
+        sticky = self._sticky_filter
+        key = ("prefetched", field, forward, sticky)
+        return self._prefetched(Taken(key, lambda: PrefetchedOne(field, forward, sticky), (values,)))
+
+    def _prefetched(self, taken: Taken) -> Self | None:
         if self._planned is None:
             return None
-        sticky = self._sticky_filter
         try:
-            return self._step(
-                Taken(("prefetched", name, sticky), lambda: Prefetched(name, sticky), ([*instances],))
-            )
+            return self._step(taken)
         except Exception:  # Django raises it again
             return None
 

@@ -248,7 +248,7 @@ def _write_binders(
             expression = f"{expression}[{param.part}]"
         dynamic.append(f"S{number}({expression})" if f"S{number}" in namespace else expression)
         everything.append(expression)
-    plan.text = text = SQLText(sql, params, TOKEN)
+    plan.text = text = SQLText(sql, params, TOKEN, [group.item for group in groups])
     if not names.keys() >= {*text.lists}:
         raise Unsupported("what is in its text and its parameters were compiled one after the other")
     lengths = f"({''.join(f'len(g{number}), ' for number in text.lists)})" if text.lists else "None"

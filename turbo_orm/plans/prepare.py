@@ -19,7 +19,7 @@ from django.core.exceptions import EmptyResultSet, FullResultSet
 from django.db.models import Model, fields, lookups
 from django.db.models.fields import related_lookups
 
-from turbo_orm.plans.recording import Group
+from turbo_orm.plans.recording import Group, TupleIn
 from turbo_orm.plans.saving import (
     checked_wrapper_of,
     fitting,
@@ -239,6 +239,8 @@ def at_bind(group: Group, compiler: Any) -> Binding:
     lookup_class = type(lookup)
     output = getattr(lookup.lhs, "output_field", None)
     base: Any = without_foreign_keys(output)
+    if lookup_class is TupleIn:
+        return Binding(_expand_keys(lookup.lhs.sources[0], connection), many=True)
     if group.expands:
         return Binding(_expand(output, _to_database(base, connection), connection), many=True)
     thorough = _recompile(group, compiler)
@@ -314,6 +316,22 @@ def _expand(output: Any, convert: Any, connection: Any) -> Prepare:
         if convert is None and len({*map(type, unique)}) == 1:
             return [*unique]
         return [database_value(each) for each in unique]
+
+    return prepare
+
+
+def _expand_keys(field: Any, connection: Any) -> Prepare:
+    """Return what makes the keys of a `TupleIn` into parameters: as a `Value` of *field* is."""
+    unchanged = _to_database(field, connection) is None
+
+    def prepare(values: Any) -> Any:
+        kinds = set(map(type, values))
+        if unchanged and len(kinds) == 1 and (type(field), *kinds) in _UNCHANGED:
+            return [*values]
+        keys = [fitting(field.get_db_prep_value(value, connection)) for value in values]
+        if None in keys:
+            raise Bail
+        return keys
 
     return prepare
 

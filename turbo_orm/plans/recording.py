@@ -27,6 +27,12 @@ from turbo_orm.plans.expressions import KEYS_OF_JSON, OF_MOMENTS, within
 from turbo_orm.plans.unsupported import Unsupported
 from turbo_orm.plans.values import Bail
 
+TupleIn: Any
+try:
+    from django.db.models.fields.tuple_lookups import TupleIn
+except ImportError:  # before Django 5.2
+    TupleIn = None
+
 __all__ = [
     "TOKEN",
     "Assigned",
@@ -36,6 +42,7 @@ __all__ = [
     "Recording",
     "Slot",
     "TemplateValue",
+    "TupleIn",
     "instrument",
     "stands_for_several",
 ]
@@ -97,7 +104,7 @@ class Const:
 class Group:
     """One lookup with a slot, compiled: its SQL and how many parameters come from the slot."""
 
-    __slots__ = ("expands", "lhs_params", "lookup", "parts", "slot", "sql", "value")
+    __slots__ = ("expands", "item", "lhs_params", "lookup", "parts", "slot", "sql", "value")
 
     def __init__(self, slot: Slot, lookup: Any, lhs_params: int, sql: str) -> None:
         self.slot = slot
@@ -108,6 +115,8 @@ class Group:
         self.parts = 1
         #: It is an ``IN`` with one placeholder per value.
         self.expands = False
+        #: What stands for one of its values then: of `TupleIn`, a tuple of one.
+        self.item = "%s"
         #: Of a value that is no lookup's: the expression it stands in.
         self.value: Any = None
 
@@ -245,7 +254,8 @@ class _Instrumented(SQLCompiler):
             recording.ambient = True
         if isinstance(node, lookups.Lookup):
             _demand_trust(node)
-            if stands_for_several(node.lhs):
+            in_tuples = type(node) is TupleIn and type(node.rhs) is Slot and len(node.lhs) == 1
+            if stands_for_several(node.lhs) and not in_tuples:
                 raise Unsupported("it compares several columns at once")
             if type(node.rhs) is Slot:
                 return _compile_slot(recording, self, node, super().compile)
@@ -344,7 +354,9 @@ def _compile_slot(
 ) -> tuple[str, list[Any]]:
     slot: Slot = node.rhs
     lookup = copy.copy(node)
-    lookup.rhs = recording.samples[slot.index]
+    lookup.rhs = sample = recording.samples[slot.index]
+    if type(lookup) is TupleIn:
+        lookup.rhs = [(each,) for each in sample]
     try:
         sql, params = compile_plainly(lookup)
     except (EmptyResultSet, FullResultSet):
@@ -361,7 +373,9 @@ def _compile_slot(
     if isinstance(lookup, _IN):
         if compiler.connection.ops.max_in_list_size():
             raise Unsupported("the database bounds the length of IN")
-        values = "(" + ", ".join(["%s"] * (len(params) - count)) + ")"
+        if type(lookup) is TupleIn:
+            group.item = "(%s)"
+        values = "(" + ", ".join([group.item] * (len(params) - count)) + ")"
         if not sql.endswith(f" IN {values}"):
             raise Unsupported("its IN has an unknown form")
         group.expands = True

@@ -24,12 +24,14 @@ class SQLText:
     constants are part of the text: the server then knows their types and plans with them.
     """
 
-    def __init__(self, sql: str, params: Sequence[Any], token: re.Pattern[str]) -> None:
+    def __init__(self, sql: str, params: Sequence[Any], token: re.Pattern[str], items: Sequence[str]) -> None:
+        """*items* are what stands for one value of a list, by the numbers of the groups."""
         #: Texts and, at odd places, the numbers of the groups whose lists go there.
         self._pieces = token.split(sql)
         self._constants = [each.value if type(each) is Const else _DYNAMIC for each in params]
         #: The groups whose lists of values are in the text, in its order.
         self.lists = [int(number) for number in self._pieces[1::2]]
+        self._items = [items[number] for number in self.lists]
         placeholders = sum(piece.replace("%%", "").count("%s") for piece in self._pieces[::2])
         if placeholders + len(self.lists) != len(params):
             raise Unsupported("its placeholders do not match its parameters")
@@ -38,15 +40,14 @@ class SQLText:
         """Return the SQL as Django's compiler returns it, for lists of these lengths."""
         if lengths is None:
             return self._pieces[0]
-        counts = iter(lengths)
+        lists = zip(self._items, lengths, strict=True)
         return "".join(
-            piece if index % 2 == 0 else f"({', '.join(['%s'] * next(counts))})"
-            for index, piece in enumerate(self._pieces)
+            piece if index % 2 == 0 else _list(*next(lists)) for index, piece in enumerate(self._pieces)
         )
 
     def statement(self, lengths: Sequence[int] | None, limits: str) -> Statement:
         """Return the statement for lists of these lengths, *limits* appended."""
-        counts = iter(lengths or ())
+        lists = zip(self._items, lengths or (), strict=True)
         constants = iter(self._constants)
         number = 0
 
@@ -67,8 +68,12 @@ class SQLText:
                 parts.append(_PLACEHOLDER.sub(placeholder, piece))
             else:
                 next(constants)
-                parts.append(f"({', '.join(dynamic() for _ in range(next(counts)))})")
+                parts.append(_PLACEHOLDER.sub(lambda _: dynamic(), _list(*next(lists))))
         return Statement(("".join(parts) + limits).encode(), self.as_django(lengths) + limits, number)
 
 
 _DYNAMIC = object()
+
+
+def _list(item: str, length: int) -> str:
+    return f"({', '.join([item] * length)})"

@@ -12,6 +12,7 @@ from django.db.models import QuerySet
 from django.db.models.fields import related_descriptors
 
 from turbo_orm.plans.arguments import Argument, Arguments, Kind, made, made_condition
+from turbo_orm.plans.keys import filtered_by_keys, filtered_by_related
 from turbo_orm.plans.values import CONTAINERS, SCALARS
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "Filter",
     "NoneType",
     "Prefetched",
+    "PrefetchedOne",
     "Select",
     "Slice",
     "Step",
@@ -133,7 +135,23 @@ class Prefetched(NamedTuple):
         return _filter_prefetch_queryset(queryset, self.name, next(values))
 
 
-Step = Filter | Call | Slice | Extra | Annotate | Select | Prefetched
+class PrefetchedOne(NamedTuple):
+    """The filter of a prefetch that has one object for each instance, by a foreign key or from its other end.
+
+    Its value is the list of keys, or of instances.
+    """
+
+    field: Any
+    forward: bool
+    sticky: bool
+
+    def apply(self, queryset: Any, values: Iterator[Any]) -> Any:
+        queryset = _flagged(queryset) if self.sticky else queryset._chain()
+        filtered = filtered_by_keys if self.forward else filtered_by_related
+        return filtered(queryset, self.field, next(values))
+
+
+Step = Filter | Call | Slice | Extra | Annotate | Select | Prefetched | PrefetchedOne
 
 
 class Taken(NamedTuple):

@@ -1,0 +1,41 @@
+"""The base managers of models with an `AsyncManager`: what Django itself gets rows from.
+
+It follows foreign keys and prefetches them, refreshes objects, and looks for what to delete with a
+manager of its own, ``Model._base_manager``. Where that is its plain one, it has our querysets, and
+these have plans.
+https://docs.djangoproject.com/en/stable/topics/db/managers/#base-managers
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import Manager
+from django.db.models.options import Options
+from django.utils.functional import cached_property
+
+from turbo_orm.instance import is_managed
+from turbo_orm.manager import AsyncManager
+
+__all__ = ["install"]
+
+
+def install() -> None:
+    """Replace the plain base managers of models that have an `AsyncManager`, once per process."""
+    known: Any = vars(Options)["base_manager"]
+    djangos = known.func
+    if hasattr(djangos, "_turbo"):
+        return
+
+    def base_manager(self: Any) -> Any:
+        found = djangos(self)
+        if type(found) is not Manager or not found.auto_created or not is_managed(self.model):
+            return found
+        manager: Any = AsyncManager()
+        vars(manager).update(name=found.name, model=found.model, auto_created=True)
+        return manager
+
+    base_manager._turbo = True  # type: ignore[attr-defined]
+    replaced: Any = cached_property(base_manager)
+    replaced.__set_name__(Options, "base_manager")
+    setattr(Options, "base_manager", replaced)  # noqa: B010 - for mypy, to whom it is a method
