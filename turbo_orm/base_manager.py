@@ -1,8 +1,8 @@
 """The base managers of models with an `AsyncManager`: what Django itself gets rows from.
 
 It follows foreign keys and prefetches them, refreshes objects, and looks for what to delete with a
-manager of its own, ``Model._base_manager``. Where that is its plain one, it has our querysets, and
-these have plans.
+manager of its own, ``Model._base_manager``. Where that is its plain one, its querysets in the bridge
+are ours, and have plans.
 https://docs.djangoproject.com/en/stable/topics/db/managers/#base-managers
 """
 
@@ -10,14 +10,29 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db.models import Manager
+from django.db.models import Manager, QuerySet
 from django.db.models.options import Options
 from django.utils.functional import cached_property
 
+from turbo_orm.bridge.greenlets import current_bridge
 from turbo_orm.instance import is_managed
 from turbo_orm.manager import AsyncManager
+from turbo_orm.queryset import AsyncQuerySet
 
-__all__ = ["install"]
+__all__ = ["BaseManager", "install"]
+
+
+class BaseManager(AsyncManager):
+    """Has Django's own querysets outside of the bridge, for sync code has no use for others."""
+
+    def get_queryset(self) -> Any:
+        """Return a queryset of all rows."""
+        if current_bridge() is not None or self._queryset_class is not AsyncQuerySet:
+            return super().get_queryset()
+        return QuerySet(model=self.model, using=self._db, hints=self._hints)
+
+    #: For `update_plan()`.
+    get_queryset.has_all_rows = True  # type: ignore[attr-defined]
 
 
 def install() -> None:
@@ -31,7 +46,7 @@ def install() -> None:
         found = djangos(self)
         if type(found) is not Manager or not found.auto_created or not is_managed(self.model):
             return found
-        manager: Any = AsyncManager()
+        manager: Any = BaseManager()
         vars(manager).update(name=found.name, model=found.model, auto_created=True)
         return manager
 

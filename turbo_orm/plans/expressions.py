@@ -153,10 +153,11 @@ def _of_moment(expression: Any, tell_part: TellPart) -> tuple[Any, ...]:
         raise Bail
     # Trunc() is given its kind, Extract() what is looked up; the classes made of them have their own.
     named = getattr(expression, "kind", None), getattr(expression, "lookup_name", None)
-    return (type(zone), str(zone), *named, *_function(expression, tell_part))
+    told = () if zone is None else (type(zone), str(zone), zone.utcoffset(None))
+    return (*told, *named, *_function(expression, tell_part))
 
 
-#: Types of time zones whose text, which is in the SQL, says all about them.
+#: Types of time zones whose text, which is in the SQL, says all about them, or does so with their offset.
 _ZONES = frozenset({type(None), ZoneInfo, dt.timezone})
 
 

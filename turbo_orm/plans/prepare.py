@@ -325,6 +325,8 @@ def _expand_keys(field: Any, connection: Any) -> Prepare:
     unchanged = _to_database(field, connection) is None
 
     def prepare(values: Any) -> Any:
+        if not values:
+            raise Bail
         kinds = set(map(type, values))
         if unchanged and len(kinds) == 1 and (type(field), *kinds) in _UNCHANGED:
             return [*values]

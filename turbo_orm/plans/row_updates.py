@@ -292,7 +292,7 @@ def _check_manager(manager: Any) -> None:
     """Raise `Unsupported` unless *manager* returns Django's querysets of all rows, or ours."""
     made = type(manager.get_queryset())
     own = PlannedQuerySet if issubclass(made, PlannedQuerySet) else QuerySet
-    if type(manager).get_queryset is not managers.BaseManager.get_queryset or any(
-        getattr(made, name) is not getattr(own, name) for name in _STEPS
-    ):
+    get = type(manager).get_queryset
+    all_rows = get is managers.BaseManager.get_queryset or getattr(get, "has_all_rows", False)
+    if not all_rows or any(getattr(made, name) is not getattr(own, name) for name in _STEPS):
         raise Unsupported(f"{type(manager).__qualname__} may not have all rows")

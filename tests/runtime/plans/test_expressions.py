@@ -338,6 +338,18 @@ async def test_odd_names_of_values() -> None:
             rows.values(**{"x;--": Lower("name")})
 
 
+async def test_time_zones_of_one_name() -> None:
+    """The text of a zone is in the SQL; moments become what its offset says."""
+    for hours in (0, 5, 0):
+        zone = dt.timezone(dt.timedelta(hours=hours), "UTC")
+        rows = AsyncQuerySet(Author).annotate(day=TruncMonth("created", tzinfo=zone)).order_by("pk")
+        found = await rows.alist()
+        with override_settings(TURBO_ORM={"PLANS": False}):
+            expected = await rows.all().alist()
+        assert [each.day for each in found] == [each.day for each in expected]
+        assert found[0].day.utcoffset() == dt.timedelta(hours=hours)
+
+
 async def test_one_name_for_two() -> None:
     for rows in (AsyncQuerySet(Author), QuerySet(Author)):
         with pytest.raises(ValueError, match="books__count"):

@@ -7,12 +7,13 @@ from typing import Any
 
 import django
 import pytest
-from django.db.models import Manager, Prefetch, prefetch_related_objects
+from django.db.models import Manager, Prefetch, QuerySet, prefetch_related_objects
 from django.test import override_settings
 
 from tests.project.library.models import Author, Book, Contribution, Note, Person, Plain, Profile, Restaurant
 from tests.runtime.plans.same import seen
-from turbo_orm import AsyncManager, AsyncQuerySet, run_sync
+from turbo_orm import AsyncQuerySet, run_sync
+from turbo_orm.base_manager import BaseManager
 from turbo_orm.plans.verify import Verified
 from turbo_orm.testing import capture_queries
 
@@ -26,7 +27,7 @@ PLANNED: dict[str, tuple[Callable[[], Awaitable[Any]], int]] = {
     "further": (lambda: Book.objects.prefetch_related("author__profile").alist(), 3),
     "the other end of a key": (lambda: Author.objects.prefetch_related("profile").alist(), 2),
     "a key that is one to one": (lambda: Profile.objects.prefetch_related("author").alist(), 2),
-    "a parent": (lambda: Restaurant._base_manager.prefetch_related("place_ptr").alist(), 2),  # type: ignore[attr-defined]
+    "a parent": (lambda: AsyncQuerySet(Restaurant).prefetch_related("place_ptr").alist(), 2),
     "keys that are UUIDs": (lambda: Person.everyone.prefetch_related("parent").alist(), 2),
     "rows of one's own": (
         lambda: Book.objects.prefetch_related(
@@ -97,6 +98,7 @@ async def test_planned(name: str) -> None:
 
 
 async def test_no_keys() -> None:
+    assert any([book.editor for book in await Book.objects.prefetch_related("editor").alist()])
     await Book.objects.aupdate(editor=None)
     for _ in range(3):
         books = await Book.objects.prefetch_related("editor").alist()
@@ -129,10 +131,12 @@ async def test_slices_are_refused_as_by_django() -> None:
             await rows.prefetch_related(Prefetch("author", queryset=Author.objects.all()[:2])).alist()
 
 
-def test_base_managers() -> None:
-    assert type(Author._base_manager) is AsyncManager
-    assert isinstance(Author._base_manager.all(), AsyncQuerySet)
+async def test_base_managers() -> None:
+    manager: Any = Author._base_manager
+    assert type(manager) is BaseManager
+    assert manager is Author._meta.base_manager
+    assert (manager.name, manager.model, manager.auto_created) == ("_base_manager", Author, True)
+    # Sync code outside of the bridge has Django's querysets.
+    assert type(manager.all()) is type(manager.using("default")) is QuerySet
+    assert await run_sync(lambda: type(manager.db_manager("default", hints={"x": 1}).all())) is AsyncQuerySet
     assert type(Plain._base_manager) is Manager  # its model has no AsyncManager
-    assert Author._meta.base_manager is Author._base_manager
-    assert Author._base_manager.name == "_base_manager"
-    assert Author._base_manager.auto_created
