@@ -1,13 +1,14 @@
 """The base managers of models with an `AsyncManager`: what Django itself gets rows from.
 
 It follows foreign keys and prefetches them, refreshes objects, and looks for what to delete with a
-manager of its own, ``Model._base_manager``. Where that is its plain one, its querysets in the bridge
-are ours, and have plans.
+manager of its own, ``Model._base_manager``. Where that is its plain one, its querysets in async code
+and in the bridge are ours, and have plans.
 https://docs.djangoproject.com/en/stable/topics/db/managers/#base-managers
 """
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from django.db.models import Manager, QuerySet
@@ -23,13 +24,17 @@ __all__ = ["BaseManager", "install"]
 
 
 class BaseManager(AsyncManager):
-    """Has Django's own querysets outside of the bridge, for sync code has no use for others."""
+    """Has Django's own querysets where there is no event loop, for sync code has no use for others."""
 
     def get_queryset(self) -> Any:
         """Return a queryset of all rows."""
-        if current_bridge() is not None or self._queryset_class is not AsyncQuerySet:
-            return super().get_queryset()
-        return QuerySet(model=self.model, using=self._db, hints=self._hints)
+        if (
+            self._queryset_class is AsyncQuerySet
+            and current_bridge() is None
+            and asyncio._get_running_loop() is None
+        ):
+            return QuerySet(model=self.model, using=self._db, hints=self._hints)
+        return super().get_queryset()
 
     #: For `update_plan()`.
     get_queryset.has_all_rows = True  # type: ignore[attr-defined]

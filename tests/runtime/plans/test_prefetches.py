@@ -98,7 +98,7 @@ async def test_planned(name: str) -> None:
 
 
 async def test_no_keys() -> None:
-    assert any([book.editor for book in await Book.objects.prefetch_related("editor").alist()])
+    assert any(book.editor for book in await Book.objects.prefetch_related("editor").alist())
     await Book.objects.aupdate(editor=None)
     for _ in range(3):
         books = await Book.objects.prefetch_related("editor").alist()
@@ -131,12 +131,18 @@ async def test_slices_are_refused_as_by_django() -> None:
             await rows.prefetch_related(Prefetch("author", queryset=Author.objects.all()[:2])).alist()
 
 
-async def test_base_managers() -> None:
+def test_base_managers() -> None:
     manager: Any = Author._base_manager
     assert type(manager) is BaseManager
     assert manager is Author._meta.base_manager
     assert (manager.name, manager.model, manager.auto_created) == ("_base_manager", Author, True)
-    # Sync code outside of the bridge has Django's querysets.
-    assert type(manager.all()) is type(manager.using("default")) is QuerySet
-    assert await run_sync(lambda: type(manager.db_manager("default", hints={"x": 1}).all())) is AsyncQuerySet
     assert type(Plain._base_manager) is Manager  # its model has no AsyncManager
+    # Sync code has Django's querysets.
+    assert type(manager.all()) is type(manager.using("default")) is QuerySet
+
+
+async def test_base_managers_in_async_code() -> None:
+    manager: Any = Author._base_manager
+    for rows in (manager.all(), await run_sync(lambda: manager.db_manager("default", hints={"x": 1}).all())):
+        assert type(rows) is AsyncQuerySet
+    assert (await manager.aget(pk=1)).name == "Ada"
