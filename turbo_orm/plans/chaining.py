@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from copy import deepcopy
 from typing import Any
 
@@ -208,11 +209,9 @@ class Chaining(PlanMode):
     def _order_by_expressions(self, *expressions: Any) -> Any:
         taken = None
         if self._notes():
-            try:
+            with suppress(Bail):
                 key = ("order_by", *map(identity_of_order, expressions))
-            except Bail:
-                return super().order_by(*expressions)
-            taken = Taken(key, lambda: Call("order_by", deepcopy(expressions)))
+                taken = Taken(key, lambda: Call("order_by", deepcopy(expressions)))
         return self._take(taken, lambda queryset: QuerySet.order_by(queryset, *expressions))
 
     def select_for_update(
@@ -250,8 +249,6 @@ class Chaining(PlanMode):
                     taken = take_annotations(method, named)
             except Exception:  # Django raises it again, or does what plans can't
                 taken = None
-        if taken is None:
-            return django(self, *args, **kwargs)
         return self._take(taken, lambda queryset: django(queryset, *args, **kwargs))
 
     def extra(self, *args: Any, **kwargs: Any) -> Any:

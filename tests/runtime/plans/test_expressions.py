@@ -350,6 +350,22 @@ async def test_time_zones_of_one_name() -> None:
         assert found[0].day.utcoffset() == dt.timedelta(hours=hours)
 
 
+async def test_what_is_left_to_django_leaves_the_others_alone() -> None:
+    """Of one queryset, what has no plan and what has one."""
+    rows = AsyncQuerySet(Author).filter(pk__gt=0)
+    for _ in range(2):
+        for other in (
+            rows.annotate(x=Shout("name")),
+            rows.order_by(Shout("name")),
+            rows.values(x=Shout("name")),
+        ):
+            same = Verified.same
+            assert await other.alist()
+            assert Verified.same == same
+        assert await rows.acount()
+        assert Verified.same == same + 1
+
+
 async def test_one_name_for_two() -> None:
     for rows in (AsyncQuerySet(Author), QuerySet(Author)):
         with pytest.raises(ValueError, match="books__count"):
