@@ -29,6 +29,7 @@ LAYERS: list[set[str]] = [
         "loading",
         "fetch_modes",
         "rows",
+        "foreign_keys",
         "many_to_many",
         "prefetched",
         "prefetching",

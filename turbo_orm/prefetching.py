@@ -13,6 +13,7 @@ from turbo_orm.bridge.async_backend.join import in_their_block
 from turbo_orm.bridge.run import run_sync
 from turbo_orm.bridge.scopes import active_scope
 from turbo_orm.db.pools import free_places
+from turbo_orm.foreign_keys import prefetch_foreign_key
 from turbo_orm.many_to_many import prefetch_many_to_many
 
 __all__ = ["aprefetch_related_objects", "fetch_with_prefetches", "independent_groups"]
@@ -48,10 +49,14 @@ async def _prefetch(rows: list[Any], lookups: Sequence[Lookup]) -> None:
     left = [
         lookup
         for lookup in lookups
-        if not (isinstance(lookup, str) and await prefetch_many_to_many(rows, lookup))
+        if not (isinstance(lookup, str) and await _prefetch_outside_of_bridge(rows, lookup))
     ]
     if left:
         await run_sync(prefetch_related_objects, rows, *left)
+
+
+async def _prefetch_outside_of_bridge(rows: list[Any], name: str) -> bool:
+    return await prefetch_many_to_many(rows, name) or await prefetch_foreign_key(rows, name)
 
 
 async def fetch_with_prefetches(queryset: QuerySet[Any, Any]) -> None:
@@ -70,7 +75,7 @@ async def fetch_with_prefetches(queryset: QuerySet[Any, Any]) -> None:
     rows: Any = internals._result_cache
     if len(lookups) > 1:
         await aprefetch_related_objects(rows, *lookups)
-    elif rows and not (isinstance(lookups[0], str) and await prefetch_many_to_many(rows, lookups[0])):
+    elif rows and not (isinstance(lookups[0], str) and await _prefetch_outside_of_bridge(rows, lookups[0])):
         await run_sync(prefetch_related_objects, rows, *lookups)
     internals._prefetch_done = True
 
