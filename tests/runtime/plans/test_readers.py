@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import django
 import pytest
 from django.db.models import Count, F
 from django.test import override_settings
@@ -50,7 +51,7 @@ CALLS: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any], int]] = {
     "by a distinct name": (
         lambda rows: rows(Book).order_by("author").distinct("author"),
         lambda rows: rows.ain_bulk([1], field_name="author"),
-        1,
+        1 if django.VERSION >= (5, 2) else 2,  # before, it follows the key of the row
     ),
     "related in bulk": (
         lambda rows: rows(Book).select_related("author"),
