@@ -12,6 +12,7 @@ import psycopg
 import pytest
 from django.apps import apps
 from django.db import connections
+from django.db.models import prefetch_related_objects
 
 
 @pytest.fixture(scope="session")
@@ -124,3 +125,18 @@ def _emptying() -> str:
         " WHERE relkind = 'S' AND (relname LIKE 'library\\_%' OR relname LIKE 'auth\\_group\\_%')"
     )
     return f"BEGIN; {'; '.join(statements)}; COMMIT"
+
+
+@pytest.fixture
+def by_django(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The lookups Django prefetched, in the bridge."""
+    from turbo_orm import prefetching
+
+    lookups: list[str] = []
+
+    def noting(instances: Any, *names: str) -> None:
+        lookups.extend(names)
+        prefetch_related_objects(instances, *names)
+
+    monkeypatch.setattr(prefetching, "prefetch_related_objects", noting)
+    return lookups

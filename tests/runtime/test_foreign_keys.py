@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from django.db.models import Manager, prefetch_related_objects
+from django.db.models import Manager
 
 from tests.project.library.models import Author, Book, Note, Person, Plain, Profile
-from turbo_orm import prefetching, run_sync
+from turbo_orm import run_sync
 from turbo_orm.execution import aprefetch_related_objects
 from turbo_orm.fetch_modes import FETCH_PEERS
 from turbo_orm.plans import shapes
@@ -25,19 +25,6 @@ async def _books() -> None:
     for number in range(3):
         editor = authors[0] if number else None
         await Book.objects.acreate(title=f"b{number}", author=authors[number % 2], editor=editor)
-
-
-@pytest.fixture
-def by_django(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The lookups Django prefetched, in the bridge."""
-    lookups: list[str] = []
-
-    def noting(instances: Any, *names: str) -> None:
-        lookups.extend(names)
-        prefetch_related_objects(instances, *names)
-
-    monkeypatch.setattr(prefetching, "prefetch_related_objects", noting)
-    return lookups
 
 
 def books() -> Any:

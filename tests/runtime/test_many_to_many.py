@@ -39,19 +39,6 @@ async def loaded() -> list[list[str]]:
 EXPECTED = [["t0", "t1", "t2"], ["t1", "t2"], ["t2"]]
 
 
-@pytest.fixture
-def by_django(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The lookups Django prefetched, in the bridge."""
-    lookups: list[str] = []
-
-    def noting(instances: Any, *names: str) -> None:
-        lookups.extend(names)
-        prefetch_related_objects(instances, *names)
-
-    monkeypatch.setattr(prefetching, "prefetch_related_objects", noting)
-    return lookups
-
-
 async def test_outside_of_the_bridge_once_the_shape_is_known(by_django: list[str]):
     await books()
     for _ in range(3):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from turbo_orm.plans.arguments import Argument, Arguments
+from turbo_orm.plans.arguments import Argument, Arguments, made_by_name
 from turbo_orm.plans.columns import Columns
 from turbo_orm.plans.loaders import Loader
 from turbo_orm.plans.template import Param
@@ -26,10 +26,7 @@ class Aggregation(NamedTuple):
 
     def arguments(self, params: Iterator[Param], query_class: type) -> dict[str, Any]:
         """Return the keyword arguments for a template, with the next of *params*."""
-        return {
-            name: each.make(params, query_class)
-            for name, each in zip(self.names, self.expressions, strict=True)
-        }
+        return made_by_name(self.names, self.expressions, params, query_class)
 
 
 def aggregation_of(kwargs: Mapping[str, Any]) -> tuple[Aggregation, Arguments]:

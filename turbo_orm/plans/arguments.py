@@ -8,7 +8,7 @@ template or where a queryset leaves plan mode.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from decimal import Decimal
 from typing import Any
@@ -22,7 +22,7 @@ from turbo_orm.plans.recording import Slot, TemplateValue
 from turbo_orm.plans.template import Param
 from turbo_orm.plans.values import SCALARS, Bail
 
-__all__ = ["Argument", "Arguments", "Kind", "made", "made_condition"]
+__all__ = ["Argument", "Arguments", "Kind", "made", "made_by_name", "made_condition"]
 
 #: What expressions hold that there is one of: `Trunc`'s argument *is_dst*, before Django 5.0.
 _ALONE: dict[int, Any] = {id(each): each for each in (getattr(timezone, "NOT_PASSED", None),)}
@@ -222,6 +222,13 @@ def made(kind: Kind, values: Iterator[Any], query_class: type) -> Any:
     if isinstance(kind, type):
         return next(values)
     return kind.make(values, query_class) if isinstance(kind, Argument) else kind
+
+
+def made_by_name(
+    names: Sequence[str], arguments: Sequence[Argument], values: Iterator[Any], query_class: type
+) -> dict[str, Any]:
+    """Return *arguments* by their *names*, with the next of *values*: see `Argument.make()`."""
+    return {name: each.make(values, query_class) for name, each in zip(names, arguments, strict=True)}
 
 
 def made_condition(shape: Any, values: Iterator[Any], query_class: type) -> Any:

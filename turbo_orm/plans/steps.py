@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from django.db.models import QuerySet
 from django.db.models.fields import related_descriptors
 
-from turbo_orm.plans.arguments import Argument, Arguments, Kind, made, made_condition
+from turbo_orm.plans.arguments import Argument, Arguments, Kind, made, made_by_name, made_condition
 from turbo_orm.plans.keys import filtered_by_keys, filtered_by_related
 from turbo_orm.plans.values import CONTAINERS, SCALARS
 
@@ -91,11 +91,7 @@ class Annotate(NamedTuple):
     expressions: tuple[Argument, ...]
 
     def apply(self, queryset: Any, values: Iterator[Any]) -> Any:
-        query_class = type(queryset.query)
-        annotations = {
-            name: each.make(values, query_class)
-            for name, each in zip(self.names, self.expressions, strict=True)
-        }
+        annotations = made_by_name(self.names, self.expressions, values, type(queryset.query))
         return getattr(QuerySet, self.method)(queryset, **annotations)
 
 
@@ -112,10 +108,7 @@ class Select(NamedTuple):
     def apply(self, queryset: Any, values: Iterator[Any]) -> Any:
         query_class = type(queryset.query)
         args = [each if isinstance(each, str) else each.make(values, query_class) for each in self.args]
-        named = {
-            name: each.make(values, query_class)
-            for name, each in zip(self.names, self.expressions, strict=True)
-        }
+        named = made_by_name(self.names, self.expressions, values, query_class)
         return getattr(QuerySet, self.method)(queryset, *args, **named, **dict(self.options))
 
 

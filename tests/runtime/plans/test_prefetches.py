@@ -134,9 +134,10 @@ async def test_keys_of_another_type() -> None:
 
 @pytest.mark.skipif(django.VERSION < (5, 0), reason="Django before 5.0 has no querysets for single objects")
 async def test_slices_are_refused_as_by_django() -> None:
-    for rows in (Book.objects.all(), Book.objects.all()):
-        with pytest.raises(TypeError, match="once a slice"):
-            await rows.prefetch_related(Prefetch("author", queryset=Author.objects.all()[:2])).alist()
+    for plans in (False, True, True):
+        rows = Book.objects.prefetch_related(Prefetch("author", queryset=Author.objects.all()[:2]))
+        with override_settings(TURBO_ORM={"PLANS": plans}), pytest.raises(TypeError, match="once a slice"):
+            await rows.alist()
 
 
 def test_base_managers() -> None:
