@@ -8,5 +8,6 @@ urlpatterns = [
     path("authors", views.authors),
     path("write", views.write),
     path("pid", views.pid),
+    path("native", views.native),
     path("fail", views.fail),
 ]

@@ -36,6 +36,15 @@ async def pid(request: HttpRequest) -> JsonResponse:
     return JsonResponse({"pid": await run_sync(query)})
 
 
+async def native(request: HttpRequest) -> JsonResponse:
+    """Leaves a connection of django-async-backend open."""
+    from django_async_backend.db import async_connections
+
+    async with await async_connections["default"].cursor() as cursor:
+        await cursor.execute("SELECT pg_backend_pid()")
+        return JsonResponse({"pid": (await cursor.fetchone())[0]})
+
+
 async def fail(request: HttpRequest) -> JsonResponse:
     async with atomic():
         await Author.objects.acreate(name="never")

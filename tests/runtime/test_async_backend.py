@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import json
 import subprocess
 import sys
 import unittest
@@ -16,7 +17,9 @@ from typing import Any
 import psycopg
 import pytest
 from asgiref.local import Local
+from asgiref.testing import ApplicationCommunicator
 from django.conf import settings
+from django.core.asgi import get_asgi_application
 from django.db import IntegrityError, ProgrammingError, connection, transaction
 from django.db.models.signals import post_save
 
@@ -893,3 +896,79 @@ def test_hooked_in_after_their_block_began():
         [sys.executable, "-c", WITHOUT_OUR_APP], check=True, capture_output=True, text=True, timeout=60
     )
     assert done.stdout.split() == ["True", "True"]
+
+
+async def request(path: str) -> Any:
+    """Return the answer of the test project to a GET request, once the request has finished."""
+    scope = {
+        "type": "http",
+        "http_version": "1.1",
+        "method": "GET",
+        "path": path,
+        "query_string": b"",
+        "headers": [],
+    }
+    server = ApplicationCommunicator(get_asgi_application(), scope)
+    await server.send_input({"type": "http.request", "body": b""})
+    assert (await server.receive_output(5))["status"] == 200
+    body = (await server.receive_output(5))["body"]
+    await server.wait(5)
+    return json.loads(body)
+
+
+@pytest.mark.threads  # Django closes responses in one
+class TestRequests:
+    async def test_their_connections_are_closed(self, one_pool, observer):
+        for _ in range(5):  # of at most four connections
+            await request("/native")
+            leased = pool().get_stats()
+            assert leased["pool_available"] == leased["pool_size"]
+
+    async def test_others_do_not_wait_for_the_loop(self, monkeypatch):
+        """The thread that closes the response does not come back to an event loop that may have stopped."""
+        closed: list[bool] = []
+
+        async def closing() -> None:
+            closed.append(True)
+            await close_old_async_connections()
+
+        monkeypatch.setattr("django_async_backend.db.close_old_async_connections", closing)
+        # No context of other tests, which may have used theirs.
+        await asyncio.create_task(request("/authors"), context=contextvars.Context())
+        assert closed == []
+        await asyncio.create_task(request("/native"), context=contextvars.Context())
+        assert closed == [True]
+
+
+SIGNALS = """
+import sys
+import django
+from django.conf import settings
+from tests.project.settings import DATABASES
+
+settings.configure(DATABASES=DATABASES, INSTALLED_APPS=sys.argv[2].split(), USE_TZ=True,
+                   ASYNC_BACKEND_DISABLE_POOL_WARNING=True,
+                   ASYNC_BACKEND_DISABLE_REQUEST_SIGNALS=sys.argv[1] == "off")
+django.setup()
+from django.core.signals import request_finished, request_started
+for signal in (request_started, request_finished):
+    receivers = [receiver for kind in signal._live_receivers(None) for receiver in kind]
+    print(*(receiver.__name__ for receiver in receivers if receiver.__module__.find("async_backend") >= 0))
+"""
+
+
+@pytest.mark.parametrize(
+    ("signals", "apps", "receivers"),
+    [
+        ("on", "turbo_orm django_async_backend", ["_close_their_connections"] * 2),
+        ("on", "django_async_backend turbo_orm", ["_close_their_connections"] * 2),
+        ("on", "django_async_backend", ["close_old_async_connections"] * 2),
+        ("off", "turbo_orm django_async_backend", []),
+        ("off", "django_async_backend turbo_orm", []),
+    ],
+)
+def test_receivers_of_the_request_signals(signals: str, apps: str, receivers: list[str]):
+    done = subprocess.run(
+        [sys.executable, "-c", SIGNALS, signals, apps], check=True, capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout.split() == receivers

@@ -13,11 +13,15 @@ from turbo_orm.bridge.async_backend.guest import Guest, guest_of
 from turbo_orm.bridge.scopes import Scope, active_scope
 from turbo_orm.bridge.wrapper import BridgedWrapper
 
-__all__ = ["host_of", "install", "their_wrapper"]
+__all__ = ["connections_were_asked_for", "host_of", "install", "their_wrapper"]
 
 #: By alias, what the original ``Local`` held before code inside one of our blocks put a wrapper
 #: of its own there, as ``async_new_connection()`` does. That one is asked for, not the guest.
 _replaced: ContextVar[Mapping[str, Any]] = ContextVar("turbo_orm_replaced", default=MappingProxyType({}))
+
+
+#: Whether the library has made a connection object for this context. Stays so: the object does.
+_asked_for: ContextVar[bool] = ContextVar("turbo_orm_asked_for", default=False)
 
 
 class _GuestAwareLocal:
@@ -46,6 +50,7 @@ class _GuestAwareLocal:
         if host_of(alias) is not None:
             _replaced.set({**replaced, alias: getattr(self.original, alias, None)})
         setattr(self.original, alias, value)
+        _asked_for.set(True)
 
     def __delattr__(self, alias: str) -> None:
         delattr(self.original, alias)
@@ -69,6 +74,11 @@ def host_of(alias: str) -> tuple[BridgedWrapper, Scope] | None:
     if not isinstance(wrapper, BridgedWrapper) or not wrapper.takes_guests:
         return None
     return (wrapper, scope) if wrapper.in_atomic_block or wrapper.running_hooks else None
+
+
+def connections_were_asked_for() -> bool:
+    """Whether the running code, or what it awaited, has used ``async_connections``."""
+    return _asked_for.get()
 
 
 def their_wrapper(alias: str) -> Any:

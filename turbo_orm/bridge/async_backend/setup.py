@@ -11,7 +11,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 from django.db.utils import load_backend
 
-from turbo_orm.bridge.async_backend import blocks, local
+from turbo_orm.bridge.async_backend import blocks, local, requests
 from turbo_orm.bridge.async_backend.pools import async_wrapper_class, share_pools
 from turbo_orm.bridge.wrapper import find_pool_of, forget_pool_of
 
@@ -48,4 +48,6 @@ def _hook_in(engine: str, *, late: bool) -> bool:
         return False
     local.install()
     blocks.install(late=late)
+    if not late:  # else there may be connections already that nobody has noted
+        requests.install()
     return True
