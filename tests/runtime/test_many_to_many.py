@@ -20,7 +20,7 @@ from turbo_orm import prefetching, run_sync
 from turbo_orm.fetch_modes import FETCH_ONE, FETCH_PEERS
 from turbo_orm.manager import AsyncManager
 from turbo_orm.plans import shapes
-from turbo_orm.prefetched import Prefetched
+from turbo_orm.prefetching.kept import Prefetched
 
 
 async def books() -> None:

@@ -1,4 +1,4 @@
-"""Prefetch a many-to-many relation on the plan of its query, without the bridge.
+"""What the managers of a relation come to, kept for the next instances.
 
 The first time, Django's related manager of an instance makes the query and each instance's
 queryset. What it came to is kept with the relation's descriptor: managers of the same code make
@@ -8,29 +8,23 @@ the same of the next instances, but for their keys.
 from __future__ import annotations
 
 import uuid
-from collections import defaultdict
-from collections.abc import Callable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from inspect import getattr_static
 from operator import attrgetter, itemgetter
 from typing import Any, TypeAlias
 
-from django.db import router
-from django.db.models import Model, QuerySet, fields
+from django.db.models import ForeignKey, QuerySet, fields
 from django.db.models.base import ModelState
-from django.db.models.fields.related_descriptors import ManyToManyDescriptor
 
-from turbo_orm.bridge.handler import connections_replaced
 from turbo_orm.fetch_modes import FETCH_ONE
-from turbo_orm.plans import running
-from turbo_orm.plans.connections import compiling_connection
 from turbo_orm.plans.mode import PlannedQuerySet
 from turbo_orm.plans.shapes import Node, trie
 from turbo_orm.plans.state import Planned
-from turbo_orm.prefetched import KEPT, keep
-from turbo_orm.rows import load_now, objects
+from turbo_orm.prefetching.kept import KEPT, keep
 
-__all__ = ["prefetch_many_to_many"]
+__all__ = ["KnownRelation", "Prefetch", "Unknown", "known_prefetch", "manager_of"]
 
 _DJANGOS = {"django.db.models.fields.related_descriptors", "django.db.models.manager"}
 
@@ -53,37 +47,19 @@ _PLAIN_KEYS: dict[type, type] = {
     fields.UUIDField: uuid.UUID,
 }
 
+#: What Django's related managers call on querysets, and plan mode leaves alone.
+_KEPT = ("using", "_add_hints")
+
 #: A query, and what gives the objects it finds to the instances they were prefetched for. It is
 #: called with the rows and with what was made of them.
-_Prefetch: TypeAlias = "tuple[PlannedQuerySet, Callable[[list[tuple[Any, ...]], list[Any]], None]]"
+Prefetch: TypeAlias = "tuple[PlannedQuerySet, Callable[[list[tuple[Any, ...]], list[Any]], None]]"
 
 
-async def prefetch_many_to_many(instances: Sequence[Any], name: str) -> bool:
-    """Load the relation *name* of *instances* as `prefetch_related_objects()` does.
-
-    False, without having done anything, where that must do it: for another kind of relation,
-    managers with a code of their own, instances that have some of it already, or without a plan.
-    """
-    first = instances[0] if instances else None
-    if not isinstance(first, Model):
-        return False
-    known = getattr(getattr(type(first), name, None), "_turbo_prefetch", None)
-    prefetch = known.prefetch(instances, name) if type(known) is _KnownRelation else None
-    if prefetch is None and (prefetch := _prefetch_by_manager(instances, name)) is None:
-        return False
-    rows, keep_found = prefetch
-    bound = rows._bound("list")
-    if bound is None:
-        return False
-    result = await running.run(bound)
-    found = load_now(rows, bound, result)
-    if found is None:
-        found = await objects(rows, bound, result)
-    keep_found(result.rows or [], found)
-    return True
+class Unknown(Exception):
+    """Each manager has to be asked."""
 
 
-class _KnownRelation:
+class KnownRelation(ABC):
     """What the managers of a model's relation come to, for instances with a plain key."""
 
     __slots__ = (
@@ -103,29 +79,39 @@ class _KnownRelation:
         "_rows",
     )
 
-    def __init__(self, manager: Any, name: str, instances: Sequence[Any], rows: PlannedQuerySet) -> None:
-        """Keep it with the relation's descriptor.
+    def __init__(
+        self,
+        manager: Any,
+        source: ForeignKey[Any, Any],
+        name: str,
+        cache_name: str,
+        instances: Sequence[Any],
+        rows: PlannedQuerySet,
+    ) -> None:
+        """Keep what *manager*, of the first of *instances*, comes to with the descriptor of its relation.
 
-        Raises `_Unknown` if the next instances may come to something else.
+        The relation is *name* and Django caches it as *cache_name*, *source* is the foreign key to the
+        instances' model, and *rows* the query for what to prefetch.
+        Raises `Unknown` if the next instances may come to something else.
         """
         first = instances[0]
         self._model = type(first)
         self._name = name
-        self._cache_name: str = manager.prefetch_cache_name
+        self._cache_name = cache_name
         self._descriptor = getattr_static(self._model, name)
         kind = self._manager_class = type(manager)
         self._methods = attrgetter(*(each for each in _METHODS if hasattr(kind, each)), "__init__")
         self._code = self._methods(kind)
         self._base_methods = attrgetter("get_queryset", "__init__")
         self._base_code = self._base_methods(kind.__mro__[1])
-        ((_, foreign), *more) = manager.source_field.related_fields
+        ((_, foreign), *more) = source.related_fields
         if more or type(foreign) not in _PLAIN_KEYS or foreign is not self._model._meta.pk:
-            raise _Unknown
+            raise Unknown
         self._attname: str = foreign.attname
         self._kind = _PLAIN_KEYS[type(foreign)]
         keys = self._keys_of(instances)
         if keys is None or self._model._meta.parents:
-            raise _Unknown
+            raise Unknown
         # Any: Django's private attributes are in no stub.
         self._rows: Any = rows
         self._queryset: Any = manager.get_queryset()
@@ -133,7 +119,7 @@ class _KnownRelation:
         for queryset, values in ((self._rows, (keys,)), (self._queryset, (keys[0],))):
             planned = queryset._planned if isinstance(queryset, PlannedQuerySet) else None
             if planned is None:
-                raise _Unknown
+                raise Unknown
             node, stored, _, limits, chained = planned
             if (
                 stored != values
@@ -144,18 +130,31 @@ class _KnownRelation:
                 or "get" not in queryset._plannable_terminals
                 or any(getattr(type(queryset), each) is not getattr(QuerySet, each) for each in _KEPT)
             ):
-                raise _Unknown
+                raise Unknown
             nodes.append(node)
+        if self._queryset._known_related_objects != self.known_objects(first, keys[0]):
+            raise Unknown
         self._nodes: tuple[Node, Node] = (nodes[0], nodes[1])
         # Without the first instance, which is not to live as long as the model.
         self._rows = self._rows._derive(_planned(nodes[0], None))
         self._queryset = self._queryset._derive(_planned(nodes[1], None))
         self._rows._hints, self._queryset._hints = {}, {}
+        self._queryset._known_related_objects = {}
         # In the place of what another model's came to, which has inherited the relation.
         self._descriptor._turbo_prefetch = self
 
-    def prefetch(self, instances: Sequence[Any], name: str) -> _Prefetch | None:
-        """Return what `_prefetch_by_manager()` does; None if managers might come to something else now."""
+    @abstractmethod
+    def grouped(
+        self, instances: Sequence[Any], keys: list[Any], rows: list[tuple[Any, ...]], found: list[Any]
+    ) -> Mapping[Any, list[Any]]:
+        """Return by key what was *found* for *instances*, made of *rows*; an empty list for other keys."""
+
+    @abstractmethod
+    def known_objects(self, instance: Any, key: Any) -> dict[Any, dict[Any, Any]]:
+        """Return ``_known_related_objects`` of the queryset of *instance*."""
+
+    def prefetch(self, instances: Sequence[Any], name: str) -> Prefetch | None:
+        """Return what is to be done for *instances*; None if managers might come to something else now."""
         of_rows, of_queryset = self._nodes
         if (
             name != self._name
@@ -201,17 +200,13 @@ class _KnownRelation:
     def _keep(
         self, instances: Sequence[Any], keys: list[Any], rows: list[tuple[Any, ...]], found: list[Any]
     ) -> None:
-        # The key comes before the columns of the objects, see QuerySet.extra().
-        related: defaultdict[Any, list[Any]] = defaultdict(list)
-        for row, each in zip(rows, found, strict=True):
-            related[row[0]].append(each)
-        keep(instances, self._cache_name, keys, related, self)
+        keep(instances, self._cache_name, keys, self.grouped(instances, keys, rows, found), self)
 
     def queryset(self, instance: Any, key: Any, rows: list[Any]) -> Any:
         """Return what ``get_queryset()`` of the manager of *instance* does, with its rows."""
         queryset: Any = self._queryset._derive(_planned(self._nodes[1], key))
         queryset._hints = {"instance": instance}
-        queryset._known_related_objects = {}
+        queryset._known_related_objects = self.known_objects(instance, key)
         queryset._result_cache = rows
         queryset._prefetch_done = True
         return queryset
@@ -230,62 +225,19 @@ def _planned(node: Node, value: Any) -> Planned:
     return node, (value,), None, None, False
 
 
-class _Unknown(Exception):
-    """Each manager has to be asked."""
+def known_prefetch(instances: Sequence[Any], name: str, descriptor: Any) -> Prefetch | None:
+    """Return how the relation *name* of *instances* is prefetched, if *descriptor* knows that already."""
+    known: KnownRelation | None = getattr(descriptor, "_turbo_prefetch", None)
+    return None if known is None else known.prefetch(instances, name)
 
 
-#: What Django's related managers call on querysets, and plan mode leaves alone.
-_KEPT = ("using", "_add_hints")
-
-
-def _prefetch_by_manager(instances: Sequence[Any], name: str) -> _Prefetch | None:
-    manager = _manager_of(instances, name)
-    if manager is None:
-        return None
-    alias = manager._db or router.db_for_read(manager.model, instance=instances[0])
-    connection = compiling_connection(alias)
-    if connection is None:
-        return None
-    with connections_replaced({alias: connection}):
-        get = getattr(manager, "get_prefetch_querysets", None) or manager.get_prefetch_queryset
-        rows, key_of_row, key_of_instance, _, cache_name, _ = get(list(instances))
-    if not isinstance(rows, PlannedQuerySet) or rows._prefetch_related_lookups:
-        return None
-    known = _learned(manager, name, instances, rows)
-    if known is not None:
-        return known.prefetch(instances, name)
-
-    def keep_found(_: list[tuple[Any, ...]], found: list[Any]) -> None:
-        related: dict[Any, list[Any]] = {}
-        for row in found:
-            related.setdefault(key_of_row(row), []).append(row)
-        for instance in instances:
-            queryset = getattr(instance, name).get_queryset()
-            queryset._result_cache = related.get(key_of_instance(instance), [])
-            queryset._prefetch_done = True
-            instance.__dict__.setdefault("_prefetched_objects_cache", {})[cache_name] = queryset
-
-    return rows, keep_found
-
-
-def _learned(
-    manager: Any, name: str, instances: Sequence[Any], rows: PlannedQuerySet
-) -> _KnownRelation | None:
-    try:
-        return _KnownRelation(manager, name, instances, rows)
-    except _Unknown:
-        return None
-
-
-def _manager_of(instances: Sequence[Any], name: str) -> Any:
+def manager_of(instances: Sequence[Any], name: str) -> Any:
     """Return the related manager of the first instance if it and all others are as Django makes them."""
     first = instances[0]
     model = type(first)
-    if type(getattr_static(model, name, None)) is not ManyToManyDescriptor:
-        return None
     for instance in instances:
         attributes = instance.__dict__
-        if type(instance) is not model or name in attributes.get("_prefetched_objects_cache", ()):
+        if type(instance) is not model or name in attributes.get(KEPT, ()):
             return None
     try:
         manager = getattr(first, name)
@@ -295,13 +247,7 @@ def _manager_of(instances: Sequence[Any], name: str) -> Any:
     if not all(_is_djangos(kind, method) for method in _METHODS):
         return None
     # Django's class for the relation is on top of the manager's own, which may do anything.
-    if not _is_djangos(super(kind, manager), "get_queryset"):
-        return None
-    keys = [foreign.attname for _, foreign in manager.source_field.related_fields]
-    if any(key not in instance.__dict__ for instance in instances for key in keys):
-        return None
-    cached = first.__dict__.get("_prefetched_objects_cache", ())
-    return None if manager.prefetch_cache_name in cached else manager
+    return manager if _is_djangos(super(kind, manager), "get_queryset") else None
 
 
 def _is_djangos(owner: Any, method: str) -> bool:

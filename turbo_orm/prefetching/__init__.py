@@ -3,22 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
-from django.db.models import Prefetch, QuerySet, prefetch_related_objects
+from django.db.models import Model, Prefetch, QuerySet, prefetch_related_objects
 from django.db.models.constants import LOOKUP_SEP
+from django.db.models.fields.related_descriptors import (
+    ForwardManyToOneDescriptor,
+    ManyToManyDescriptor,
+    ReverseManyToOneDescriptor,
+)
 
 from turbo_orm.bridge.async_backend.join import in_their_block
 from turbo_orm.bridge.run import run_sync
 from turbo_orm.bridge.scopes import active_scope
 from turbo_orm.db.pools import free_places
-from turbo_orm.foreign_keys import prefetch_foreign_key
-from turbo_orm.many_to_many import prefetch_many_to_many
+from turbo_orm.prefetching.foreign_keys import prefetch_foreign_key
+from turbo_orm.prefetching.many_to_many import prefetch_many_to_many
+from turbo_orm.prefetching.reverse_foreign_keys import prefetch_reverse_foreign_key
 
 __all__ = ["aprefetch_related_objects", "fetch_with_prefetches", "independent_groups"]
 
 Lookup: TypeAlias = "str | Prefetch[Any, Any, Any]"
+
+#: What prefetches relations without the bridge where that is the same, by what they are in the
+#: class. One-to-one keys, for example, set the other end as well, and are left to Django.
+_WITHOUT_BRIDGE: dict[type, Callable[[Sequence[Any], str, Any], Awaitable[bool]]] = {
+    ForwardManyToOneDescriptor: prefetch_foreign_key,
+    ReverseManyToOneDescriptor: prefetch_reverse_foreign_key,
+    ManyToManyDescriptor: prefetch_many_to_many,
+}
 
 
 async def aprefetch_related_objects(instances: Iterable[Any], *lookups: Lookup) -> None:
@@ -56,7 +70,11 @@ async def _prefetch(rows: list[Any], lookups: Sequence[Lookup]) -> None:
 
 
 async def _prefetch_outside_of_bridge(rows: list[Any], name: str) -> bool:
-    return await prefetch_many_to_many(rows, name) or await prefetch_foreign_key(rows, name)
+    if not rows or not isinstance(rows[0], Model):
+        return False
+    descriptor = getattr(type(rows[0]), name, None)
+    prefetch = _WITHOUT_BRIDGE.get(type(descriptor))
+    return prefetch is not None and await prefetch(rows, name, descriptor)
 
 
 async def fetch_with_prefetches(queryset: QuerySet[Any, Any]) -> None:
