@@ -130,7 +130,7 @@ def _emptying() -> str:
 @pytest.fixture
 def by_django(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The lookups Django prefetched, in the bridge."""
-    from turbo_orm import prefetching
+    from turbo_orm.prefetching import lookups as following
 
     lookups: list[str] = []
 
@@ -138,5 +138,5 @@ def by_django(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         lookups.extend(names)
         prefetch_related_objects(instances, *names)
 
-    monkeypatch.setattr(prefetching, "prefetch_related_objects", noting)
+    monkeypatch.setattr(following, "prefetch_related_objects", noting)
     return lookups

@@ -69,7 +69,6 @@ async def test_what_is_left_behind() -> None:
         ("of several models", "author"),
         ("the other end of a key", "profile"),
         ("a generic one", "target"),
-        ("further", "author__profile"),
         ("a base manager of a project", "parent"),
         ("a model without AsyncManager", "author"),
     ],

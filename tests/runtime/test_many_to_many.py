@@ -20,6 +20,7 @@ from turbo_orm import prefetching, run_sync
 from turbo_orm.fetch_modes import FETCH_ONE, FETCH_PEERS
 from turbo_orm.manager import AsyncManager
 from turbo_orm.plans import shapes
+from turbo_orm.prefetching.asked import Asked
 from turbo_orm.prefetching.kept import Prefetched
 
 
@@ -373,7 +374,8 @@ async def test_what_is_known_of_a_relation_holds_as_long_as_it_is_so(
     await books()
     await prefetched("tags")
     known = vars(Book)["tags"]._turbo_prefetch
-    assert known.prefetch([await Book.objects.afirst()], "tags") is not None
+    asked = Asked("tags", vars(Book)["tags"], None, None)
+    assert known.prefetch([await Book.objects.afirst()], asked) is not None
     if change == "forgotten":
         shapes.clear()
     elif change == "method":
@@ -385,7 +387,7 @@ async def test_what_is_known_of_a_relation_holds_as_long_as_it_is_so(
         monkeypatch.setattr(AsyncManager, "get_queryset", get_queryset, raising=False)
     else:
         monkeypatch.setattr(known, "_descriptor", vars(Author)["groups"])
-    assert known.prefetch([await Book.objects.afirst()], "tags") is None
+    assert known.prefetch([await Book.objects.afirst()], asked) is None
     if change == "method":
         assert await loaded() == [["t0", "t1"], ["t1"], []]
 

@@ -3,36 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Iterable, Sequence
+from typing import Any
 
-from django.db.models import Model, Prefetch, QuerySet, prefetch_related_objects
-from django.db.models.constants import LOOKUP_SEP
-from django.db.models.fields.related_descriptors import (
-    ForwardManyToOneDescriptor,
-    ManyToManyDescriptor,
-    ReverseManyToOneDescriptor,
-)
+from django.db.models import QuerySet
 
 from turbo_orm.bridge.async_backend.join import in_their_block
 from turbo_orm.bridge.run import run_sync
 from turbo_orm.bridge.scopes import active_scope
 from turbo_orm.db.pools import free_places
-from turbo_orm.prefetching.foreign_keys import prefetch_foreign_key
-from turbo_orm.prefetching.many_to_many import prefetch_many_to_many
-from turbo_orm.prefetching.reverse_foreign_keys import prefetch_reverse_foreign_key
+from turbo_orm.prefetching.lookups import Lookup, independent_groups, prefetch
 
 __all__ = ["aprefetch_related_objects", "fetch_with_prefetches", "independent_groups"]
-
-Lookup: TypeAlias = "str | Prefetch[Any, Any, Any]"
-
-#: What prefetches relations without the bridge where that is the same, by what they are in the
-#: class. One-to-one keys, for example, set the other end as well, and are left to Django.
-_WITHOUT_BRIDGE: dict[type, Callable[[Sequence[Any], str, Any], Awaitable[bool]]] = {
-    ForwardManyToOneDescriptor: prefetch_foreign_key,
-    ReverseManyToOneDescriptor: prefetch_reverse_foreign_key,
-    ManyToManyDescriptor: prefetch_many_to_many,
-}
 
 
 async def aprefetch_related_objects(instances: Iterable[Any], *lookups: Lookup) -> None:
@@ -46,35 +28,17 @@ async def aprefetch_related_objects(instances: Iterable[Any], *lookups: Lookup) 
     groups = independent_groups(lookups) if len(lookups) > 1 else []
     alias = next((row._state.db for row in rows if hasattr(row, "_state")), None)
     if len(groups) < 2 or (places := _places(alias)) < 2:
-        await _prefetch(rows, lookups)
+        await prefetch(rows, lookups)
         return
     # Dealt out to as many tasks as there are connections; in each, one after another.
     hands = [
         [lookup for group in groups[start::places] for lookup in group]
         for start in range(min(places, len(groups)))
     ]
-    outcomes = await asyncio.gather(*(_prefetch(rows, hand) for hand in hands), return_exceptions=True)
+    outcomes = await asyncio.gather(*(prefetch(rows, hand) for hand in hands), return_exceptions=True)
     for outcome in outcomes:
         if isinstance(outcome, BaseException):
             raise outcome
-
-
-async def _prefetch(rows: list[Any], lookups: Sequence[Lookup]) -> None:
-    left = [
-        lookup
-        for lookup in lookups
-        if not (isinstance(lookup, str) and await _prefetch_outside_of_bridge(rows, lookup))
-    ]
-    if left:
-        await run_sync(prefetch_related_objects, rows, *left)
-
-
-async def _prefetch_outside_of_bridge(rows: list[Any], name: str) -> bool:
-    if not rows or not isinstance(rows[0], Model):
-        return False
-    descriptor = getattr(type(rows[0]), name, None)
-    prefetch = _WITHOUT_BRIDGE.get(type(descriptor))
-    return prefetch is not None and await prefetch(rows, name, descriptor)
 
 
 async def fetch_with_prefetches(queryset: QuerySet[Any, Any]) -> None:
@@ -93,28 +57,9 @@ async def fetch_with_prefetches(queryset: QuerySet[Any, Any]) -> None:
     rows: Any = internals._result_cache
     if len(lookups) > 1:
         await aprefetch_related_objects(rows, *lookups)
-    elif rows and not (isinstance(lookups[0], str) and await _prefetch_outside_of_bridge(rows, lookups[0])):
-        await run_sync(prefetch_related_objects, rows, *lookups)
+    else:
+        await prefetch(rows, lookups)
     internals._prefetch_done = True
-
-
-def independent_groups(lookups: Sequence[Lookup]) -> list[list[Lookup]]:
-    """Split *lookups* so that no group needs what another loads; order is kept within each.
-
-    Lookups with the same first relation belong together, and so do those which go through the
-    ``to_attr`` of another.
-    """
-    groups: dict[str, list[Lookup]] = {}
-    leads_to: dict[str, str] = {}
-    for lookup in lookups:
-        through, to = (
-            (lookup, lookup) if isinstance(lookup, str) else (lookup.prefetch_through, lookup.prefetch_to)
-        )
-        first = through.split(LOOKUP_SEP)[0]
-        root = leads_to.get(first, first)
-        leads_to.setdefault(to.split(LOOKUP_SEP)[0], root)
-        groups.setdefault(root, []).append(lookup)
-    return list(groups.values())
 
 
 def _places(alias: str | None) -> int:

@@ -10,47 +10,49 @@ from django.db.models import ForeignKey
 from turbo_orm.fetch_modes import FETCH_ONE
 from turbo_orm.plans.keys import ARE_TUPLES
 from turbo_orm.plans.mode import PlannedQuerySet
-from turbo_orm.prefetching.kept import KEPT
+from turbo_orm.prefetching.asked import Asked
 from turbo_orm.rows import fetched
 
 __all__ = ["prefetch_foreign_key"]
 
 
-async def prefetch_foreign_key(instances: Sequence[Any], name: str, descriptor: Any) -> bool:
-    """Load the relation *name* of *instances*, which *descriptor* is, as `prefetch_related_objects()` does.
+async def prefetch_foreign_key(instances: Sequence[Any], asked: Asked) -> list[Any] | None:
+    """Load what is *asked* for, for *instances* of one model, as `prefetch_related_objects()` does.
 
-    False, without having done anything, where that must do it: for base managers with a code of
-    their own, instances that have some of it already, or without a plan.
+    Return the objects. None, without having done anything, where that must do it: for base
+    managers with a code of their own, instances that have some of it already, or without a plan.
     """
-    field = descriptor.field
+    field = asked.descriptor.field
     keys = _keys_of(instances, field) if type(field) is ForeignKey else None
-    if keys is None or not _has_plain_rows(field.remote_field.model):
-        return False
-    queryset: Any = descriptor.get_queryset(instance=instances[0])
+    queryset = asked.queryset
+    if keys is None or (queryset is None and not _has_plain_rows(field.remote_field.model)):
+        return None
+    if queryset is None:
+        queryset = asked.descriptor.get_queryset(instance=instances[0])
     if not isinstance(queryset, PlannedQuerySet):
-        return False
+        return None
     queryset._add_hints(instance=instances[0])
     wanted = [*dict.fromkeys([key for key in keys if key is not None])]
     rows = queryset._prefetched_one(field, wanted, forward=True)
     found = None if rows is None else await fetched(rows)
     if found is None:
-        return False
+        return None
     of_related = field.target_field.attname
     by_key = {each.__dict__[of_related]: each for each in reversed(found[1])}  # of several, the first
     for instance, key in zip(instances, keys, strict=True):
-        attributes = instance.__dict__
-        attributes["_state"].fields_cache[field.cache_name] = by_key.get(key)
-        if KEPT not in attributes:
-            attributes[KEPT] = {}
-    return True
+        if asked.to_attr is None:
+            instance._state.fields_cache[field.cache_name] = by_key.get(key)
+        else:
+            setattr(instance, asked.to_attr, by_key.get(key))
+    return found[1]
 
 
 def _keys_of(instances: Sequence[Any], field: Any) -> list[Any] | None:
     """Return the keys that *instances* have for *field*; None if some are another matter.
 
-    They are of another model or fetch mode, have their objects already, or the key was deferred.
+    They are of another fetch mode, have their objects already, or the key was deferred.
     """
-    if not ARE_TUPLES or len(set(map(type, instances))) > 1:
+    if not ARE_TUPLES:
         return None
     keys = []
     for instance in instances:

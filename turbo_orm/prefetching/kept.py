@@ -9,7 +9,7 @@ from weakref import ref
 
 from django.db.models import Model
 
-__all__ = ["KEPT", "Prefetched", "Relation", "keep"]
+__all__ = ["KEPT", "Prefetched", "Relation", "keep", "known_rows"]
 
 
 #: The attribute of an instance that is what it has prefetched.
@@ -36,6 +36,12 @@ _ROWS = object()
 
 def _is_rows(value: Any) -> bool:
     return type(value) is tuple and len(value) == 4 and value[0] is _ROWS
+
+
+def known_rows(kept: dict[str, Any], name: str) -> list[Any] | None:
+    """Return what the relation *name* has in *kept*, a ``_prefetched_objects_cache``; None if nothing."""
+    value: Any = dict.get(kept, name)
+    return value[2] if _is_rows(value) else getattr(value, "_result_cache", None)
 
 
 class Prefetched(dict[str, Any]):

@@ -22,6 +22,7 @@ from turbo_orm.fetch_modes import FETCH_ONE
 from turbo_orm.plans.mode import PlannedQuerySet
 from turbo_orm.plans.shapes import Node, trie
 from turbo_orm.plans.state import Planned
+from turbo_orm.prefetching.asked import Asked
 from turbo_orm.prefetching.kept import KEPT, keep
 
 __all__ = ["KnownRelation", "Prefetch", "Unknown", "known_prefetch", "manager_of"]
@@ -150,14 +151,18 @@ class KnownRelation(ABC):
         """Return by key what was *found* for *instances*, made of *rows*; an empty list for other keys."""
 
     @abstractmethod
+    def rows_from(self, queryset: Any, instances: Sequence[Any]) -> PlannedQuerySet | None:
+        """Return the query for what of *queryset* belongs to *instances*; None if managers are to make it."""
+
+    @abstractmethod
     def known_objects(self, instance: Any, key: Any) -> dict[Any, dict[Any, Any]]:
         """Return ``_known_related_objects`` of the queryset of *instance*."""
 
-    def prefetch(self, instances: Sequence[Any], name: str) -> Prefetch | None:
+    def prefetch(self, instances: Sequence[Any], asked: Asked) -> Prefetch | None:
         """Return what is to be done for *instances*; None if managers might come to something else now."""
         of_rows, of_queryset = self._nodes
         if (
-            name != self._name
+            asked.name != self._name
             or self._descriptor.related_manager_cls is not self._manager_class
             or of_rows.forgotten
             or of_queryset.forgotten
@@ -168,15 +173,18 @@ class KnownRelation(ABC):
         ):
             return None
         of_rows.used = of_queryset.used = trie.clock
-        rows = self._rows._derive(_planned(of_rows, keys))
-        rows._hints = {"instance": instances[0]}
-        return rows, partial(self._keep, instances, keys)
+        if asked.queryset is None:
+            rows = self._rows._derive(_planned(of_rows, keys))
+            rows._hints = {"instance": instances[0]}
+        elif (rows := self.rows_from(asked.queryset, instances)) is None:
+            return None
+        return rows, partial(self._give, instances, keys, asked)
 
     def _keys_of(self, instances: Sequence[Any]) -> list[Any] | None:
         """Return the key of each of *instances*; None if one is not what this is known for."""
-        # Of all at once, without bytecode for each, as far as that goes.
-        if {*map(type, instances)} != {self._model}:
+        if type(instances[0]) is not self._model:  # they are all of one model
             return None
+        # Of all at once, without bytecode for each, as far as that goes.
         attributes = [*map(vars, instances)]
         try:
             keys = [*map(itemgetter(self._attname), attributes)]
@@ -197,10 +205,25 @@ class KnownRelation(ABC):
                 return None
         return keys
 
-    def _keep(
-        self, instances: Sequence[Any], keys: list[Any], rows: list[tuple[Any, ...]], found: list[Any]
+    def _give(
+        self,
+        instances: Sequence[Any],
+        keys: list[Any],
+        asked: Asked,
+        rows: list[tuple[Any, ...]],
+        found: list[Any],
     ) -> None:
-        keep(instances, self._cache_name, keys, self.grouped(instances, keys, rows, found), self)
+        related = self.grouped(instances, keys, rows, found)
+        if asked.to_attr is not None:
+            for instance, key in zip(instances, keys, strict=True):
+                setattr(instance, asked.to_attr, related.get(key, []))
+            return
+        relation = self if asked.queryset is None else _OfAnother(self, asked)
+        keep(instances, self._cache_name, keys, related, relation)
+
+    def has_key(self, instance: Any, key: Any) -> bool:
+        """Whether *key* is the key of *instance* still."""
+        return bool(instance.__dict__.get(self._attname) == key)
 
     def queryset(self, instance: Any, key: Any, rows: list[Any]) -> Any:
         """Return what ``get_queryset()`` of the manager of *instance* does, with its rows."""
@@ -218,6 +241,29 @@ class KnownRelation(ABC):
         return instance
 
 
+class _OfAnother:
+    """A relation whose objects are those of another queryset than its manager's."""
+
+    def __init__(self, known: KnownRelation, asked: Asked) -> None:
+        self._known = known
+        self._asked = asked
+
+    def queryset(self, instance: Any, key: Any, rows: list[Any]) -> Any:
+        """Return what Django makes of the other queryset for *instance*, with its rows."""
+        if not self._known.has_key(instance, key):
+            instance = self.stand_in(instance._state, key)
+        manager = getattr(instance, self._asked.name)
+        queryset = manager._apply_rel_filters(self._asked.queryset._chain())
+        queryset._hints = {"instance": instance}  # clones share theirs
+        queryset._result_cache = rows
+        queryset._prefetch_done = True
+        return queryset
+
+    def stand_in(self, state: ModelState, key: Any) -> Any:
+        """Return an instance that has *state* and *key*, and nothing else is known of."""
+        return self._known.stand_in(state, key)
+
+
 _state, _fetch_mode = itemgetter("_state"), attrgetter("fetch_mode")
 
 
@@ -225,20 +271,17 @@ def _planned(node: Node, value: Any) -> Planned:
     return node, (value,), None, None, False
 
 
-def known_prefetch(instances: Sequence[Any], name: str, descriptor: Any) -> Prefetch | None:
-    """Return how the relation *name* of *instances* is prefetched, if *descriptor* knows that already."""
-    known: KnownRelation | None = getattr(descriptor, "_turbo_prefetch", None)
-    return None if known is None else known.prefetch(instances, name)
+def known_prefetch(instances: Sequence[Any], asked: Asked) -> Prefetch | None:
+    """Return how what is *asked* for is prefetched for *instances*, if its descriptor knows that already."""
+    known: KnownRelation | None = getattr(asked.descriptor, "_turbo_prefetch", None)
+    return None if known is None else known.prefetch(instances, asked)
 
 
 def manager_of(instances: Sequence[Any], name: str) -> Any:
-    """Return the related manager of the first instance if it and all others are as Django makes them."""
+    """Return the related manager of the first instance if it is as Django makes it, and none has its rows."""
     first = instances[0]
-    model = type(first)
-    for instance in instances:
-        attributes = instance.__dict__
-        if type(instance) is not model or name in attributes.get(KEPT, ()):
-            return None
+    if any(name in instance.__dict__.get(KEPT, ()) for instance in instances):
+        return None
     try:
         manager = getattr(first, name)
     except ValueError:  # an object that is not saved; Django says so

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from django.db import router
@@ -11,6 +12,7 @@ from django.db import router
 from turbo_orm.bridge.handler import connections_replaced
 from turbo_orm.plans.connections import compiling_connection
 from turbo_orm.plans.mode import PlannedQuerySet
+from turbo_orm.prefetching.asked import Asked
 from turbo_orm.prefetching.kept import KEPT
 from turbo_orm.prefetching.known import KnownRelation, Prefetch, Unknown, known_prefetch, manager_of
 from turbo_orm.rows import fetched
@@ -18,21 +20,18 @@ from turbo_orm.rows import fetched
 __all__ = ["prefetch_many_to_many"]
 
 
-async def prefetch_many_to_many(instances: Sequence[Any], name: str, descriptor: Any) -> bool:
-    """Load the relation *name* of *instances*, which *descriptor* is, as `prefetch_related_objects()` does.
+async def prefetch_many_to_many(instances: Sequence[Any], asked: Asked) -> list[Any] | None:
+    """Load what is *asked* for, for *instances* of one model, as `prefetch_related_objects()` does.
 
-    False, without having done anything, where that must do it: for managers with a code of their
-    own, instances that have some of it already, or without a plan.
+    Return the objects. None, without having done anything, where that must do it: for managers
+    with a code of their own, instances that have some of it already, or without a plan.
     """
-    prefetch = known_prefetch(instances, name, descriptor) or _prefetch_by_manager(instances, name)
-    if prefetch is None:
-        return False
-    queryset, keep_found = prefetch
-    found = await fetched(queryset)
-    if found is None:
-        return False
-    keep_found(*found)
-    return True
+    prefetch = known_prefetch(instances, asked) or _prefetch_by_manager(instances, asked)
+    found = None if prefetch is None else await fetched(prefetch[0])
+    if prefetch is None or found is None:
+        return None
+    prefetch[1](*found)
+    return found[1]
 
 
 class _ManyToMany(KnownRelation):
@@ -47,46 +46,65 @@ class _ManyToMany(KnownRelation):
             related[row[0]].append(each)
         return related
 
+    def rows_from(self, queryset: Any, instances: Sequence[Any]) -> PlannedQuerySet | None:
+        return None
+
     def known_objects(self, instance: Any, key: Any) -> dict[Any, dict[Any, Any]]:
         return {}
 
 
-def _prefetch_by_manager(instances: Sequence[Any], name: str) -> Prefetch | None:
-    manager = manager_of(instances, name)
-    if manager is None or not _can_be_asked(manager, instances):
+def _prefetch_by_manager(instances: Sequence[Any], asked: Asked) -> Prefetch | None:
+    manager = manager_of(instances, asked.name)
+    if manager is None:
+        return None
+    answer = _answer_of(manager, instances, asked)
+    if answer is None or not isinstance(answer[0], PlannedQuerySet):
+        return None
+    rows, key_of_row, key_of_instance, _, cache_name, _ = answer
+    if asked.queryset is None:
+        if rows._prefetch_related_lookups:
+            return None
+        with suppress(Unknown):
+            known = _ManyToMany(manager, manager.source_field, asked.name, cache_name, instances, rows)
+            return known.prefetch(instances, asked)
+
+    def give(_: list[tuple[Any, ...]], found: list[Any]) -> None:
+        related: dict[Any, list[Any]] = {}
+        for row in found:
+            related.setdefault(key_of_row(row), []).append(row)
+        for instance in instances:
+            _give(instance, asked, cache_name, related.get(key_of_instance(instance), []))
+
+    return rows, give
+
+
+def _answer_of(manager: Any, instances: Sequence[Any], asked: Asked) -> Any:
+    """Return what *manager* says to prefetch; None if that takes waiting, or its rows are there."""
+    keys = [foreign.attname for _, foreign in manager.source_field.related_fields]
+    if any(key not in instance.__dict__ for instance in instances for key in keys):
+        return None
+    if manager.prefetch_cache_name in instances[0].__dict__.get(KEPT, ()):
         return None
     alias = manager._db or router.db_for_read(manager.model, instance=instances[0])
     connection = compiling_connection(alias)
     if connection is None:
         return None
     with connections_replaced({alias: connection}):
-        get = getattr(manager, "get_prefetch_querysets", None) or manager.get_prefetch_queryset
-        rows, key_of_row, key_of_instance, _, cache_name, _ = get(list(instances))
-    if not isinstance(rows, PlannedQuerySet) or rows._prefetch_related_lookups:
-        return None
-    try:
-        known = _ManyToMany(manager, manager.source_field, name, manager.prefetch_cache_name, instances, rows)
-    except Unknown:
-        pass
+        if hasattr(manager, "get_prefetch_querysets"):
+            querysets = None if asked.queryset is None else [asked.queryset]
+            return manager.get_prefetch_querysets([*instances], querysets)
+        return manager.get_prefetch_queryset([*instances], asked.queryset)  # before Django 5
+
+
+def _give(instance: Any, asked: Asked, cache_name: str, rows: list[Any]) -> None:
+    if asked.to_attr is not None:
+        setattr(instance, asked.to_attr, rows)
+        return
+    manager = getattr(instance, asked.name)
+    if asked.queryset is None:
+        queryset = manager.get_queryset()
     else:
-        return known.prefetch(instances, name)
-
-    def keep_found(_: list[tuple[Any, ...]], found: list[Any]) -> None:
-        related: dict[Any, list[Any]] = {}
-        for row in found:
-            related.setdefault(key_of_row(row), []).append(row)
-        for instance in instances:
-            queryset = getattr(instance, name).get_queryset()
-            queryset._result_cache = related.get(key_of_instance(instance), [])
-            queryset._prefetch_done = True
-            instance.__dict__.setdefault(KEPT, {})[cache_name] = queryset
-
-    return rows, keep_found
-
-
-def _can_be_asked(manager: Any, instances: Sequence[Any]) -> bool:
-    """Whether *instances* have the keys of the relation, and the first has not prefetched it."""
-    keys = [foreign.attname for _, foreign in manager.source_field.related_fields]
-    if any(key not in instance.__dict__ for instance in instances for key in keys):
-        return False
-    return manager.prefetch_cache_name not in instances[0].__dict__.get(KEPT, ())
+        queryset = manager._apply_rel_filters(asked.queryset._chain())
+    queryset._result_cache = rows
+    queryset._prefetch_done = True
+    instance.__dict__.setdefault(KEPT, {})[cache_name] = queryset

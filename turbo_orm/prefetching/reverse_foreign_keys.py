@@ -11,6 +11,7 @@ from django.db import router
 from django.db.models import ForeignKey
 
 from turbo_orm.plans.mode import PlannedQuerySet
+from turbo_orm.prefetching.asked import Asked
 from turbo_orm.prefetching.known import KnownRelation, Prefetch, Unknown, known_prefetch, manager_of
 from turbo_orm.rows import fetched
 
@@ -20,23 +21,23 @@ __all__ = ["prefetch_reverse_foreign_key"]
 _ASKS_ROUTERS = django.VERSION < (5, 2)
 
 
-async def prefetch_reverse_foreign_key(instances: Sequence[Any], name: str, descriptor: Any) -> bool:
-    """Load the relation *name* of *instances*, which *descriptor* is, as `prefetch_related_objects()` does.
+async def prefetch_reverse_foreign_key(instances: Sequence[Any], asked: Asked) -> list[Any] | None:
+    """Load what is *asked* for, for *instances* of one model, as `prefetch_related_objects()` does.
 
-    False, without having done anything, where that must do it: for managers with a code of their
-    own, instances that have some of it already, or without a plan.
+    Return the objects. None, without having done anything, where that must do it: for managers
+    with a code of their own, instances that have some of it already, or without a plan.
     """
-    prefetch = known_prefetch(instances, name, descriptor) or _prefetch_by_manager(instances, name)
+    prefetch = known_prefetch(instances, asked) or _prefetch_by_manager(instances, asked)
     if prefetch is None:
-        return False
-    queryset, keep_found = prefetch
+        return None
+    queryset, give = prefetch
     if _ASKS_ROUTERS and (router.routers or {each._state.db for each in instances} != {queryset.db}):
-        return False
+        return None
     found = await fetched(queryset)
     if found is None:
-        return False
-    keep_found(*found)
-    return True
+        return None
+    give(*found)
+    return found[1]
 
 
 class _ReverseForeignKey(KnownRelation):
@@ -63,12 +64,19 @@ class _ReverseForeignKey(KnownRelation):
             related[key].append(each)
         return related
 
+    def rows_from(self, queryset: Any, instances: Sequence[Any]) -> PlannedQuerySet | None:
+        queryset._add_hints(instance=instances[0])
+        rows: PlannedQuerySet | None = queryset.using(queryset._db)._prefetched_for(
+            self._source.name, instances
+        )
+        return rows
+
     def known_objects(self, instance: Any, key: Any) -> dict[Any, dict[Any, Any]]:
         return {self._source: {key: instance}}
 
 
-def _prefetch_by_manager(instances: Sequence[Any], name: str) -> Prefetch | None:
-    manager = manager_of(instances, name)
+def _prefetch_by_manager(instances: Sequence[Any], asked: Asked) -> Prefetch | None:
+    manager = manager_of(instances, asked.name)
     if manager is None or type(manager.field) is not ForeignKey:
         return None
     # What its get_prefetch_querysets() makes, which would execute it as well.
@@ -80,11 +88,12 @@ def _prefetch_by_manager(instances: Sequence[Any], name: str) -> Prefetch | None
     rows = rows.using(rows._db or manager._db)._prefetched_for(manager.field.name, instances)
     if rows is None:
         return None
+    name = _cache_name(manager.field.remote_field)
     try:
-        known = _ReverseForeignKey(manager, name, _cache_name(manager.field.remote_field), instances, rows)
+        known = _ReverseForeignKey(manager, asked.name, name, instances, rows)
     except Unknown:
         return None
-    return known.prefetch(instances, name)
+    return known.prefetch(instances, asked)
 
 
 def _cache_name(of: Any) -> str:

@@ -1,0 +1,160 @@
+"""Follow the lookups of prefetches from relation to relation, without the bridge as far as that goes."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from itertools import chain
+from typing import Any, TypeAlias
+
+from django.db.models import Model, Prefetch, prefetch_related_objects
+from django.db.models.constants import LOOKUP_SEP
+from django.db.models.fields.related_descriptors import (
+    ForwardManyToOneDescriptor,
+    ManyToManyDescriptor,
+    ReverseManyToOneDescriptor,
+)
+
+from turbo_orm.bridge.run import run_sync
+from turbo_orm.plans.mode import PlannedQuerySet
+from turbo_orm.prefetching.asked import Asked
+from turbo_orm.prefetching.foreign_keys import prefetch_foreign_key
+from turbo_orm.prefetching.kept import KEPT, known_rows
+from turbo_orm.prefetching.many_to_many import prefetch_many_to_many
+from turbo_orm.prefetching.reverse_foreign_keys import prefetch_reverse_foreign_key
+
+__all__ = ["Lookup", "independent_groups", "prefetch"]
+
+Lookup: TypeAlias = "str | Prefetch[Any, Any, Any]"
+
+#: What prefetches a relation without the bridge where that is the same, by what it is in the class.
+#: One-to-one keys, for example, set the other end as well, and are left to Django.
+_WITHOUT_BRIDGE: dict[type, Callable[[Sequence[Any], Asked], Awaitable[list[Any] | None]]] = {
+    ForwardManyToOneDescriptor: prefetch_foreign_key,
+    ReverseManyToOneDescriptor: prefetch_reverse_foreign_key,
+    ManyToManyDescriptor: prefetch_many_to_many,
+}
+
+
+async def prefetch(rows: Sequence[Any], lookups: Sequence[Lookup]) -> None:
+    """Do what `prefetch_related_objects()` does, one lookup after the other."""
+    left: list[Lookup] = []
+    for group in independent_groups(lookups) if len(lookups) > 1 else [[*lookups]]:
+        if not _are_at_odds(group):
+            while group and await _follow(rows, group[0]):
+                del group[0]
+        # With what comes after it, which may build on it.
+        left += group
+    if left:
+        await run_sync(prefetch_related_objects, rows, *left)
+
+
+def _are_at_odds(group: Sequence[Lookup]) -> bool:
+    """Whether one of *group* wants a queryset of its own for what another did: Django refuses that."""
+    if len(group) == 1:
+        return False
+    seen: set[str] = set()
+    for path, with_queryset in chain.from_iterable(map(_paths, group)):
+        if with_queryset and path in seen:
+            return True
+        seen.add(path)
+    return False
+
+
+def _paths(lookup: Lookup) -> Iterator[tuple[str, bool]]:
+    """Yield the path of each relation that *lookup* loads, and whether it asks for a queryset there."""
+    _, to, queryset = _parts(lookup)
+    names = to.split(LOOKUP_SEP)
+    for length in range(1, len(names)):
+        yield LOOKUP_SEP.join(names[:length]), False
+    yield to, queryset is not None
+    for other in getattr(queryset, "_prefetch_related_lookups", ()):
+        for path, with_queryset in _paths(other):
+            yield f"{to}{LOOKUP_SEP}{path}", with_queryset
+
+
+async def _follow(rows: Sequence[Any], lookup: Lookup) -> bool:
+    """Prefetch *lookup*; False if the rest of it is for Django."""
+    if isinstance(lookup, str) and LOOKUP_SEP not in lookup:
+        return not rows or await _take_step(rows, lookup, None, None) is not None
+    through, to, queryset = _parts(lookup)
+    if not isinstance(lookup, str) and type(lookup) is not Prefetch:
+        return False
+    if queryset is not None and not isinstance(queryset, PlannedQuerySet):
+        return False
+    *path, last = through.split(LOOKUP_SEP)
+    to_attr = to.rpartition(LOOKUP_SEP)[2]
+    steps: list[tuple[str, Any, str | None]] = [(name, None, None) for name in path]
+    steps.append((last, queryset, None if to_attr == last else to_attr))
+    found: Sequence[Any] | None = rows
+    for name, of_queryset, as_attr in steps:
+        if not found:
+            return True
+        found = await _take_step(found, name, of_queryset, as_attr)
+        if found is None:
+            return False
+    if found and queryset is not None and queryset._prefetch_related_lookups:
+        await prefetch(found, queryset._prefetch_related_lookups)
+    return True
+
+
+def _parts(lookup: Lookup) -> tuple[str, str, Any]:
+    """Return the path of *lookup*, the path of what it leads to, and its queryset."""
+    if isinstance(lookup, str):
+        return lookup, lookup, None
+    # Any: its attributes are in no stub.
+    of: Any = lookup
+    return of.prefetch_through, of.prefetch_to, of.queryset
+
+
+async def _take_step(rows: Sequence[Any], name: str, queryset: Any, to_attr: str | None) -> list[Any] | None:
+    """Return the objects that *name* relates to *rows*, loaded if they were not; None if Django is to."""
+    model = type(rows[0])
+    if not issubclass(model, Model) or {*map(type, rows)} != {model}:
+        return None
+    descriptor = getattr(model, name, None)
+    load = _WITHOUT_BRIDGE.get(type(descriptor))
+    if load is None:
+        return _lists(rows, name) if descriptor is None else None
+    if to_attr is not None and (hasattr(model, to_attr) or any(to_attr in row.__dict__ for row in rows)):
+        return None
+    found = await load(rows, Asked(name, descriptor, queryset, to_attr))
+    if found is None and to_attr is None:
+        found = _loaded(rows, name, descriptor)
+    if found is not None and (to_attr is not None or load is prefetch_foreign_key):
+        for row in rows:  # as Django prepares all objects
+            row.__dict__.setdefault(KEPT, {})
+    return found
+
+
+def _lists(rows: Sequence[Any], name: str) -> list[Any] | None:
+    """Return the objects in the lists *name* of all *rows*: the ``to_attr`` of another lookup."""
+    lists = [row.__dict__.get(name) for row in rows]
+    return [*chain.from_iterable(lists)] if {*map(type, lists)} == {list} else None
+
+
+def _loaded(rows: Sequence[Any], name: str, descriptor: Any) -> list[Any] | None:
+    """Return the objects that *name* relates to *rows*, which have them all; None if one has not."""
+    if type(descriptor) is ForwardManyToOneDescriptor:
+        if not all(descriptor.is_cached(row) for row in rows):
+            return None
+        related = [descriptor.field.get_cached_value(row) for row in rows]
+        return [each for each in related if each is not None]
+    lists: list[Any] = [known_rows(row.__dict__.get(KEPT, {}), name) for row in rows]
+    return None if None in lists else [*chain.from_iterable(lists)]
+
+
+def independent_groups(lookups: Sequence[Lookup]) -> list[list[Lookup]]:
+    """Split *lookups* so that no group needs what another loads; order is kept within each.
+
+    Lookups with the same first relation belong together, and so do those which go through the
+    ``to_attr`` of another.
+    """
+    groups: dict[str, list[Lookup]] = {}
+    leads_to: dict[str, str] = {}
+    for lookup in lookups:
+        through, to, _ = _parts(lookup)
+        first = through.split(LOOKUP_SEP)[0]
+        root = leads_to.get(first, first)
+        leads_to.setdefault(to.split(LOOKUP_SEP)[0], root)
+        groups.setdefault(root, []).append(lookup)
+    return list(groups.values())
