@@ -52,6 +52,7 @@ OF_AUTHORS: dict[str, Make] = {
     "as a list": lambda: Prefetch("books", to_attr="shelf"),
     "as a filtered list": lambda: Prefetch("books", Book.objects.filter(price__lt=3), to_attr="cheap"),
     "through that list": lambda: "cheap__tags",
+    "that list alone": lambda: "shelf",
     "and through that list": lambda: "shelf__editor",
     "prefetching itself": lambda: Prefetch("books", Book.objects.prefetch_related("tags", "editor")),
     "prefetching lists": lambda: Prefetch(
@@ -87,6 +88,7 @@ LEFT = {
     "many, one, one",
     "through that list",
     "and through that list",
+    "that list alone",
     "a slice",
     "a name there is",
     "a name of a relation",

@@ -39,11 +39,13 @@ async def prefetch(rows: Sequence[Any], lookups: Sequence[Lookup]) -> None:
     """Do what `prefetch_related_objects()` does, one lookup after the other."""
     left: list[Lookup] = []
     for group in independent_groups(lookups) if len(lookups) > 1 else [[*lookups]]:
+        rest = [*group]
+        done: set[str] = set()
         if not _are_at_odds(group):
-            while group and await _follow(rows, group[0]):
-                del group[0]
+            while rest and (_parts(rest[0])[1] in done or await _follow(rows, rest[0])):
+                done.add(_parts(rest.pop(0))[1])
         # With what comes after it, which may build on it.
-        left += group
+        left += [lookup for lookup in rest if _parts(lookup)[1] not in done]
     if left:
         await run_sync(prefetch_related_objects, rows, *left)
 
@@ -82,16 +84,20 @@ async def _follow(rows: Sequence[Any], lookup: Lookup) -> bool:
     if queryset is not None and not isinstance(queryset, PlannedQuerySet):
         return False
     *path, last = through.split(LOOKUP_SEP)
-    to_attr = to.rpartition(LOOKUP_SEP)[2]
-    steps: list[tuple[str, Any, str | None]] = [(name, None, None) for name in path]
-    steps.append((last, queryset, None if to_attr == last else to_attr))
-    found: Sequence[Any] | None = rows
-    for name, of_queryset, as_attr in steps:
+    found: list[Any] | None = [*rows]
+    for name in path:
         if not found:
             return True
-        found = await _take_step(found, name, of_queryset, as_attr)
-        if found is None:
+        before = found
+        found = await _take_step(before, name, None, None)
+        if found is None and (found := _lists(before, name)) is None:
             return False
+    if not found:
+        return True
+    to_attr = to.rpartition(LOOKUP_SEP)[2]
+    found = await _take_step(found, last, queryset, None if to_attr == last else to_attr)
+    if found is None:
+        return False
     if found and queryset is not None and queryset._prefetch_related_lookups:
         await prefetch(found, queryset._prefetch_related_lookups)
     return True
@@ -114,7 +120,7 @@ async def _take_step(rows: Sequence[Any], name: str, queryset: Any, to_attr: str
     descriptor = getattr(model, name, None)
     load = _WITHOUT_BRIDGE.get(type(descriptor))
     if load is None:
-        return _lists(rows, name) if descriptor is None else None
+        return None
     if to_attr is not None and (hasattr(model, to_attr) or any(to_attr in row.__dict__ for row in rows)):
         return None
     found = await load(rows, Asked(name, descriptor, queryset, to_attr))
@@ -127,7 +133,9 @@ async def _take_step(rows: Sequence[Any], name: str, queryset: Any, to_attr: str
 
 
 def _lists(rows: Sequence[Any], name: str) -> list[Any] | None:
-    """Return the objects in the lists *name* of all *rows*: the ``to_attr`` of another lookup."""
+    """Return the objects in the lists *name* of all *rows*, the ``to_attr`` of another lookup; else None."""
+    if hasattr(type(rows[0]), name):
+        return None
     lists = [row.__dict__.get(name) for row in rows]
     return [*chain.from_iterable(lists)] if {*map(type, lists)} == {list} else None
 
