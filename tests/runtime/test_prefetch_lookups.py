@@ -175,6 +175,17 @@ async def test_lookups_together(seed: int) -> None:
             assert (names, ours) == (names, theirs)
 
 
+async def test_rows_that_are_no_objects() -> None:
+    """Django leaves them alone, whatever the lookup."""
+    rows = (
+        await Author.objects.order_by("name")
+        .prefetch_related("books__tags", "nothing")
+        .values_list("name")
+        .alist()
+    )
+    assert rows == [("a",), ("bb",), ("ccc",)]
+
+
 async def test_a_queryset_then_the_name_alone() -> None:
     """The second finds what the first loaded."""
     for _ in range(3):

@@ -114,8 +114,8 @@ def _parts(lookup: Lookup) -> tuple[str, str, Any]:
 
 async def _take_step(rows: Sequence[Any], name: str, queryset: Any, to_attr: str | None) -> list[Any] | None:
     """Return the objects that *name* relates to *rows*, loaded if they were not; None if Django is to."""
-    model = type(rows[0])
-    if not issubclass(model, Model) or {*map(type, rows)} != {model}:
+    model = _model_of(rows)
+    if model is None:
         return None
     descriptor = getattr(model, name, None)
     load = _WITHOUT_BRIDGE.get(type(descriptor))
@@ -132,9 +132,17 @@ async def _take_step(rows: Sequence[Any], name: str, queryset: Any, to_attr: str
     return found
 
 
+def _model_of(rows: Sequence[Any]) -> type[Model] | None:
+    """Return the model that all *rows* are of; None if they are something else."""
+    kinds = {*map(type, rows)}
+    kind = kinds.pop()
+    return None if kinds or not issubclass(kind, Model) else kind
+
+
 def _lists(rows: Sequence[Any], name: str) -> list[Any] | None:
     """Return the objects in the lists *name* of all *rows*, the ``to_attr`` of another lookup; else None."""
-    if hasattr(type(rows[0]), name):
+    model = _model_of(rows)
+    if model is None or hasattr(model, name):
         return None
     lists = [row.__dict__.get(name) for row in rows]
     return [*chain.from_iterable(lists)] if {*map(type, lists)} == {list} else None

@@ -202,7 +202,7 @@ _IN_THE_TEXT = (DataError, NotSupportedError, ProgrammingError)
 def _are_refusals(expected: Any, found: Any) -> bool:
     """Whether the server refuses a statement for two reasons, of which a value is one."""
     kinds = [each[0] for each in (expected, found) if isinstance(each, tuple)]
-    return len(kinds) == 2 and DataError in kinds and all(kind in _IN_THE_TEXT for kind in kinds)
+    return len(set(kinds)) == 2 and DataError in kinds and all(kind in _IN_THE_TEXT for kind in kinds)
 
 
 def _answer(
