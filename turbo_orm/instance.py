@@ -7,10 +7,12 @@ from functools import wraps
 from typing import Any
 
 from asgiref.sync import markcoroutinefunction
+from django.core.exceptions import SynchronousOnlyOperation
 from django.db.models import Model
 
 from turbo_orm import creation, execution
-from turbo_orm.loading import load
+from turbo_orm.loading import load, loaded, with_peers
+from turbo_orm.prefetching import follow
 
 __all__ = ["adopt", "install", "is_managed"]
 
@@ -44,7 +46,13 @@ async def _afetch(self: Model, *paths: str) -> Any:
     """
     if not paths:
         raise TypeError('afetch() needs the name of a relation or field: await obj.afetch("author")')
-    return await execution.run_sync(load, self, paths)
+    left = [path for path in paths if not await follow(with_peers(self), path)]
+    if left:
+        await execution.run_sync(load, self, left)
+    try:
+        return loaded(self, paths)
+    except SynchronousOnlyOperation:  # a manager whose all() looks again, a row that is gone
+        return await execution.run_sync(loaded, self, paths)
 
 
 async def _afull_clean(

@@ -20,7 +20,16 @@ from django.db.models.query_utils import DeferredAttribute
 
 from turbo_orm.errors import NotLoadedError
 
-__all__ = ["Peers", "RowsNotLoadedError", "install", "load", "load_column", "remember_peers", "with_peers"]
+__all__ = [
+    "Peers",
+    "RowsNotLoadedError",
+    "install",
+    "load",
+    "load_column",
+    "loaded",
+    "remember_peers",
+    "with_peers",
+]
 
 
 class RowsNotLoadedError(NotLoadedError):
@@ -45,19 +54,24 @@ def remember_peers(rows: Sequence[Any]) -> None:
         row._state.peers = peers
 
 
-def load(instance: Model, paths: Iterable[str]) -> Any:
+def load(instance: Model, paths: Iterable[str]) -> None:
     """Load the relations and fields *paths* of *instance* and its peers, where they are missing.
 
-    Returns the value of a single path, or a tuple of the values of several. A path goes
-    through relations with ``__``. Raises `FieldDoesNotExist` for an unknown name.
+    A path goes through relations with ``__``. Raises `FieldDoesNotExist` for an unknown name.
     """
-    values = tuple(_load_path(instance, path) for path in paths)
+    for path in paths:
+        _load_path(instance, path)
+
+
+def loaded(instance: Model, paths: Sequence[str]) -> Any:
+    """Return the value of the first step of a single path, or a tuple of those of several."""
+    values = tuple(_value(instance, path.split(LOOKUP_SEP)[0]) for path in paths)
     return values[0] if len(values) == 1 else values
 
 
-def _load_path(instance: Model, path: str) -> Any:
+def _load_path(instance: Model, path: str) -> None:
     objects: list[Model] = with_peers(instance)
-    first, *rest = names = path.split(LOOKUP_SEP)
+    names = path.split(LOOKUP_SEP)
     for position, name in enumerate(names):
         by_model: dict[type[Model], list[Model]] = {}
         for found in objects:
@@ -65,9 +79,8 @@ def _load_path(instance: Model, path: str) -> Any:
         objects = []
         for model, group in by_model.items():
             _load_name(model, group, name)
-            if position < len(rest):
+            if position < len(names) - 1:
                 objects += _related(group, name)
-    return _value(instance, first)
 
 
 def with_peers(instance: Model) -> list[Model]:

@@ -14,8 +14,10 @@ from django.test.utils import CaptureQueriesContext
 
 from tests.project.library.models import Author, Book, Note, Profile, Tag
 from tests.runtime.support import connect
-from turbo_orm import aprefetch_related_objects, atomic, run_sync
+from turbo_orm import aprefetch_related_objects, atomic, execution, run_sync
 from turbo_orm.errors import NotLoadedError, TurboError
+from turbo_orm.loading import load, loaded
+from turbo_orm.plans.keys import ARE_TUPLES
 
 
 @pytest.fixture
@@ -113,6 +115,40 @@ async def test_deferred_fields(shelf):
     (meta, price), queries = await counted(books[0].afetch("meta", "price"))
     assert (meta, price, queries) == ({}, 0, 2)
     assert books[4].meta == {}
+
+
+async def test_a_deferred_field_of_a_row_that_is_gone(shelf):
+    (book,) = await Book.objects.filter(title="t0").defer("meta").alist()
+    await Book.objects.filter(title="t0").adelete()
+    with pytest.raises(Book.DoesNotExist):
+        await book.afetch("meta")
+
+
+@pytest.mark.parametrize("path", ["author", "tags", "author__books", "author__books__tags"])
+async def test_relations_are_fetched_without_the_bridge(shelf, path, monkeypatch):
+    if path.startswith("author") and not ARE_TUPLES:
+        pytest.skip("Django before 5.2 prefetches foreign keys with ordinary filters")
+    bridged = []
+    for attempt in range(3):
+        found, expected = [await Book.objects.alist() for _ in range(2)]
+        await run_sync(load, expected[1], [path])
+        with monkeypatch.context() as patched:
+            if attempt == 2:
+                patched.setattr(execution, "run_sync", lambda *args: bridged.append(args))
+            value = await found[1].afetch(path)
+        assert value == await run_sync(loaded, expected[1], [path])
+    assert bridged == []
+
+
+async def test_a_manager_whose_all_looks_again(shelf, monkeypatch):
+    def all_labels(self):
+        assert Tag.objects.count() == 2
+        return self.get_queryset()
+
+    for _ in range(3):
+        book = await Book.objects.aget(title="t2")
+        monkeypatch.setattr(type(book.tags), "all", all_labels, raising=False)
+        assert [tag.label for tag in await book.afetch("tags")] == ["x", "y"]
 
 
 async def test_the_deferred_column_of_a_relation(shelf):

@@ -12,9 +12,9 @@ from turbo_orm.bridge.async_backend.join import in_their_block
 from turbo_orm.bridge.run import run_sync
 from turbo_orm.bridge.scopes import active_scope
 from turbo_orm.db.pools import free_places
-from turbo_orm.prefetching.lookups import Lookup, independent_groups, prefetch
+from turbo_orm.prefetching.lookups import Lookup, follow, independent_groups, prefetch
 
-__all__ = ["aprefetch_related_objects", "fetch_with_prefetches", "independent_groups"]
+__all__ = ["aprefetch_related_objects", "fetch_with_prefetches", "follow", "independent_groups"]
 
 
 async def aprefetch_related_objects(instances: Iterable[Any], *lookups: Lookup) -> None:

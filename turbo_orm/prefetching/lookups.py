@@ -22,7 +22,7 @@ from turbo_orm.prefetching.kept import KEPT, known_rows
 from turbo_orm.prefetching.many_to_many import prefetch_many_to_many
 from turbo_orm.prefetching.reverse_foreign_keys import prefetch_reverse_foreign_key
 
-__all__ = ["Lookup", "independent_groups", "prefetch"]
+__all__ = ["Lookup", "follow", "independent_groups", "prefetch"]
 
 Lookup: TypeAlias = "str | Prefetch[Any, Any, Any]"
 
@@ -42,7 +42,7 @@ async def prefetch(rows: Sequence[Any], lookups: Sequence[Lookup]) -> None:
         rest = [*group]
         done: set[str] = set()
         if not _are_at_odds(group):
-            while rest and (_parts(rest[0])[1] in done or await _follow(rows, rest[0])):
+            while rest and (_parts(rest[0])[1] in done or await follow(rows, rest[0])):
                 done.add(_parts(rest.pop(0))[1])
         # With what comes after it, which may build on it.
         left += [lookup for lookup in rest if _parts(lookup)[1] not in done]
@@ -74,8 +74,8 @@ def _paths(lookup: Lookup) -> Iterator[tuple[str, bool]]:
             yield f"{to}{LOOKUP_SEP}{path}", with_queryset
 
 
-async def _follow(rows: Sequence[Any], lookup: Lookup) -> bool:
-    """Prefetch *lookup*; False if the rest of it is for Django."""
+async def follow(rows: Sequence[Any], lookup: Lookup) -> bool:
+    """Load what *lookup* relates to *rows*, where it is missing; False if the rest of it is for Django."""
     if isinstance(lookup, str) and LOOKUP_SEP not in lookup:
         return not rows or await _take_step(rows, lookup, None, None) is not None
     through, to, queryset = _parts(lookup)
