@@ -375,7 +375,7 @@ async def test_what_is_known_of_a_relation_holds_as_long_as_it_is_so(
     await prefetched("tags")
     known = vars(Book)["tags"]._turbo_prefetch
     asked = Asked("tags", vars(Book)["tags"], None, None)
-    assert known.prefetch([await Book.objects.afirst()], asked) is not None
+    assert known.answer([await Book.objects.afirst()], asked) is not None
     if change == "forgotten":
         shapes.clear()
     elif change == "method":
@@ -387,7 +387,7 @@ async def test_what_is_known_of_a_relation_holds_as_long_as_it_is_so(
         monkeypatch.setattr(AsyncManager, "get_queryset", get_queryset, raising=False)
     else:
         monkeypatch.setattr(known, "_descriptor", vars(Author)["groups"])
-    assert known.prefetch([await Book.objects.afirst()], asked) is None
+    assert known.answer([await Book.objects.afirst()], asked) is None
     if change == "method":
         assert await loaded() == [["t0", "t1"], ["t1"], []]
 

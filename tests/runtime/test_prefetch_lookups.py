@@ -11,7 +11,7 @@ import pytest
 from django.db.models import Model, Prefetch, QuerySet, prefetch_related_objects
 
 from tests.project.library.models import Author, Book, Contribution, Profile, Tag
-from turbo_orm import prefetching, run_sync
+from turbo_orm import atomic, prefetching, run_sync
 from turbo_orm.plans import shapes
 from turbo_orm.plans.keys import ARE_TUPLES
 
@@ -60,6 +60,10 @@ OF_AUTHORS: dict[str, Make] = {
         Book.objects.prefetch_related(Prefetch("tags", Tag.objects.filter(label__gt="t0"), to_attr="some")),
         to_attr="deep",
     ),
+    "back by another way": lambda: Prefetch(
+        "books", Book.objects.prefetch_related(Prefetch("author", Author.objects.only("age")))
+    ),
+    "a list by the relation's name": lambda: Prefetch("books", Book.objects.all(), to_attr="books"),
     "joined": lambda: Prefetch("edited", Book.objects.select_related("author")),
     "then through the join": lambda: "edited__author__books",
     "filtered further on": lambda: Prefetch("books__tags", Tag.objects.exclude(label="t1")),
@@ -68,6 +72,8 @@ OF_AUTHORS: dict[str, Make] = {
     "filtered one": lambda: Prefetch("books__editor", Author.objects.filter(age__lt=0)),
     "a slice": lambda: Prefetch("books", Book.objects.order_by("title")[:1], to_attr="first"),
     "some columns": lambda: Prefetch("books", Book.objects.only("title", "author"), to_attr="titles"),
+    "without the key": lambda: Prefetch("books", Book.objects.only("title"), to_attr="titles"),
+    "without the key, kept": lambda: Prefetch("books", Book.objects.defer("author")),
     "evaluated": lambda: Prefetch("books", _evaluated(Book.objects.order_by("-pk")), to_attr="known"),
     "a name there is": lambda: Prefetch("books", to_attr="name"),
     "a name of a relation": lambda: Prefetch("books", to_attr="edited"),
@@ -90,7 +96,10 @@ LEFT = {
     "and through that list",
     "that list alone",
     "a slice",
+    "without the key",
+    "without the key, kept",
     "a name there is",
+    "a list by the relation's name",
     "a name of a relation",
     "nothing",
     "nothing further on",
@@ -173,6 +182,16 @@ async def test_lookups_together(seed: int) -> None:
             assert isinstance(ours, tuple), names
         else:
             assert (names, ours) == (names, theirs)
+
+
+async def test_what_builds_on_a_list_that_comes_later() -> None:
+    books = Prefetch("books", Book.objects.all(), to_attr="later")
+    for _ in range(3):
+        with pytest.raises(AttributeError, match="Cannot find 'later' on Author"):
+            await Author.objects.prefetch_related("later__tags", books).alist()
+        async with atomic():
+            with pytest.raises(AttributeError, match="Cannot find 'later' on Author"):
+                await Author.objects.prefetch_related("later__tags", books).alist()
 
 
 async def test_rows_that_are_no_objects() -> None:

@@ -201,7 +201,7 @@ async def test_what_is_known_holds_as_long_as_it_is_so(change: str, monkeypatch:
     await prefetched()
     known: Any = vars(Author)["books"]
     found, asked = await instances(), Asked("books", known, None, None)
-    assert known._turbo_prefetch.prefetch(found, asked) is not None
+    assert known._turbo_prefetch.answer(found, asked) is not None
     if change == "forgotten":
         shapes.clear()
     else:
@@ -211,7 +211,7 @@ async def test_what_is_known_holds_as_long_as_it_is_so(change: str, monkeypatch:
             return rows.exclude(title="b2") if self.model is Book else rows
 
         monkeypatch.setattr(AsyncManager, "get_queryset", get_queryset, raising=False)
-    assert known._turbo_prefetch.prefetch(found, asked) is None
+    assert known._turbo_prefetch.answer(found, asked) is None
     await prefetching.aprefetch_related_objects(found, "books")
     titles = ["b0"] if change == "method" else ["b0", "b2"]
     assert [book.title for book in found[0].books.all()] == titles

@@ -1,10 +1,13 @@
-"""What is asked for with one relation of a lookup."""
+"""What is asked for with one relation of a lookup, and what the relation answers."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias
 
-__all__ = ["Asked"]
+from turbo_orm.plans.mode import PlannedQuerySet
+
+__all__ = ["Answer", "Asked", "Unknown"]
 
 
 class Asked(NamedTuple):
@@ -19,3 +22,12 @@ class Asked(NamedTuple):
     queryset: Any
     #: Where the objects go; None for where the relation has them.
     to_attr: str | None
+
+
+#: A query, and what gives the objects it finds to the instances they were prefetched for. It is
+#: called with the rows and with what was made of them, and raises `Unknown` if they do not tell.
+Answer: TypeAlias = "tuple[PlannedQuerySet, Callable[[list[tuple[Any, ...]], list[Any]], None]]"
+
+
+class Unknown(Exception):
+    """Django has to be asked."""

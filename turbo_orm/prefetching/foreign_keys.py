@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from django.db.models import ForeignKey
@@ -10,21 +11,19 @@ from django.db.models import ForeignKey
 from turbo_orm.fetch_modes import FETCH_ONE
 from turbo_orm.plans.keys import ARE_TUPLES
 from turbo_orm.plans.mode import PlannedQuerySet
-from turbo_orm.prefetching.asked import Asked
-from turbo_orm.rows import fetched
+from turbo_orm.prefetching.asked import Answer, Asked, Unknown
 
-__all__ = ["prefetch_foreign_key"]
+__all__ = ["foreign_key"]
 
 
-async def prefetch_foreign_key(instances: Sequence[Any], asked: Asked) -> list[Any] | None:
-    """Load what is *asked* for, for *instances* of one model, as `prefetch_related_objects()` does.
+def foreign_key(instances: Sequence[Any], asked: Asked) -> Answer | None:
+    """Return how to load what is *asked* for, for *instances* of one model.
 
-    Return the objects. None, without having done anything, where that must do it: for base
-    managers with a code of their own, instances that have some of it already, or without a plan.
+    None where Django must do it: for base managers with a code of their own, instances that have
+    some of it already, or without a plan.
     """
-    field = asked.descriptor.field
+    field, queryset = asked.descriptor.field, asked.queryset
     keys = _keys_of(instances, field) if type(field) is ForeignKey else None
-    queryset = asked.queryset
     if keys is None or (queryset is None and not _has_plain_rows(field.remote_field.model)):
         return None
     if queryset is None:
@@ -34,17 +33,22 @@ async def prefetch_foreign_key(instances: Sequence[Any], asked: Asked) -> list[A
     queryset._add_hints(instance=instances[0])
     wanted = [*dict.fromkeys([key for key in keys if key is not None])]
     rows = queryset._prefetched_one(field, wanted, forward=True)
-    found = None if rows is None else await fetched(rows)
-    if found is None:
-        return None
+    return None if rows is None else (rows, partial(_give, instances, asked, keys))
+
+
+def _give(
+    instances: Sequence[Any], asked: Asked, keys: list[Any], rows: list[tuple[Any, ...]], found: list[Any]
+) -> None:
+    field = asked.descriptor.field
     of_related = field.target_field.attname
-    by_key = {each.__dict__[of_related]: each for each in reversed(found[1])}  # of several, the first
+    if found and of_related not in found[0].__dict__:
+        raise Unknown  # it is deferred
+    by_key = {each.__dict__[of_related]: each for each in reversed(found)}  # of several, the first
     for instance, key in zip(instances, keys, strict=True):
         if asked.to_attr is None:
             instance._state.fields_cache[field.cache_name] = by_key.get(key)
         else:
             setattr(instance, asked.to_attr, by_key.get(key))
-    return found[1]
 
 
 def _keys_of(instances: Sequence[Any], field: Any) -> list[Any] | None:

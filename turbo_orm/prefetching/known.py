@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from inspect import getattr_static
 from operator import attrgetter, itemgetter
-from typing import Any, TypeAlias
+from typing import Any
 
 from django.db.models import ForeignKey, QuerySet, fields
 from django.db.models.base import ModelState
@@ -22,10 +22,10 @@ from turbo_orm.fetch_modes import FETCH_ONE
 from turbo_orm.plans.mode import PlannedQuerySet
 from turbo_orm.plans.shapes import Node, trie
 from turbo_orm.plans.state import Planned
-from turbo_orm.prefetching.asked import Asked
+from turbo_orm.prefetching.asked import Answer, Asked, Unknown
 from turbo_orm.prefetching.kept import KEPT, keep
 
-__all__ = ["KnownRelation", "Prefetch", "Unknown", "known_prefetch", "manager_of"]
+__all__ = ["KnownRelation", "known_answer", "manager_of"]
 
 _DJANGOS = {"django.db.models.fields.related_descriptors", "django.db.models.manager"}
 
@@ -50,14 +50,6 @@ _PLAIN_KEYS: dict[type, type] = {
 
 #: What Django's related managers call on querysets, and plan mode leaves alone.
 _KEPT = ("using", "_add_hints")
-
-#: A query, and what gives the objects it finds to the instances they were prefetched for. It is
-#: called with the rows and with what was made of them.
-Prefetch: TypeAlias = "tuple[PlannedQuerySet, Callable[[list[tuple[Any, ...]], list[Any]], None]]"
-
-
-class Unknown(Exception):
-    """Each manager has to be asked."""
 
 
 class KnownRelation(ABC):
@@ -158,7 +150,7 @@ class KnownRelation(ABC):
     def known_objects(self, instance: Any, key: Any) -> dict[Any, dict[Any, Any]]:
         """Return ``_known_related_objects`` of the queryset of *instance*."""
 
-    def prefetch(self, instances: Sequence[Any], asked: Asked) -> Prefetch | None:
+    def answer(self, instances: Sequence[Any], asked: Asked) -> Answer | None:
         """Return what is to be done for *instances*; None if managers might come to something else now."""
         of_rows, of_queryset = self._nodes
         if (
@@ -271,10 +263,10 @@ def _planned(node: Node, value: Any) -> Planned:
     return node, (value,), None, None, False
 
 
-def known_prefetch(instances: Sequence[Any], asked: Asked) -> Prefetch | None:
+def known_answer(instances: Sequence[Any], asked: Asked) -> Answer | None:
     """Return how what is *asked* for is prefetched for *instances*, if its descriptor knows that already."""
     known: KnownRelation | None = getattr(asked.descriptor, "_turbo_prefetch", None)
-    return None if known is None else known.prefetch(instances, asked)
+    return None if known is None else known.answer(instances, asked)
 
 
 def manager_of(instances: Sequence[Any], name: str) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from typing import Any, TypeAlias
 
@@ -16,11 +16,12 @@ from django.db.models.fields.related_descriptors import (
 
 from turbo_orm.bridge.run import run_sync
 from turbo_orm.plans.mode import PlannedQuerySet
-from turbo_orm.prefetching.asked import Asked
-from turbo_orm.prefetching.foreign_keys import prefetch_foreign_key
+from turbo_orm.prefetching.asked import Answer, Asked, Unknown
+from turbo_orm.prefetching.foreign_keys import foreign_key
 from turbo_orm.prefetching.kept import KEPT, known_rows
-from turbo_orm.prefetching.many_to_many import prefetch_many_to_many
-from turbo_orm.prefetching.reverse_foreign_keys import prefetch_reverse_foreign_key
+from turbo_orm.prefetching.many_to_many import many_to_many
+from turbo_orm.prefetching.reverse_foreign_keys import reverse_foreign_key
+from turbo_orm.rows import fetched
 
 __all__ = ["Lookup", "follow", "independent_groups", "prefetch"]
 
@@ -28,26 +29,25 @@ Lookup: TypeAlias = "str | Prefetch[Any, Any, Any]"
 
 #: What prefetches a relation without the bridge where that is the same, by what it is in the class.
 #: One-to-one keys, for example, set the other end as well, and are left to Django.
-_WITHOUT_BRIDGE: dict[type, Callable[[Sequence[Any], Asked], Awaitable[list[Any] | None]]] = {
-    ForwardManyToOneDescriptor: prefetch_foreign_key,
-    ReverseManyToOneDescriptor: prefetch_reverse_foreign_key,
-    ManyToManyDescriptor: prefetch_many_to_many,
+_WITHOUT_BRIDGE: dict[type, Callable[[Sequence[Any], Asked], Answer | None]] = {
+    ForwardManyToOneDescriptor: foreign_key,
+    ReverseManyToOneDescriptor: reverse_foreign_key,
+    ManyToManyDescriptor: many_to_many,
 }
 
 
 async def prefetch(rows: Sequence[Any], lookups: Sequence[Lookup]) -> None:
     """Do what `prefetch_related_objects()` does, one lookup after the other."""
-    left: list[Lookup] = []
     for group in independent_groups(lookups) if len(lookups) > 1 else [[*lookups]]:
         rest = [*group]
         done: set[str] = set()
         if not _are_at_odds(group):
             while rest and (_parts(rest[0])[1] in done or await follow(rows, rest[0])):
                 done.add(_parts(rest.pop(0))[1])
-        # With what comes after it, which may build on it.
-        left += [lookup for lookup in rest if _parts(lookup)[1] not in done]
-    if left:
-        await run_sync(prefetch_related_objects, rows, *left)
+        # One that is left to Django is with what comes after it, which may build on it.
+        left = [lookup for lookup in rest if _parts(lookup)[1] not in done]
+        if left:
+            await run_sync(prefetch_related_objects, rows, *left)
 
 
 def _are_at_odds(group: Sequence[Lookup]) -> bool:
@@ -78,7 +78,8 @@ async def follow(rows: Sequence[Any], lookup: Lookup) -> bool:
     """Load what *lookup* relates to *rows*, where it is missing; False if the rest of it is for Django."""
     if isinstance(lookup, str) and LOOKUP_SEP not in lookup:
         return not rows or await _take_step(rows, lookup, None, None) is not None
-    through, to, queryset = _parts(lookup)
+    through, _, queryset = _parts(lookup)
+    to_attr = None if isinstance(lookup, str) else (lookup.to_attr or None)
     if not isinstance(lookup, str) and type(lookup) is not Prefetch:
         return False
     if queryset is not None and not isinstance(queryset, PlannedQuerySet):
@@ -92,15 +93,7 @@ async def follow(rows: Sequence[Any], lookup: Lookup) -> bool:
         found = await _take_step(before, name, None, None)
         if found is None and (found := _lists(before, name)) is None:
             return False
-    if not found:
-        return True
-    to_attr = to.rpartition(LOOKUP_SEP)[2]
-    found = await _take_step(found, last, queryset, None if to_attr == last else to_attr)
-    if found is None:
-        return False
-    if found and queryset is not None and queryset._prefetch_related_lookups:
-        await prefetch(found, queryset._prefetch_related_lookups)
-    return True
+    return not found or await _take_step(found, last, queryset, to_attr) is not None
 
 
 def _parts(lookup: Lookup) -> tuple[str, str, Any]:
@@ -118,18 +111,34 @@ async def _take_step(rows: Sequence[Any], name: str, queryset: Any, to_attr: str
     if model is None:
         return None
     descriptor = getattr(model, name, None)
-    load = _WITHOUT_BRIDGE.get(type(descriptor))
-    if load is None:
+    relation = _WITHOUT_BRIDGE.get(type(descriptor))
+    if relation is None:
         return None
     if to_attr is not None and (hasattr(model, to_attr) or any(to_attr in row.__dict__ for row in rows)):
         return None
-    found = await load(rows, Asked(name, descriptor, queryset, to_attr))
+    answer = relation(rows, Asked(name, descriptor, queryset, to_attr))
+    found = None if answer is None else await _load(answer, queryset)
     if found is None and to_attr is None:
         found = _loaded(rows, name, descriptor)
-    if found is not None and (to_attr is not None or load is prefetch_foreign_key):
+    if found is not None and (to_attr is not None or relation is foreign_key):
         for row in rows:  # as Django prepares all objects
             row.__dict__.setdefault(KEPT, {})
     return found
+
+
+async def _load(answer: Answer, queryset: Any) -> list[Any] | None:
+    rows, give = answer
+    found = await fetched(rows)
+    if found is None:
+        return None
+    if queryset is not None and found[1] and queryset._prefetch_related_lookups:
+        # Before they know whom they belong to, which one of these may load in another way.
+        await prefetch(found[1], queryset._prefetch_related_lookups)
+    try:
+        give(*found)
+    except Unknown:
+        return None
+    return found[1]
 
 
 def _model_of(rows: Sequence[Any]) -> type[Model] | None:

@@ -12,26 +12,20 @@ from django.db import router
 from turbo_orm.bridge.handler import connections_replaced
 from turbo_orm.plans.connections import compiling_connection
 from turbo_orm.plans.mode import PlannedQuerySet
-from turbo_orm.prefetching.asked import Asked
+from turbo_orm.prefetching.asked import Answer, Asked, Unknown
 from turbo_orm.prefetching.kept import KEPT
-from turbo_orm.prefetching.known import KnownRelation, Prefetch, Unknown, known_prefetch, manager_of
-from turbo_orm.rows import fetched
+from turbo_orm.prefetching.known import KnownRelation, known_answer, manager_of
 
-__all__ = ["prefetch_many_to_many"]
+__all__ = ["many_to_many"]
 
 
-async def prefetch_many_to_many(instances: Sequence[Any], asked: Asked) -> list[Any] | None:
-    """Load what is *asked* for, for *instances* of one model, as `prefetch_related_objects()` does.
+def many_to_many(instances: Sequence[Any], asked: Asked) -> Answer | None:
+    """Return how to load what is *asked* for, for *instances* of one model.
 
-    Return the objects. None, without having done anything, where that must do it: for managers
-    with a code of their own, instances that have some of it already, or without a plan.
+    None where Django must do it: for managers with a code of their own, instances that have some
+    of it already, or without a plan.
     """
-    prefetch = known_prefetch(instances, asked) or _prefetch_by_manager(instances, asked)
-    found = None if prefetch is None else await fetched(prefetch[0])
-    if prefetch is None or found is None:
-        return None
-    prefetch[1](*found)
-    return found[1]
+    return known_answer(instances, asked) or _answer_by_manager(instances, asked)
 
 
 class _ManyToMany(KnownRelation):
@@ -53,20 +47,20 @@ class _ManyToMany(KnownRelation):
         return {}
 
 
-def _prefetch_by_manager(instances: Sequence[Any], asked: Asked) -> Prefetch | None:
+def _answer_by_manager(instances: Sequence[Any], asked: Asked) -> Answer | None:
     manager = manager_of(instances, asked.name)
     if manager is None:
         return None
-    answer = _answer_of(manager, instances, asked)
-    if answer is None or not isinstance(answer[0], PlannedQuerySet):
+    said = _said_by(manager, instances, asked)
+    if said is None or not isinstance(said[0], PlannedQuerySet):
         return None
-    rows, key_of_row, key_of_instance, _, cache_name, _ = answer
+    rows, key_of_row, key_of_instance, _, cache_name, _ = said
     if asked.queryset is None:
         if rows._prefetch_related_lookups:
             return None
         with suppress(Unknown):
             known = _ManyToMany(manager, manager.source_field, asked.name, cache_name, instances, rows)
-            return known.prefetch(instances, asked)
+            return known.answer(instances, asked)
 
     def give(_: list[tuple[Any, ...]], found: list[Any]) -> None:
         related: dict[Any, list[Any]] = {}
@@ -78,7 +72,7 @@ def _prefetch_by_manager(instances: Sequence[Any], asked: Asked) -> Prefetch | N
     return rows, give
 
 
-def _answer_of(manager: Any, instances: Sequence[Any], asked: Asked) -> Any:
+def _said_by(manager: Any, instances: Sequence[Any], asked: Asked) -> Any:
     """Return what *manager* says to prefetch; None if that takes waiting, or its rows are there."""
     keys = [foreign.attname for _, foreign in manager.source_field.related_fields]
     if any(key not in instance.__dict__ for instance in instances for key in keys):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from typing import Any
 
 import django
@@ -11,33 +12,29 @@ from django.db import router
 from django.db.models import ForeignKey
 
 from turbo_orm.plans.mode import PlannedQuerySet
-from turbo_orm.prefetching.asked import Asked
-from turbo_orm.prefetching.known import KnownRelation, Prefetch, Unknown, known_prefetch, manager_of
-from turbo_orm.rows import fetched
+from turbo_orm.prefetching.asked import Answer, Asked, Unknown
+from turbo_orm.prefetching.known import KnownRelation, known_answer, manager_of
 
-__all__ = ["prefetch_reverse_foreign_key"]
+__all__ = ["reverse_foreign_key"]
 
 #: Whether Django asks, of each row and its instance, if they may be related.
 _ASKS_ROUTERS = django.VERSION < (5, 2)
 
 
-async def prefetch_reverse_foreign_key(instances: Sequence[Any], asked: Asked) -> list[Any] | None:
-    """Load what is *asked* for, for *instances* of one model, as `prefetch_related_objects()` does.
+def reverse_foreign_key(instances: Sequence[Any], asked: Asked) -> Answer | None:
+    """Return how to load what is *asked* for, for *instances* of one model.
 
-    Return the objects. None, without having done anything, where that must do it: for managers
-    with a code of their own, instances that have some of it already, or without a plan.
+    None where Django must do it: for managers with a code of their own, instances that have some
+    of it already, or without a plan.
     """
-    prefetch = known_prefetch(instances, asked) or _prefetch_by_manager(instances, asked)
-    if prefetch is None:
-        return None
-    queryset, give = prefetch
-    if _ASKS_ROUTERS and (router.routers or {each._state.db for each in instances} != {queryset.db}):
-        return None
-    found = await fetched(queryset)
-    if found is None:
-        return None
-    give(*found)
-    return found[1]
+    answer = known_answer(instances, asked) or _answer_by_manager(instances, asked)
+    if answer is not None and _ASKS_ROUTERS:
+        databases = {instance._state.db for instance in instances}
+        return None if router.routers or databases != {answer[0].db} else answer
+    return answer
+
+
+_state = attrgetter("_state")
 
 
 class _ReverseForeignKey(KnownRelation):
@@ -45,20 +42,21 @@ class _ReverseForeignKey(KnownRelation):
 
     def __init__(self, manager: Any, *args: Any) -> None:
         self._source = manager.field
-        self._key_of_row = manager.field.attname
+        self._key_of_row = attrgetter(manager.field.attname)
         self._name_in_row = _cache_name(manager.field)
         super().__init__(manager, manager.field, *args)
 
     def grouped(
         self, instances: Sequence[Any], keys: list[Any], rows: list[tuple[Any, ...]], found: list[Any]
     ) -> Mapping[Any, list[Any]]:
+        if found and self._source.attname not in found[0].__dict__:
+            raise Unknown  # it is deferred
         related: defaultdict[Any, list[Any]] = defaultdict(list)
         by_key = dict(zip(keys, instances, strict=True))
-        attname, name = self._key_of_row, self._name_in_row
-        for each in found:
-            attributes = each.__dict__
-            key = attributes[attname]
-            cache = attributes["_state"].fields_cache
+        name = self._name_in_row
+        # No __dict__ of a row: it would be one more object for the garbage collector.
+        for each, key, state in zip(found, map(self._key_of_row, found), map(_state, found), strict=True):
+            cache = state.fields_cache
             if name not in cache:
                 cache[name] = by_key[key]
             related[key].append(each)
@@ -75,7 +73,7 @@ class _ReverseForeignKey(KnownRelation):
         return {self._source: {key: instance}}
 
 
-def _prefetch_by_manager(instances: Sequence[Any], asked: Asked) -> Prefetch | None:
+def _answer_by_manager(instances: Sequence[Any], asked: Asked) -> Answer | None:
     manager = manager_of(instances, asked.name)
     if manager is None or type(manager.field) is not ForeignKey:
         return None
@@ -93,7 +91,7 @@ def _prefetch_by_manager(instances: Sequence[Any], asked: Asked) -> Prefetch | N
         known = _ReverseForeignKey(manager, asked.name, name, instances, rows)
     except Unknown:
         return None
-    return known.prefetch(instances, asked)
+    return known.answer(instances, asked)
 
 
 def _cache_name(of: Any) -> str:
