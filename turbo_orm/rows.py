@@ -15,7 +15,7 @@ from turbo_orm.plans.mode import PlannedQuerySet
 from turbo_orm.plans.plan import Bound
 from turbo_orm.plans.state import DEFAULT_FETCH_MODE
 
-__all__ = ["fetch_in_bridge", "fetched", "load_now", "load_one", "objects"]
+__all__ = ["fetch_in_bridge", "load_now", "load_one", "objects"]
 
 
 async def objects(queryset: PlannedQuerySet, bound: Bound, result: Result) -> list[Any]:
@@ -26,16 +26,6 @@ async def objects(queryset: PlannedQuerySet, bound: Bound, result: Result) -> li
     if loader.calls_user_code:
         return await run_sync(_load, queryset, bound, rows)
     return _load(queryset, bound, rows)
-
-
-async def fetched(queryset: PlannedQuerySet) -> tuple[list[tuple[Any, ...]], list[Any]] | None:
-    """Return the rows of *queryset* and what it yields for them; None if it has no plan."""
-    bound = queryset._bound("list")
-    if bound is None:
-        return None
-    result = await running.run(bound)
-    found = load_now(queryset, bound, result)
-    return result.rows or [], await objects(queryset, bound, result) if found is None else found
 
 
 def load_now(queryset: PlannedQuerySet, bound: Bound, result: Result) -> list[Any] | None:

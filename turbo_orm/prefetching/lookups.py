@@ -15,13 +15,14 @@ from django.db.models.fields.related_descriptors import (
 )
 
 from turbo_orm.bridge.run import run_sync
+from turbo_orm.plans import running
 from turbo_orm.plans.mode import PlannedQuerySet
 from turbo_orm.prefetching.asked import Answer, Asked, Unknown
 from turbo_orm.prefetching.foreign_keys import foreign_key
 from turbo_orm.prefetching.kept import KEPT, known_rows
 from turbo_orm.prefetching.many_to_many import many_to_many
 from turbo_orm.prefetching.reverse_foreign_keys import reverse_foreign_key
-from turbo_orm.rows import fetched
+from turbo_orm.rows import load_now, objects
 
 __all__ = ["Lookup", "follow", "independent_groups", "prefetch"]
 
@@ -38,7 +39,11 @@ _WITHOUT_BRIDGE: dict[type, Callable[[Sequence[Any], Asked], Answer | None]] = {
 
 async def prefetch(rows: Sequence[Any], lookups: Sequence[Lookup]) -> None:
     """Do what `prefetch_related_objects()` does, one lookup after the other."""
-    for group in independent_groups(lookups) if len(lookups) > 1 else [[*lookups]]:
+    if len(lookups) == 1:
+        if not await follow(rows, lookups[0]):
+            await run_sync(prefetch_related_objects, rows, lookups[0])
+        return
+    for group in independent_groups(lookups):
         rest = [*group]
         done: set[str] = set()
         if not _are_at_odds(group):
@@ -128,17 +133,21 @@ async def _take_step(rows: Sequence[Any], name: str, queryset: Any, to_attr: str
 
 async def _load(answer: Answer, queryset: Any) -> list[Any] | None:
     rows, give = answer
-    found = await fetched(rows)
-    if found is None:
+    bound = rows._bound("list")
+    if bound is None:
         return None
-    if queryset is not None and found[1] and queryset._prefetch_related_lookups:
+    result = await running.run(bound)
+    found = load_now(rows, bound, result)
+    if found is None:
+        found = await objects(rows, bound, result)
+    if queryset is not None and found and queryset._prefetch_related_lookups:
         # Before they know whom they belong to, which one of these may load in another way.
-        await prefetch(found[1], queryset._prefetch_related_lookups)
+        await prefetch(found, queryset._prefetch_related_lookups)
     try:
-        give(*found)
+        give(result.rows or [], found)
     except Unknown:
         return None
-    return found[1]
+    return found
 
 
 def _model_of(rows: Sequence[Any]) -> type[Model] | None:
