@@ -910,9 +910,9 @@ async def request(path: str) -> Any:
     }
     server = ApplicationCommunicator(get_asgi_application(), scope)
     await server.send_input({"type": "http.request", "body": b""})
-    assert (await server.receive_output(5))["status"] == 200
-    body = (await server.receive_output(5))["body"]
-    await server.wait(5)
+    assert (await server.receive_output(30))["status"] == 200
+    body = (await server.receive_output(30))["body"]
+    await server.wait(30)
     return json.loads(body)
 
 
