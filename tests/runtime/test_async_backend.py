@@ -918,7 +918,7 @@ async def request(path: str) -> Any:
 
 @pytest.mark.threads  # Django closes responses in one
 class TestRequests:
-    async def test_their_connections_are_closed(self, one_pool, observer):
+    async def test_their_connections_are_closed(self, one_pool):
         for _ in range(5):  # of at most four connections
             await request("/native")
             leased = pool().get_stats()

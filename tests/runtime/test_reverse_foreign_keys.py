@@ -143,7 +143,7 @@ async def test_a_proxy_of_the_model() -> None:
             assert all(book.author is our for book in our.books.all())
 
 
-async def test_a_model_without_async_manager(by_django: list[str]) -> None:
+async def test_a_model_without_async_manager() -> None:
     for _ in range(3):
         found, theirs = await instances(), await djangos(name="plains")
         await prefetching.aprefetch_related_objects(found, "plains")

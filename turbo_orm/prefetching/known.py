@@ -25,7 +25,7 @@ from turbo_orm.plans.state import Planned
 from turbo_orm.prefetching.asked import Answer, Asked, Unknown
 from turbo_orm.prefetching.kept import KEPT, keep
 
-__all__ = ["KnownRelation", "known_answer", "manager_of"]
+__all__ = ["KnownRelation", "known_answer", "manager_of", "queryset_of"]
 
 _DJANGOS = {"django.db.models.fields.related_descriptors", "django.db.models.manager"}
 
@@ -108,26 +108,10 @@ class KnownRelation(ABC):
         # Any: Django's private attributes are in no stub.
         self._rows: Any = rows
         self._queryset: Any = manager.get_queryset()
-        nodes = []
-        for queryset, values in ((self._rows, (keys,)), (self._queryset, (keys[0],))):
-            planned = queryset._planned if isinstance(queryset, PlannedQuerySet) else None
-            if planned is None:
-                raise Unknown
-            node, stored, _, limits, chained = planned
-            if (
-                stored != values
-                or limits is not None
-                or chained
-                or queryset._db is not None
-                or queryset._hints != {"instance": first}
-                or "get" not in queryset._plannable_terminals
-                or any(getattr(type(queryset), each) is not getattr(QuerySet, each) for each in _KEPT)
-            ):
-                raise Unknown
-            nodes.append(node)
+        nodes = _node_of(self._rows, keys, first), _node_of(self._queryset, keys[0], first)
         if self._queryset._known_related_objects != self.known_objects(first, keys[0]):
             raise Unknown
-        self._nodes: tuple[Node, Node] = (nodes[0], nodes[1])
+        self._nodes: tuple[Node, Node] = nodes
         # Without the first instance, which is not to live as long as the model.
         self._rows = self._rows._derive(_planned(nodes[0], None))
         self._queryset = self._queryset._derive(_planned(nodes[1], None))
@@ -244,12 +228,7 @@ class _OfAnother:
         """Return what Django makes of the other queryset for *instance*, with its rows."""
         if not self._known.has_key(instance, key):
             instance = self.stand_in(instance._state, key)
-        manager = getattr(instance, self._asked.name)
-        queryset = manager._apply_rel_filters(self._asked.queryset._chain())
-        queryset._hints = {"instance": instance}  # clones share theirs
-        queryset._result_cache = rows
-        queryset._prefetch_done = True
-        return queryset
+        return queryset_of(instance, self._asked, rows)
 
     def stand_in(self, state: ModelState, key: Any) -> Any:
         """Return an instance that has *state* and *key*, and nothing else is known of."""
@@ -261,6 +240,38 @@ _state, _fetch_mode = itemgetter("_state"), attrgetter("fetch_mode")
 
 def _planned(node: Node, value: Any) -> Planned:
     return node, (value,), None, None, False
+
+
+def queryset_of(instance: Any, asked: Asked, rows: list[Any]) -> Any:
+    """Return the queryset that Django leaves *instance* with, whose *rows* are known."""
+    manager = getattr(instance, asked.name)
+    if asked.queryset is None:
+        queryset = manager.get_queryset()
+    else:
+        queryset = manager._apply_rel_filters(asked.queryset._chain())
+        queryset._hints = {"instance": instance}  # clones share theirs
+    queryset._result_cache = rows
+    queryset._prefetch_done = True
+    return queryset
+
+
+def _node_of(queryset: Any, value: Any, instance: Any) -> Node:
+    """Return the shape of *queryset*; raises `Unknown` if not of *value* and *instance* alone."""
+    planned = queryset._planned if isinstance(queryset, PlannedQuerySet) else None
+    if planned is None:
+        raise Unknown
+    node, stored, _, limits, chained = planned
+    if (
+        stored != (value,)
+        or limits is not None
+        or chained
+        or queryset._db is not None
+        or queryset._hints != {"instance": instance}
+        or "get" not in queryset._plannable_terminals
+        or any(getattr(type(queryset), each) is not getattr(QuerySet, each) for each in _KEPT)
+    ):
+        raise Unknown
+    return node
 
 
 def known_answer(instances: Sequence[Any], asked: Asked) -> Answer | None:

@@ -83,14 +83,13 @@ async def follow(rows: Sequence[Any], lookup: Lookup) -> bool:
     """Load what *lookup* relates to *rows*, where it is missing; False if the rest of it is for Django."""
     if isinstance(lookup, str) and LOOKUP_SEP not in lookup:
         return not rows or await _take_step(rows, lookup, None, None) is not None
-    through, _, queryset = _parts(lookup)
-    to_attr = None if isinstance(lookup, str) else (lookup.to_attr or None)
     if not isinstance(lookup, str) and type(lookup) is not Prefetch:
         return False
+    through, _, queryset = _parts(lookup)
     if queryset is not None and not isinstance(queryset, PlannedQuerySet):
         return False
     *path, last = through.split(LOOKUP_SEP)
-    found: list[Any] | None = [*rows]
+    found: Sequence[Any] | None = rows
     for name in path:
         if not found:
             return True
@@ -98,6 +97,7 @@ async def follow(rows: Sequence[Any], lookup: Lookup) -> bool:
         found = await _take_step(before, name, None, None)
         if found is None and (found := _lists(before, name)) is None:
             return False
+    to_attr = getattr(lookup, "to_attr", None) or None
     return not found or await _take_step(found, last, queryset, to_attr) is not None
 
 

@@ -14,7 +14,7 @@ from turbo_orm.plans.connections import compiling_connection
 from turbo_orm.plans.mode import PlannedQuerySet
 from turbo_orm.prefetching.asked import Answer, Asked, Unknown
 from turbo_orm.prefetching.kept import KEPT
-from turbo_orm.prefetching.known import KnownRelation, known_answer, manager_of
+from turbo_orm.prefetching.known import KnownRelation, known_answer, manager_of, queryset_of
 
 __all__ = ["many_to_many"]
 
@@ -67,7 +67,12 @@ def _answer_by_manager(instances: Sequence[Any], asked: Asked) -> Answer | None:
         for row in found:
             related.setdefault(key_of_row(row), []).append(row)
         for instance in instances:
-            _give(instance, asked, cache_name, related.get(key_of_instance(instance), []))
+            of_instance = related.get(key_of_instance(instance), [])
+            if asked.to_attr is not None:
+                setattr(instance, asked.to_attr, of_instance)
+            else:
+                kept = instance.__dict__.setdefault(KEPT, {})
+                kept[cache_name] = queryset_of(instance, asked, of_instance)
 
     return rows, give
 
@@ -88,17 +93,3 @@ def _said_by(manager: Any, instances: Sequence[Any], asked: Asked) -> Any:
             querysets = None if asked.queryset is None else [asked.queryset]
             return manager.get_prefetch_querysets([*instances], querysets)
         return manager.get_prefetch_queryset([*instances], asked.queryset)  # before Django 5
-
-
-def _give(instance: Any, asked: Asked, cache_name: str, rows: list[Any]) -> None:
-    if asked.to_attr is not None:
-        setattr(instance, asked.to_attr, rows)
-        return
-    manager = getattr(instance, asked.name)
-    if asked.queryset is None:
-        queryset = manager.get_queryset()
-    else:
-        queryset = manager._apply_rel_filters(asked.queryset._chain())
-    queryset._result_cache = rows
-    queryset._prefetch_done = True
-    instance.__dict__.setdefault(KEPT, {})[cache_name] = queryset

@@ -19,7 +19,6 @@ __all__ = ["connections_were_asked_for", "host_of", "install", "their_wrapper"]
 #: of its own there, as ``async_new_connection()`` does. That one is asked for, not the guest.
 _replaced: ContextVar[Mapping[str, Any]] = ContextVar("turbo_orm_replaced", default=MappingProxyType({}))
 
-
 #: Whether the library has made a connection object for this context. Stays so: the object does.
 _asked_for: ContextVar[bool] = ContextVar("turbo_orm_asked_for", default=False)
 
