@@ -13,7 +13,7 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from django.db import connections, transaction
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 from django.db.models.query import RawQuerySet
 
 from turbo_orm import answers
@@ -24,6 +24,7 @@ from turbo_orm.bridge.run import run_sync
 from turbo_orm.bridge.wrapper import BridgedWrapper
 from turbo_orm.db.pools import Pool, close_pools
 from turbo_orm.db.wire import Result
+from turbo_orm.loading import remember_peers
 from turbo_orm.plans import running
 from turbo_orm.plans.mode import PlannedQuerySet
 from turbo_orm.plans.plan import Bound
@@ -261,15 +262,20 @@ async def fetch(queryset: QuerySet[Any, Any] | RawQuerySet[Any]) -> list[Any]:
 async def stream(queryset: QuerySet[Any, Any], chunk_size: int) -> AsyncGenerator[Any, None]:
     """Yield the rows of *queryset* in chunks from a server-side cursor.
 
-    Outside a block the iterator holds a connection of its own until it ends or is closed;
-    inside one it uses the block's connection whenever it fetches.
+    Outside a block the iterator holds a connection of its own until it has the last chunk or is
+    closed; inside one it uses the block's connection whenever it fetches.
     """
     held = Held("aiterator()")
     rows: Iterator[Any] | None = None
     try:
         rows = await held.run(lambda: iter(queryset.iterator(chunk_size=chunk_size)))
         held.keep(rows)
-        while chunk := await held.run(_take, rows, chunk_size):
+        while rows is not None:
+            chunk = await held.run(_take, rows, chunk_size)
+            if len(chunk) < chunk_size:
+                # These are the last ones, and nobody needs a connection for them.
+                rows = None
+                await held.close()
             for row in chunk:
                 yield row
     finally:
@@ -277,7 +283,10 @@ async def stream(queryset: QuerySet[Any, Any], chunk_size: int) -> AsyncGenerato
 
 
 def _take(rows: Iterator[T], size: int) -> list[T]:
-    return list(islice(rows, size))
+    chunk = list(islice(rows, size))
+    if chunk and isinstance(chunk[0], Model) and not getattr(chunk[0]._state, "peers", ()):
+        remember_peers(chunk)
+    return chunk
 
 
 def _close(rows: Iterator[Any]) -> None:

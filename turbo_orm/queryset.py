@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from functools import wraps
 from typing import Any
 
@@ -20,7 +20,7 @@ from turbo_orm.plans.inserting import InsertsByColumn, abulk_create
 from turbo_orm.plans.mode import PlannedQuerySet
 from turbo_orm.raw import AsyncRawQuerySet
 from turbo_orm.row_classes import values_as
-from turbo_orm.rows import fetch_in_bridge
+from turbo_orm.rows import fetch_in_bridge, stream_in_bridge
 
 __all__ = ["AsyncQuerySet", "async_verb"]
 
@@ -119,6 +119,13 @@ class AsyncQuerySet(InsertsByColumn, PlannedQuerySet):
             ) from exc
         if fresh and issubclass(self._iterable_class, ModelIterable):
             remember_peers(self._result_cache or ())
+
+    def _iterator(self, use_chunked_fetch: bool, chunk_size: int | None) -> Iterator[Any]:
+        if self._planned is not None and current_bridge() is not None:
+            bound = self._bound("list")
+            if bound is not None and (rows := stream_in_bridge(self, bound, use_chunked_fetch, chunk_size)):
+                return rows
+        return super()._iterator(use_chunked_fetch, chunk_size)  # type: ignore[misc, no-any-return]
 
     def __aiter__(self) -> AsyncIterator[Any]:
         async def rows() -> AsyncGenerator[Any, None]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
+from django.db import connections
+from django.db.models import prefetch_related_objects
 from django.db.models.query import ModelIterable
 
 from turbo_orm.bridge.run import run_sync
@@ -15,7 +18,10 @@ from turbo_orm.plans.mode import PlannedQuerySet
 from turbo_orm.plans.plan import Bound
 from turbo_orm.plans.state import DEFAULT_FETCH_MODE
 
-__all__ = ["fetch_in_bridge", "load_now", "load_one", "objects"]
+__all__ = ["fetch_in_bridge", "load_now", "load_one", "objects", "stream_in_bridge"]
+
+#: Rows fetched at once where nobody says how many; Django's.
+_CHUNK_SIZE = 2000
 
 
 async def objects(queryset: PlannedQuerySet, bound: Bound, result: Result) -> list[Any]:
@@ -58,6 +64,49 @@ def fetch_in_bridge(queryset: PlannedQuerySet, bound: Bound) -> list[Any]:
     result = running.run_in_bridge(bound)
     assert result.rows is not None
     return _load(queryset, bound, result.rows)
+
+
+def stream_in_bridge(
+    queryset: PlannedQuerySet, bound: Bound, from_cursor: bool, chunk_size: int | None
+) -> Iterator[Any] | None:
+    """Return what ``iterator(chunk_size)`` does for sync code in the bridge; None if only Django can.
+
+    *from_cursor* says that rows may stay on the server until they are needed. The objects of one
+    chunk are peers of each other.
+    """
+    if bound.statement.locks or getattr(queryset._fetch_mode, "track_peers", False):  # of all chunks
+        return None
+    return _stream(queryset, bound, from_cursor, chunk_size)
+
+
+def _stream(
+    queryset: PlannedQuerySet, bound: Bound, from_cursor: bool, chunk_size: int | None
+) -> Iterator[Any]:
+    size = chunk_size or _CHUNK_SIZE
+    lookups = queryset._prefetch_related_lookups if chunk_size is not None else ()
+    for rows in _chunks_from_cursor(bound, size) if from_cursor else _chunks(bound, size):
+        found = _load(queryset, bound, rows)
+        if lookups:
+            prefetch_related_objects(found, *lookups)
+        yield from found
+
+
+def _chunks_from_cursor(bound: Bound, size: int) -> Iterator[list[tuple[Any, ...]]]:
+    cursor = connections[bound.alias].chunked_cursor()
+    try:
+        cursor.execute(*bound.as_sql())
+        while rows := cursor.fetchmany(size):
+            yield rows
+            if len(rows) < size:
+                return  # without asking for more
+    finally:
+        cursor.close()
+
+
+def _chunks(bound: Bound, size: int) -> Iterator[list[tuple[Any, ...]]]:
+    rows = running.run_in_bridge(bound).rows or []
+    for start in range(0, len(rows), size):
+        yield rows[start : start + size]
 
 
 def _load(queryset: PlannedQuerySet, bound: Bound, rows: list[tuple[Any, ...]]) -> list[Any]:

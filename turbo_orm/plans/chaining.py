@@ -269,13 +269,15 @@ class Chaining(PlanMode):
         )
 
     def prefetch_related(self, *lookups: Any) -> Any:
+        none = lookups == (None,)
         if self._planned is None or not (
             _STRINGS.issuperset(map(type, lookups))
+            or none
             or all(isinstance(each, str | Prefetch) for each in lookups)
         ):
             return super().prefetch_related(*lookups)
         clone = self._chain()
-        clone._prefetch_related_lookups = (*clone._prefetch_related_lookups, *lookups)
+        clone._prefetch_related_lookups = () if none else (*clone._prefetch_related_lookups, *lookups)
         return clone
 
     @property
