@@ -9,6 +9,8 @@ https://docs.djangoproject.com/en/stable/topics/db/managers/#base-managers
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 from django.db.models import Manager, QuerySet
@@ -41,21 +43,38 @@ class BaseManager(AsyncManager):
 
 
 def install() -> None:
-    """Replace the plain base managers of models that have an `AsyncManager`, once per process."""
-    known: Any = vars(Options)["base_manager"]
+    """Replace the plain base managers of models that have an `AsyncManager`, once per process.
+
+    And both managers of the tables of their many-to-many relations, which nobody declares.
+    """
+    _replace("base_manager", lambda options: is_managed(options.model) or _is_between_managed(options))
+    _replace("default_manager", _is_between_managed)
+
+
+def _replace(name: str, wanted: Callable[[Any], bool]) -> None:
+    known: Any = vars(Options)[name]
     djangos = known.func
     if hasattr(djangos, "_turbo"):
         return
 
-    def base_manager(self: Any) -> Any:
+    @wraps(djangos)
+    def manager_of(self: Any) -> Any:
         found = djangos(self)
-        if type(found) is not Manager or not found.auto_created or not is_managed(self.model):
+        if type(found) is not Manager or not found.auto_created or not wanted(self):
             return found
         manager: Any = BaseManager()
         vars(manager).update(name=found.name, model=found.model, auto_created=True)
         return manager
 
-    base_manager._turbo = True  # type: ignore[attr-defined]
-    replaced: Any = cached_property(base_manager)
-    replaced.__set_name__(Options, "base_manager")
-    setattr(Options, "base_manager", replaced)  # noqa: B010 - for mypy, to whom it is a method
+    manager_of._turbo = True  # type: ignore[attr-defined]
+    replaced: Any = cached_property(manager_of)
+    replaced.__set_name__(Options, name)
+    setattr(Options, name, replaced)
+
+
+def _is_between_managed(options: Any) -> bool:
+    """Whether *options* are those of a table Django made for a many-to-many relation of our models."""
+    if not options.auto_created:
+        return False
+    ends = [field.remote_field.model for field in options.local_fields if field.remote_field is not None]
+    return any(isinstance(end, type) and is_managed(end) for end in ends)

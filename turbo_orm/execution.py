@@ -39,10 +39,12 @@ __all__ = [
     "call",
     "close_pools",
     "delete",
+    "delete_in_bridge",
     "fetch",
     "get_verb",
     "open_pools",
     "outermost_verb",
+    "raw_delete_in_bridge",
     "reading_in_bridge",
     "run_sync",
     "stream",
@@ -196,6 +198,42 @@ def aggregate_in_bridge(like: Callable[..., Any]) -> Callable[..., Any]:
     return aggregate
 
 
+def delete_in_bridge(like: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the method that is *like*, Django's ``delete()``, and has plans in the bridge."""
+
+    @wraps(like)
+    def delete(self: PlannedQuerySet) -> Any:
+        if self._planned is not None and current_bridge() is not None:
+            bound = self._bound_delete()
+            if bound is not None:
+                with transaction.mark_for_rollback_on_error(using=bound.alias):
+                    count = running.run_in_bridge(bound).rowcount
+                return _deleted(self, count)
+        return like(self)
+
+    return delete
+
+
+def raw_delete_in_bridge(like: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the method that is *like*, Django's ``_raw_delete()``, and has plans in the bridge."""
+
+    @wraps(like)
+    def raw_delete(self: PlannedQuerySet, using: str) -> Any:
+        if self._planned is not None and current_bridge() is not None:
+            bound = self._bound_raw_delete(using)
+            if bound is not None:
+                return running.run_in_bridge(bound).rowcount
+        return like(self, using)
+
+    return raw_delete
+
+
+def _deleted(queryset: PlannedQuerySet, count: int) -> tuple[int, dict[str, int]]:
+    """Return what ``delete()`` of *queryset* does if *count* of its rows went, and nothing with them."""
+    queryset._result_cache = None
+    return count, {queryset.model._meta.label: count} if count else {}
+
+
 def update_verb(like: Callable[..., Any]) -> Callable[..., Any]:
     """Return the async method that runs ``update()``, on its plan where there is one.
 
@@ -240,9 +278,7 @@ async def delete(queryset: PlannedQuerySet) -> tuple[int, dict[str, int]]:
     bound = queryset._bound_delete()
     if bound is None:
         return await run_sync(queryset.delete)
-    count = (await running.run(bound)).rowcount
-    queryset._result_cache = None
-    return count, {queryset.model._meta.label: count} if count else {}
+    return _deleted(queryset, (await running.run(bound)).rowcount)
 
 
 async def fetch(queryset: QuerySet[Any, Any] | RawQuerySet[Any]) -> list[Any]:

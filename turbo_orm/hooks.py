@@ -9,7 +9,7 @@ from django.core.exceptions import ImproperlyConfigured
 from turbo_orm import atomic_requests, base_manager, instance, loading, related
 from turbo_orm.bridge import greenlets, handler, user_code
 from turbo_orm.fetch_modes.older_django import descriptors
-from turbo_orm.plans import inner, shapes, single_rows
+from turbo_orm.plans import deletes, inner, shapes, single_rows
 
 __all__ = ["install"]
 
@@ -37,6 +37,7 @@ def install() -> None:
     inner.install()
     shapes.watch()
     single_rows.install()
+    deletes.install()
     _installed = True
 
 

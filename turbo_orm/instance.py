@@ -10,7 +10,7 @@ from asgiref.sync import markcoroutinefunction
 from django.core.exceptions import SynchronousOnlyOperation
 from django.db.models import Model
 
-from turbo_orm import creation, execution
+from turbo_orm import creation, deletion, execution
 from turbo_orm.loading import load, loaded, with_peers
 from turbo_orm.prefetching import follow
 
@@ -74,14 +74,18 @@ async def _afull_clean(
     )
 
 
+#: What has a way of its own.
+_PLANNED: dict[str, Callable[..., Any]] = {"save": creation.save, "delete": deletion.delete}
+
+
 def _dispatch(name: str, threaded: Callable[..., Any]) -> Callable[..., Any]:
     # Returns a coroutine instead of being one: Django's own warns of its caller's mistakes, who
     # must stay the one who awaits it.
     @wraps(threaded)
     def method(self: Model, *args: Any, **kwargs: Any) -> Any:
         if is_managed(type(self)):
-            if name == "save":
-                return creation.save(self, args, kwargs)
+            if name in _PLANNED:
+                return _PLANNED[name](self, args, kwargs)
             return execution.call(self, name, *args, **kwargs)
         return threaded(self, *args, **kwargs)
 

@@ -6,10 +6,11 @@ import asyncio
 from contextlib import suppress
 
 import pytest
-from django.db import DatabaseError, connection, transaction
+from django.db import DatabaseError, IntegrityError, connection, connections, transaction
+from psycopg.pq import TransactionStatus
 
-from tests.project.library.models import Author
-from tests.runtime.support import assert_pool_is_clean, backend_pid, sleep
+from tests.project.library.models import Author, Book
+from tests.runtime.support import assert_pool_is_clean, backend_pid, pool, sleep
 from turbo_orm import atomic, on_commit, run_sync
 from turbo_orm.bridge.wire_blocks import WireBlock
 from turbo_orm.errors import BlockDeadlockError
@@ -420,3 +421,80 @@ async def test_an_error_in_the_block_keeps_its_traceback_and_class():
 
 def test_repr():
     assert repr(atomic(using="x", durable=True)) == "atomic(using='x', durable=True)"
+
+
+class TestCommitInTheBridge:
+    """Blocks of sync code in `run_sync()`: COMMIT goes the way the last statement went."""
+
+    @staticmethod
+    def add(name: str) -> None:
+        with transaction.atomic():
+            Author.objects.create(name=name)
+
+    async def test_the_socket_stays_with_the_wire(self):
+        for name in "abcdef":
+            await run_sync(self.add, name)
+        (conn,) = pool()._pool
+        assert conn.wire.attached
+        assert conn.pgconn.transaction_status == TransactionStatus.IDLE
+        assert await names() == [*"abcdef"]
+
+    async def test_an_error_that_comes_with_it(self):
+        def dangling() -> None:
+            with transaction.atomic():
+                Book.objects.create(title="x", author_id=-1)  # deferred, as all of Django's keys
+                Author.objects.create(name="lost")
+
+        for name in ("a", "b", "c"):
+            with pytest.raises(IntegrityError, match="library_book_author_id"):
+                await run_sync(dangling)
+            await run_sync(self.add, name)
+        assert await names() == ["a", "b", "c"]
+        await assert_pool_is_clean()
+
+    async def test_hooks_run_after_it(self):
+        seen = []
+
+        def block(name: str) -> None:
+            with transaction.atomic():
+                Author.objects.create(name=name)
+                transaction.on_commit(lambda: seen.append(connection.in_atomic_block))
+
+        for name in ("a", "b", "c"):
+            await run_sync(block, name)
+        assert seen == [False] * 3
+
+    async def test_after_a_cursor(self):
+        def block(name: str) -> None:
+            with transaction.atomic():
+                Author.objects.create(name=name)
+                with connections["default"].cursor() as cursor:
+                    cursor.execute("SELECT 1")
+
+        for name in ("a", "b", "c"):
+            await run_sync(block, name)
+        assert await names() == ["a", "b", "c"]
+        await assert_pool_is_clean()
+
+    async def test_cancelled(self):
+        """Whether it was committed is as open as with any cancellation; the connection is not."""
+
+        def slow() -> None:
+            with transaction.atomic():
+                with connections["default"].cursor() as cursor:
+                    cursor.execute(
+                        "CREATE FUNCTION pg_temp.wait() RETURNS trigger LANGUAGE plpgsql AS "
+                        "$$ BEGIN PERFORM pg_sleep(30); RETURN NULL; END $$; "
+                        "CREATE TEMP TABLE late (id int); "
+                        "CREATE CONSTRAINT TRIGGER late AFTER INSERT ON late "
+                        "DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION pg_temp.wait(); "
+                        "INSERT INTO late VALUES (1)"
+                    )
+                Author.objects.create(name="lost")
+
+        for name in ("a", "b"):
+            await run_sync(self.add, name)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(run_sync(slow), 0.3)
+        assert await names() == ["a", "b"]
+        await assert_pool_is_clean()

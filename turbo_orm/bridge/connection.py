@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import ref
 
 import psycopg
@@ -22,8 +23,14 @@ from turbo_orm.errors import ConnectionReleasedError
 if TYPE_CHECKING:
     from turbo_orm.bridge.scopes import Scope
     from turbo_orm.bridge.wrapper import BridgedWrapper
+    from turbo_orm.db.wire import Wire
 
 __all__ = ["BridgedConnection"]
+
+T = TypeVar("T")
+
+_IDLE = int(pq.TransactionStatus.IDLE)
+_IN_TRANSACTION = int(pq.TransactionStatus.INTRANS)
 
 
 class BridgedConnection(psycopg.Connection[Any]):
@@ -74,8 +81,34 @@ class BridgedConnection(psycopg.Connection[Any]):
                 "connection has gone back to the pool. Fetch what you need inside the "
                 "operation, or keep the connection with `async with turbo_orm.atomic()`."
             )
+        return self._await(aconn.wait(gen, *args, **kwargs))
+
+    def commit(self) -> None:
+        """Commit, see psycopg: where the wire has the socket, it keeps it."""
+        wire: Wire | None = self.__dict__.get("wire")
+        if (
+            wire is None
+            or not wire.attached
+            or self._aconn is None
+            or self._num_transactions
+            or self._tpc
+            or self._pipeline is not None
+            or self.pgconn.transaction_status != _IN_TRANSACTION
+        ):
+            super().commit()
+        else:
+            self._await(wire.command(b"COMMIT"))
+
+    def set_autocommit(self, value: bool) -> None:
+        """Begin transactions from now on, or not, see psycopg: it is nothing to wait for."""
+        if self._aconn is None or self._pipeline is not None or self.pgconn.transaction_status != _IDLE:
+            super().set_autocommit(value)
+        else:
+            self._autocommit = bool(value)
+
+    def _await(self, waiting: Coroutine[Any, Any, T]) -> T:
         try:
-            return await_only(aconn.wait(gen, *args, **kwargs))
+            return await_only(waiting)
         except asyncio.CancelledError as exc:
             # asyncio.timeout() may turn this into a TimeoutError that is caught inside the
             # block. The statement's fate is unknown: that block must never commit.

@@ -15,20 +15,20 @@ from contextlib import suppress
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from django.db.models import JSONField, Model, sql
+from django.db.models import JSONField, Model
 
 from turbo_orm.db.arrays import ENCODERS, Array
 from turbo_orm.db.json_text import JSON_KINDS, json_texts
 from turbo_orm.db.statements import Statement, statement
 from turbo_orm.db.wire import Result
 from turbo_orm.plans.columns import Columns
-from turbo_orm.plans.compiled_inserts import is_left_to_database, sample_of
+from turbo_orm.plans.compiled_inserts import Conflict, is_left_to_database, sample_of
 from turbo_orm.plans.keeping import make_and_keep
 from turbo_orm.plans.saving import may_set_at_save, preparer, unchanged_kind
 from turbo_orm.plans.unsupported import Unsupported
 from turbo_orm.plans.values import Bail
 
-__all__ = ["BulkInsert", "Conflict", "bulk_insert"]
+__all__ = ["BulkInsert", "bulk_insert"]
 
 #: Where a model's plans are kept: with its options, so that they go where it goes.
 _ATTRIBUTE = "_turbo_bulk_inserts"
@@ -51,14 +51,6 @@ class BulkInsert(NamedTuple):
     def rows(self, result: Result) -> list[tuple[Any, ...]]:
         """Return what `SQLInsertCompiler.execute_sql()` returns of *result*."""
         return [] if self.load is None else self.load(result.rows or ())
-
-
-class Conflict(NamedTuple):
-    """What `bulk_create()` is told of conflicts, as `InsertQuery` takes it."""
-
-    on_conflict: Any = None
-    update_fields: Sequence[Any] | None = None
-    unique_fields: Sequence[Any] | None = None
 
 
 def bulk_insert(
@@ -130,9 +122,7 @@ def _plan_for(
         connection.ops.__class__,
         fields,
         tuple(returning_fields or ()),
-        conflict.on_conflict,
-        tuple(conflict.update_fields or ()),
-        tuple(conflict.unique_fields or ()),
+        *conflict.key,
     )
     if key in plans:
         return plans[key]
@@ -156,12 +146,7 @@ def _make(
     for sample in samples:
         if any(hasattr(vars(sample)[field.attname], "resolve_expression") for field in given):
             raise Bail
-    query = sql.InsertQuery(
-        model,
-        on_conflict=conflict.on_conflict,
-        update_fields=conflict.update_fields,
-        unique_fields=conflict.unique_fields,
-    )
+    query = conflict.query(model)
     query.insert_values(list(every), samples, raw=False)
     compiler: Any = query.get_compiler(connection=connection)
     compiler.returning_fields = returning_fields

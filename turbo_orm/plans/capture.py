@@ -27,6 +27,8 @@ def capture(queryset: Any, terminal: str, alias: str, arguments: Mapping[str, An
     try:
         if terminal == "list":
             queryset._fetch_all()
+        elif terminal == "_raw_delete":
+            queryset._raw_delete(using=alias)
         else:
             getattr(QuerySet, terminal)(queryset, **(arguments or {}))
     except Captured as captured:

@@ -23,13 +23,36 @@ except ImportError:  # before Django 5.0
     DatabaseDefault = None
 
 __all__ = [
+    "NO_CONFLICT",
     "CompiledInsert",
+    "Conflict",
     "check_insert",
     "compile_insert",
     "is_left_to_database",
     "params_function",
     "sample_of",
 ]
+
+
+class Conflict(NamedTuple):
+    """What `bulk_create()` is told of conflicts."""
+
+    on_conflict: Any = None
+    update_fields: Sequence[Any] | None = None
+    unique_fields: Sequence[Any] | None = None
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """What of it is part of the shape of an INSERT."""
+        return self.on_conflict, tuple(self.update_fields or ()), tuple(self.unique_fields or ())
+
+    def query(self, model: type[Model]) -> sql.InsertQuery:
+        """Return the query for an INSERT of objects of *model*."""
+        options: dict[str, Any] = self._asdict()
+        return sql.InsertQuery(model, **options)
+
+
+NO_CONFLICT = Conflict()
 
 
 class CompiledInsert(NamedTuple):
@@ -48,14 +71,19 @@ class CompiledInsert(NamedTuple):
 
 
 def compile_insert(
-    concrete: type[Model], sample: Any, fields: Sequence[Any], returning: Sequence[Any], connection: Any
+    concrete: type[Model],
+    sample: Any,
+    fields: Sequence[Any],
+    returning: Sequence[Any],
+    connection: Any,
+    conflict: Conflict = NO_CONFLICT,
 ) -> CompiledInsert:
     """Compile the INSERT of *sample*; raise `Bail` if it has expressions for values."""
     attributes = vars(sample)
     given = [field for field in fields if not is_left_to_database(attributes.get(field.attname))]
     if any(hasattr(attributes.get(field.attname), "resolve_expression") for field in given):
         raise Bail
-    query = sql.InsertQuery(concrete)
+    query = conflict.query(concrete)
     query.insert_values([*fields], [sample], raw=False)
     compiler: Any = query.get_compiler(connection=connection)
     compiler.returning_fields = returning

@@ -36,6 +36,9 @@ from turbo_orm.plans.values import Bail
 
 __all__ = ["NotYet", "compile_plan", "time_zone"]
 
+#: The limits of slices' templates, which no other number in their SQL is.
+_LOW, _HIGH = 7_093_751_209, 19_237_004_161
+
 #: The terminals whose rows become the queryset's own objects.
 _LOADING = frozenset({"list", "get", "first", "last"})
 
@@ -68,8 +71,6 @@ class _Compilation:
     def plan(self) -> Plan:
         """Raises `Unsupported`, `NotYet`, and whatever Django raises."""
         node = self._node
-        if node.sliced and self._name != "list":
-            raise Unsupported(f"{self._name}() of a slice")
         connection: Any = compiling_connection(self._alias, instrument)
         if connection is None:
             raise NotYet
@@ -89,8 +90,8 @@ class _Compilation:
             _check_params(params)
             if recording.ambient:
                 plan.time_zone = self._dependence(sql, params)
-            if for_update is not None and node.sliced:
-                sql, plan.ending = _split(sql, " " + for_update)
+            if node.sliced:
+                sql = _take_limits(plan, sql, compiler)
             _write_binders(plan, sql, params, recording.groups, compiler)
             if self._name in _LOADING:
                 plan.loader = row_loader(compiler, node.iterable, node.fields)
@@ -105,6 +106,8 @@ class _Compilation:
     def _capture(self, recording: Recording) -> Any:
         """Have Django make the query, and *recording* the values of the terminal as they are stored."""
         template, terminal, before = self._node.template, self._terminal, self._node.slots
+        if self._node.sliced:
+            template = template[_LOW:_HIGH]
         if isinstance(terminal, str):
             return capture(template, terminal, self._alias)
         params = [Param(before + index, value) for index, value in enumerate(self._values[before:])]
@@ -116,8 +119,7 @@ class _Compilation:
 
     def _as_sql(self, compiler: Any) -> tuple[str, Sequence[Any]]:
         try:
-            # The limits of a slice are no part of its shape.
-            sql, params = compiler.as_sql(with_limits=False) if self._node.sliced else compiler.as_sql()
+            sql, params = compiler.as_sql()
         except EmptyResultSet:
             raise Unsupported("it has no rows, whatever the values") from None
         return sql, [Const(None) if param is None else param for param in params]
@@ -187,11 +189,23 @@ def _models_in(query: Any) -> Iterator[Any]:
             yield field.related_model
 
 
-def _split(sql: str, ending: str) -> tuple[str, str]:
-    """Return *sql* without *ending*, and that."""
-    if not sql.endswith(ending) or "%" in ending:
+def _take_limits(plan: Plan, sql: str, compiler: Any) -> str:
+    """Return *sql* up to the limits of the slice; let *plan* have the rest.
+
+    They are no part of the shape.
+    """
+    query = compiler.query
+    if query.low_mark == _LOW:
+        low, high = query.low_mark, query.high_mark
+        if high != _HIGH:
+            plan.most_rows = high - low
+    else:  # of a query in its FROM
+        low, high = _LOW, _HIGH
+    before, *rest = sql.split(f" {compiler.connection.ops.limit_offset_sql(low, high)}")
+    if len(rest) != 1 or "%" in rest[0]:
         raise Unsupported("it is not known where its limits go")
-    return sql.removesuffix(ending), ending
+    plan.ending = rest[0]
+    return before
 
 
 def _check_query(query: Any) -> None:

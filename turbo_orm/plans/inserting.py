@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.db import transaction
@@ -17,10 +18,12 @@ from turbo_orm.bridge.straight import goes_straight
 from turbo_orm.bridge.wrapper import BridgedWrapper
 from turbo_orm.conf import get_config
 from turbo_orm.db.statements import Statement
-from turbo_orm.plans.bulk import BulkInsert, Conflict, bulk_insert
+from turbo_orm.plans.bulk import BulkInsert, bulk_insert
+from turbo_orm.plans.compiled_inserts import NO_CONFLICT, Conflict
 from turbo_orm.plans.connections import compiling_connection
 from turbo_orm.plans.instances import is_free
 from turbo_orm.plans.running import run, run_on_wire_in_bridge, wire_wrapper
+from turbo_orm.plans.single_rows import Inserter, insert_row
 from turbo_orm.plans.verify_inserts import verify_bulk_insert
 
 if TYPE_CHECKING:
@@ -30,8 +33,8 @@ else:
 
 __all__ = ["InsertsByColumn", "abulk_create"]
 
-#: Fewer rows are not worth it.
-_MIN_ROWS = 5
+#: Of fewer, Django's SQL has no arrays.
+_MIN_ROWS = 2
 
 
 class InsertsByColumn(_Base):
@@ -72,16 +75,10 @@ class InsertsByColumn(_Base):
         update_fields: Sequence[Any] | None = None,
         unique_fields: Sequence[Any] | None = None,
     ) -> Any:
-        if len(objs) >= _MIN_ROWS and not raw and current_bridge() is not None:
-            self._for_write = True
-            conflict = Conflict(on_conflict, update_fields, unique_fields)
-            rows = _by_column(self.model, objs, fields, returning_fields, conflict, using or self.db)
-            if rows is not None:
-                return rows
         base: Any = super()
-        return base._insert(
-            objs,
-            fields,
+        djangos = partial(
+            base._insert,
+            fields=fields,
             returning_fields=returning_fields,
             raw=raw,
             using=using,
@@ -89,6 +86,20 @@ class InsertsByColumn(_Base):
             update_fields=update_fields,
             unique_fields=unique_fields,
         )
+        if objs and not raw and current_bridge() is not None:
+            self._for_write = True
+            alias = using or self.db
+            conflict = Conflict(on_conflict, update_fields, unique_fields)
+            if len(objs) == 1:
+                inserter = Inserter(lambda sample: djangos([sample]))
+                rows = insert_row(
+                    objs[0], self.model, fields, returning_fields or (), alias, conflict, inserter
+                )
+            else:
+                rows = _by_column(self.model, objs, fields, returning_fields, conflict, alias)
+            if rows is not None:
+                return rows
+        return djangos(objs)
 
     _insert.alters_data = True  # type: ignore[attr-defined]
     _insert.queryset_only = False  # type: ignore[attr-defined]
@@ -234,7 +245,7 @@ def _alone(queryset: Any, objs: Any, options: Mapping[str, Any]) -> _Insert | No
     ):
         return None
     returned = queryset.model._meta.db_returning_fields
-    found = bulk_insert(queryset.model, objs, fields, returned, Conflict(), connection)
+    found = bulk_insert(queryset.model, objs, fields, returned, NO_CONFLICT, connection)
     if found is None or found.load is None:
         return None
     return _Insert(alias, found.statement, found.params, True, found, list(objs))

@@ -35,6 +35,7 @@ COMPOSED_OF = {
     "aggregate": ("aggregate",),
     "update": ("update",),
     "delete": ("delete", "_raw_delete"),
+    "_raw_delete": ("_raw_delete",),
     "create": ("create",),
     "earliest": ("earliest", "_earliest", "get", "order_by", "__getitem__", "__iter__", *_LOADED_BY),
     "latest": ("latest", "_earliest", "get", "reverse", "order_by", "__getitem__", "__iter__", *_LOADED_BY),
@@ -214,6 +215,15 @@ class PlannedQuerySet(Chaining):
             return None
         node, values, _, _, _ = planned
         plan = plan_for(node, "delete", alias, values)
+        return None if plan is None else self._bind(plan, planned, values)
+
+    def _bound_raw_delete(self, alias: str) -> Bound | None:
+        """Return the planned statement of ``_raw_delete(alias)``; None without a plan."""
+        planned = self._planned
+        if planned is None or "_raw_delete" not in self._plannable_terminals:
+            return None
+        node, values, _, limits, _ = planned
+        plan = None if limits is not None else plan_for(node, "_raw_delete", alias, values)
         return None if plan is None else self._bind(plan, planned, values)
 
     def _bind(

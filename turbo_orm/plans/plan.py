@@ -61,6 +61,7 @@ class Plan:
         "epoch",
         "loader",
         "locks",
+        "most_rows",
         "orderings",
         "prepare",
         "terminal",
@@ -73,7 +74,7 @@ class Plan:
     def __init__(self, terminal: Terminal, alias: str, node: Node) -> None:
         self.terminal = terminal
         self.alias = alias
-        self.writes = isinstance(terminal, Update) or terminal == "delete"
+        self.writes = isinstance(terminal, Update) or terminal in ("delete", "_raw_delete")
         self.epoch = trie.epoch
         #: Tests, and applications, replace ``Meta.ordering``: of the models in the query, as it was.
         self.orderings: tuple[tuple[Any, Any], ...] = ()
@@ -81,6 +82,8 @@ class Plan:
         self.locks = False
         #: What comes after the limits of a slice.
         self.ending = ""
+        #: How many rows of a slice the terminal asks for; None for all.
+        self.most_rows: int | None = None
         #: What the SQL depends on besides its values; None for nothing.
         self.time_zone: tuple[bool, str] | None = None
         #: `is_current()` alone does not tell that it can be used.
@@ -131,7 +134,11 @@ class Plan:
         if text is None:
             if len(self._limits) >= _MAX_STATEMENTS:
                 self._limits.clear()
-            text = self._limits[limits] = f" {self._limit_sql(*limits)}{self.ending}"
+            low, high = limits
+            if self.most_rows is not None:
+                end = low + self.most_rows
+                high = end if high is None else min(high, end)
+            text = self._limits[limits] = f" {self._limit_sql(low, high)}{self.ending}"
         return text
 
     @property

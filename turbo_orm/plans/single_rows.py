@@ -7,18 +7,22 @@ replaced are the two methods of `Model` that execute the INSERT and the UPDATE o
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, NamedTuple
 
+from django.db import connections
 from django.db.models import FileField, Model
 from django.db.models.sql import Query
 
 from turbo_orm.bridge.greenlets import current_bridge
+from turbo_orm.bridge.wrapper import BridgedWrapper
 from turbo_orm.conf import get_config
 from turbo_orm.db.statements import Statement
 from turbo_orm.plans import running
 from turbo_orm.plans.columns import Columns
 from turbo_orm.plans.compiled_inserts import (
+    NO_CONFLICT,
+    Conflict,
     check_insert,
     compile_insert,
     is_left_to_database,
@@ -31,13 +35,24 @@ from turbo_orm.plans.keeping import make_and_keep
 from turbo_orm.plans.row_updates import PlannedWrite, do_update, update_plan
 from turbo_orm.plans.verify_inserts import verify_row_insert, verify_row_update
 
-__all__ = ["install"]
+__all__ = ["Inserter", "insert_row", "install"]
 
 #: Where the plans of a table are kept: with its options, so that they go where they go.
 _ATTRIBUTE = "_turbo_single_rows"
 
 _patched: Any = Model
 _djangos_insert = _patched._do_insert
+
+
+class Inserter(NamedTuple):
+    """Django's own method of inserting one object."""
+
+    #: Does it, given a copy of the object.
+    insert: Callable[[Any], Any]
+    #: Raises `Unsupported` if it is not quite Django's own.
+    check: Callable[[], None] | None = None
+    #: What that depends on.
+    key: tuple[Any, ...] = ()
 
 
 class _Insert(NamedTuple):
@@ -49,17 +64,27 @@ class _Insert(NamedTuple):
     known: tuple[Any, ...]
 
 
-def _insert(
-    obj: Any, manager: Any, alias: str, fields: Sequence[Any], returning: Sequence[Any]
+def insert_row(
+    obj: Any,
+    table: Any,
+    fields: Sequence[Any],
+    returning: Sequence[Any],
+    alias: str,
+    conflict: Conflict,
+    inserter: Inserter,
 ) -> list[Any] | None:
-    """Insert *obj*, and return what `_do_insert()` does; None, having done nothing, if only that can."""
+    """Insert *obj* into the table of the model *table*, for sync code in the bridge.
+
+    Return what *inserter* would return for the *returning* fields; None, having done nothing, if only
+    that can do it.
+    """
     config = get_config()
     connection = compiling_connection(alias) if config.plans else None
-    if connection is None:
+    # While a plan is made or verified, there is a connection that only compiles.
+    if connection is None or not isinstance(connections[alias], BridgedWrapper):
         return None
-    model = type(obj)
     try:
-        plan = _insert_plan(obj, model, manager, fields, returning, connection)
+        plan = _insert_plan(obj, table, fields, returning, connection, conflict, inserter)
         params = None if plan is None else plan.params(obj)
     except Exception:  # Django raises it again, or knows better
         return None
@@ -67,30 +92,28 @@ def _insert(
         return None
     insert = PlannedWrite(alias, plan.statement, params)
     if config.verify_plans:
-        verify_row_insert(
-            obj, insert, lambda sample: _djangos_insert(sample, manager, alias, fields, returning, False)
-        )
+        verify_row_insert(obj, insert, inserter.insert)
     rows = running.run_in_bridge(insert).rows
     return [] if plan.load is None else plan.load(rows or ())
 
 
 def _insert_plan(
     obj: Any,
-    model: type[Model],
-    manager: Any,
+    table: Any,
     fields: Sequence[Any],
     returning: Sequence[Any],
     connection: Any,
+    conflict: Conflict,
+    inserter: Inserter,
 ) -> _Insert | None:
-    table = manager.model
-    meta = table._meta
+    model, meta = type(obj), table._meta
     attributes = obj.__dict__
     shape = (
         model,
-        type(manager),
-        manager._queryset_class,
+        *inserter.key,
         connection,
         meta.db_table,
+        conflict.key,
         *map(id, fields),
         None,
         *map(id, returning),
@@ -99,33 +122,36 @@ def _insert_plan(
     plans: dict[Any, _Insert | None] = meta.__dict__.setdefault(_ATTRIBUTE, {})
     if shape in plans:
         return plans[shape]
-    return make_and_keep(
-        plans, shape, lambda: _compile_insert(obj, model, manager, fields, returning, connection)
-    )
+
+    def make() -> _Insert:
+        if inserter.check is not None:
+            inserter.check()
+        return _compile_insert(obj, table, fields, returning, connection, conflict)
+
+    return make_and_keep(plans, shape, make)
 
 
 def _compile_insert(
     obj: Any,
-    model: type[Model],
-    manager: Any,
+    table: Any,
     fields: Sequence[Any],
     returning: Sequence[Any],
     connection: Any,
+    conflict: Conflict,
 ) -> _Insert:
-    check_insert(manager)
+    model = type(obj)
     for field in fields:
         if type(field).pre_save is FileField.pre_save:
             field.pre_save(obj, True)  # or the sample would store the file, under another name
     sample = sample_of(model, obj)
     params = params_function(model, [*fields], connection, in_bridge=True)
-    compiled = compile_insert(manager.model, sample, fields, returning, connection)
+    compiled = compile_insert(table, sample, fields, returning, connection, conflict)
     if len(compiled.fields) != len(fields):
         params = params_function(model, compiled.fields, connection, in_bridge=True)
     compiled.check(params(sample))
     load = None
     if returning:
-        table = manager.model._meta.db_table
-        columns = Columns(compiled.compiler, [field.get_col(table) for field in returning])
+        columns = Columns(compiled.compiler, [field.get_col(table._meta.db_table) for field in returning])
         function, _ = columns.function(f"({columns.targets})")
         alias = connection.alias
         load = lambda rows: function(rows, alias, None, None)  # noqa: E731
@@ -189,7 +215,12 @@ def install() -> None:
         self: Any, manager: Any, using: str, fields: Any, returning_fields: Any, raw: bool
     ) -> Any:
         if current_bridge() is not None and not raw:
-            rows = _insert(self, manager, using, fields, returning_fields)
+            inserter = Inserter(
+                lambda sample: _djangos_insert(sample, manager, using, fields, returning_fields, False),
+                partial(check_insert, manager),
+                (type(manager), manager._queryset_class),
+            )
+            rows = insert_row(self, manager.model, fields, returning_fields, using, NO_CONFLICT, inserter)
             if rows is not None:
                 return rows
         return _djangos_insert(self, manager, using, fields, returning_fields, raw)

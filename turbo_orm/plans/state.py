@@ -14,7 +14,7 @@ from typing_extensions import Self
 from turbo_orm.conf import get_config
 from turbo_orm.plans.shapes import ROOT, Node, make_root, note_use, seen, trie
 from turbo_orm.plans.steps import Call, Taken
-from turbo_orm.plans.values import CONTAINERS
+from turbo_orm.plans.values import CONTAINERS, as_it_is_now
 
 __all__ = ["ALWAYS_CLONES", "DEFAULT_FETCH_MODE", "INTERNALS", "PlanMode", "Planned"]
 
@@ -400,7 +400,7 @@ def _keep(value: Any, stored: Any) -> Any:
         return value  # Django too sees what becomes of it
     kind = type(value)
     if kind in CONTAINERS:
-        return stored if any(isinstance(each, Model) for each in value) else kind(value)
+        return stored if any(isinstance(each, Model) for each in value) else as_it_is_now(value)
     if kind is dict:
         return deepcopy(value)
     return stored if isinstance(value, Model) else value

@@ -12,14 +12,18 @@ from weakref import WeakKeyDictionary
 
 from django.db.models import Model
 
-__all__ = ["CONTAINERS", "SCALARS", "Bail", "check_container", "is_plannable"]
+__all__ = ["CONTAINERS", "SCALARS", "Bail", "as_it_is_now", "check_container", "is_plannable"]
 
 
 class Bail(Exception):
     """One call can't use a plan; Django's own path serves it."""
 
 
-CONTAINERS = (list, tuple, set, frozenset)
+#: Containers that can't be made of their values.
+_VIEWS: tuple[Any, ...] = (range, type({}.keys()), type({}.values()))
+
+#: Types of values that are several, exactly. Not iterators: whoever looks at one takes from it.
+CONTAINERS = (list, tuple, set, frozenset, *_VIEWS)
 
 #: Types of values that are data, exactly.
 SCALARS = frozenset(
@@ -65,3 +69,9 @@ def check_container(values: Collection[Any]) -> None:
     kinds = set(map(type, values))
     if not kinds or (not kinds <= SCALARS and not (len(kinds) == 1 and issubclass(next(iter(kinds)), Model))):
         raise Bail
+
+
+def as_it_is_now(values: Any) -> Any:
+    """Return a copy of the container *values* that Django takes for the same."""
+    kind = type(values)
+    return [*values] if kind in _VIEWS else kind(values)

@@ -6,12 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
-from django.db.models import sql as queries
-
 from turbo_orm.bridge.handler import connections_replaced
 from turbo_orm.db.arrays import ENCODERS, Array
-from turbo_orm.plans.bulk import BulkInsert, Conflict
-from turbo_orm.plans.compiled_inserts import sample_of
+from turbo_orm.plans.bulk import BulkInsert
+from turbo_orm.plans.compiled_inserts import Conflict, sample_of
 from turbo_orm.plans.connections import Captured, capturing, compiling_connection
 from turbo_orm.plans.row_updates import compiled_update
 from turbo_orm.plans.verify import Verified, refuse, same_params
@@ -108,12 +106,7 @@ def verify_bulk_insert(
     connection: Any,
 ) -> None:
     """Raise `PlanMismatchError` unless *found* is what Django's compiler makes of the same."""
-    query = queries.InsertQuery(
-        model,
-        on_conflict=conflict.on_conflict,
-        update_fields=conflict.update_fields,
-        unique_fields=conflict.unique_fields,
-    )
+    query = conflict.query(model)
     query.insert_values(list(fields), [sample_of(type(obj), obj) for obj in objs], raw=False)
     compiler: Any = query.get_compiler(connection=connection)
     compiler.returning_fields = returning_fields

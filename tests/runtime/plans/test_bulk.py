@@ -413,12 +413,12 @@ async def test_what_does_not_fit_is_left_to_django(snapshot: Snapshot, paper: An
         [paper(title=Lower(Value("ABC")) if n == 5 else "x", left=1) for n in range(6)]
     )
     assert (await AsyncQuerySet(paper).aget(pk=made[5].pk)).title == "abc"
-    few = await AsyncQuerySet(Tag).abulk_create([Tag(label="one"), Tag(label="two")])
-    assert all(tag.pk for tag in few)
+    (only,) = await AsyncQuerySet(Tag).abulk_create([Tag(label="one")])
+    assert only.pk
     # An array of arrays is no column.
     await AsyncQuerySet(Book).abulk_create([Book(title=str(n), author_id=1, marks=[n]) for n in range(6)])
     assert watched.statements == []
-    await run_sync(Tag.objects.filter(label__in=["one", "two"]).delete)
+    await run_sync(Tag.objects.filter(label="one").delete)
 
 
 @by_unnest

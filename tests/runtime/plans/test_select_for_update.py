@@ -56,7 +56,7 @@ LOCKS: dict[str, tuple[Callable[[Any], Any], str, bool]] = {
     ),
     "of a slice": (lambda books: books.order_by("pk")[:2].select_for_update(), "list", False),
     "a slice of values": (lambda books: books.select_for_update().values("pk")[1:], "list", True),
-    "a slice's first": (lambda books: books.select_for_update().order_by("pk")[:3], "first", False),
+    "a slice's first": (lambda books: books.select_for_update().order_by("pk")[:3], "first", True),
     "count": (lambda books: books.select_for_update(), "count", True),
     "exists": (lambda books: books.select_for_update().filter(pk=1), "exists", True),
     "again": (lambda books: books.select_for_update(nowait=True).select_for_update(), "list", True),

@@ -1,0 +1,88 @@
+"""Values of ``IN``, in whatever they come: one plan for each type, the rows and errors as Django's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.test import override_settings
+
+from tests.project.library.models import Author, Book, Tag
+from tests.runtime.plans.same import seen
+from turbo_orm.plans.verify import Verified
+
+POOL = {"min_size": 1, "max_size": 5}
+
+pytestmark = pytest.mark.usefixtures("at_once", "verifying")
+
+#: What keys come in, and whether there is a plan for it.
+CONTAINERS: dict[str, tuple[Callable[[], Any], bool]] = {
+    "a list": (lambda: [1, 2, 3], True),
+    "a tuple": (lambda: (1, 2, 3), True),
+    "a set": (lambda: {1, 2, 3}, True),
+    "a frozen set": (lambda: frozenset({1, 2}), True),
+    "a range": (lambda: range(1, 4), True),
+    "a range backwards": (lambda: range(3, 0, -1), True),
+    "keys": (lambda: {1: "a", 2: "b"}.keys(), True),
+    "values": (lambda: {"a": 1, "b": 2, "c": 2}.values(), True),
+    "an empty list": (list, False),
+    "an empty range": (lambda: range(3, 3), False),
+    "no keys": (lambda: {}.keys(), False),
+    "None among them": (lambda: {1: 0, None: 0}.keys(), False),
+    "only None": (lambda: {"a": None}.values(), False),
+    "a generator": (lambda: (number for number in (1, 2)), False),
+    "an iterator": (lambda: iter([1, 2]), False),
+    "a map": (lambda: map(int, "12"), False),
+    "too large": (lambda: range(2**63 - 1, 2**63 + 1), True),
+    "texts": (lambda: {"1": 0, "2": 0}.keys(), True),
+    "no numbers": (lambda: {"one": 0}.keys(), False),
+}
+
+USES: dict[str, Callable[[Any], Any]] = {
+    "by key": lambda keys: Book.objects.filter(pk__in=keys),
+    "by foreign key": lambda keys: Book.objects.filter(author__in=keys),
+    "by another's key": lambda keys: Author.objects.filter(books__in=keys),
+    "excluded": lambda keys: Book.objects.exclude(pk__in=keys),
+    "made a query": lambda keys: _materialised(Book.objects.filter(pk__in=keys)),
+}
+
+
+def _materialised(queryset: Any) -> Any:
+    str(queryset.query)
+    return queryset
+
+
+async def _outcome(make: Callable[[], Any]) -> Any:
+    try:
+        return seen(await make().order_by("pk").alist())
+    except Exception as error:
+        return type(error), str(error)
+
+
+@pytest.mark.parametrize("use", USES)
+@pytest.mark.parametrize("name", CONTAINERS)
+async def test_rows_and_errors_are_djangos(name: str, use: str):
+    container, has_plan = CONTAINERS[name]
+
+    def make() -> Any:
+        return USES[use](container())
+
+    with override_settings(TURBO_ORM={"PLANS": False, "POOL": POOL}):
+        expected = await _outcome(make)
+    with override_settings(TURBO_ORM={"VERIFY_PLANS": True, "POOL": POOL}):
+        await Tag.objects.acount()  # then the server's version is known
+        before = Verified.same
+        assert await _outcome(make) == expected
+    if use != "made a query" and name != "too large":
+        assert (Verified.same > before) is has_plan
+
+
+@pytest.mark.parametrize("late", [False, True])
+async def test_the_values_are_those_of_the_moment(late: bool):
+    stock = {1: "a", 2: "b"}
+    by_key = Book.objects.filter(pk__in=stock.keys()).order_by("pk")
+    stock[3] = "c"
+    if late:
+        str(by_key.query)  # the query is made now
+    assert [book.pk for book in await by_key.alist()] == [1, 2]

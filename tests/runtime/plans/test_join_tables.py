@@ -1,0 +1,168 @@
+"""The tables Django makes for many-to-many relations: their managers, and what is written to them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Group, User
+from django.db.models import Manager, QuerySet
+from django.db.models.signals import m2m_changed
+from django.test import override_settings
+
+from tests.project.library.models import Author, Book, Person, Plain, Tag
+from tests.runtime.parity.data import Snapshot
+from turbo_orm import AsyncQuerySet, run_sync
+from turbo_orm.base_manager import BaseManager
+from turbo_orm.plans.verify import Verified
+from turbo_orm.testing import capture_queries
+
+POOL = {"min_size": 1, "max_size": 5}
+
+pytestmark = pytest.mark.usefixtures("at_once", "frozen_now", "verifying")
+
+BETWEEN = {
+    "both ends": (Book.tags.through, True),
+    "one end, another app's": (Author.groups.through, True),
+    "the other end": (Plain.fans.through, True),
+    "with itself": (Person.friends.through, True),
+    "neither": (User.groups.through, False),
+    "declared": (Book.contributors.through, None),
+}
+
+
+@pytest.mark.parametrize("name", BETWEEN)
+def test_managers(name: str):
+    model, ours = BETWEEN[name]
+    managers = {type(model._default_manager), type(model._base_manager)}
+    if ours is not None:
+        assert managers == {BaseManager if ours else Manager}
+    if ours:
+        # Sync code has Django's, and so has whoever asks the model.
+        assert type(model._default_manager.all()) is QuerySet
+        assert type(model.objects) is Manager
+        assert model._meta.default_manager is model._default_manager
+        assert model._default_manager.name == "objects"
+
+
+async def test_querysets_of_async_code():
+    rows: Any = Book.tags.through._default_manager.all()
+    assert type(rows) is AsyncQuerySet
+    assert await rows.acount() == len([row async for row in rows])
+
+
+def _tags(*labels: str) -> list[Any]:
+    return [Tag.objects.get(label=label) for label in labels]
+
+
+def _book() -> Any:
+    return Book.objects.get(pk=1)
+
+
+#: What is done, and whether there are planned statements in it on every Django.
+CHANGES: dict[str, tuple[Callable[[], Any], bool]] = {
+    "add one": (lambda: _book().tags.add(Tag.objects.create(label="new")), True),
+    "add several": (lambda: _book().tags.add(*[Tag.objects.create(label=f"new{n}") for n in range(4)]), True),
+    "add again": (lambda: _book().tags.add(*_tags("red", "blue")), True),
+    "add keys": (lambda: _book().tags.add(1, 2), True),
+    "add nothing": (lambda: _book().tags.add(), True),
+    "remove": (lambda: _book().tags.remove(*_tags("red", "blue")), True),
+    "remove none": (lambda: _book().tags.remove(), True),
+    "set": (lambda: _book().tags.set(_tags("blue")), True),
+    "set, cleared first": (lambda: _book().tags.set(_tags("blue"), clear=True), True),
+    "clear": (lambda: _book().tags.clear(), True),
+    "create": (lambda: _book().tags.create(label="new"), True),
+    "the other way": (lambda: Tag.objects.get(label="red").books.set(Book.objects.all()), True),
+    "with itself": (lambda: _friends().add(*Person.everyone.exclude(name="Eve")), True),
+    "with itself, removed": (lambda: _friends().clear(), True),
+    "another app's": (lambda: Author.objects.get(pk=1).groups.add(Group.objects.create(name="g")), True),
+    "defaults": (
+        lambda: _book().contributors.add(Author.objects.get(pk=2), through_defaults={"role": "x"}),
+        True,
+    ),
+    "a mistake": (lambda: _book().tags.add(Author.objects.get(pk=1)), True),
+}
+
+
+def _friends() -> Any:
+    return Person.everyone.get(name="Eve").friends
+
+
+def _outcome(change: Callable[[], Any]) -> Any:
+    try:
+        change()
+    except Exception as error:
+        return type(error), str(error)
+
+
+@pytest.mark.parametrize("told", [False, True])
+@pytest.mark.parametrize("name", CHANGES)
+async def test_changes_are_djangos(snapshot: Snapshot, name: str, told: bool):
+    change, planned = CHANGES[name]
+    outcomes = []
+    signals: list[Any] = []
+
+    def receiver(sender: Any, action: str, pk_set: Any, **_: Any) -> None:
+        signals.append((sender, action, pk_set))
+
+    if told:
+        m2m_changed.connect(receiver)
+    try:
+        for plans in (False, True):
+            snapshot.restore()
+            signals.clear()
+            with override_settings(TURBO_ORM={"PLANS": plans, "VERIFY_PLANS": True, "POOL": POOL}):
+                await Tag.objects.acount()  # then the server's version is known
+                before = Verified.same
+                outcome = await run_sync(_outcome, change)
+                outcomes.append((outcome, snapshot.rows(), [*signals]))
+                assert (Verified.same > before) is (plans and planned)
+    finally:
+        m2m_changed.disconnect(receiver)
+    assert outcomes[0] == outcomes[1]
+
+
+async def test_the_statements_are_djangos(snapshot: Snapshot):
+    async def change() -> list[str]:
+        book = await Book.objects.aget(pk=1)
+        new = await Tag.objects.acreate(label="new")
+        with capture_queries() as queries:
+            await book.tags.aadd(new)
+            await book.tags.aremove(new)
+            await book.tags.aclear()
+        return [each["sql"] for each in queries]
+
+    with override_settings(TURBO_ORM={"PLANS": False, "POOL": POOL}):
+        expected = await change()
+    snapshot.restore()
+    assert await change() == expected
+
+
+#: What `bulk_create()` of one object is told of conflicts.
+CONFLICTS: dict[str, dict[str, Any]] = {
+    "nothing": {},
+    "ignored": {"ignore_conflicts": True},
+    "updated": {"update_conflicts": True, "update_fields": ["label"], "unique_fields": ["pk"]},
+}
+
+
+@pytest.mark.parametrize("taken", [False, True])
+@pytest.mark.parametrize("name", CONFLICTS)
+async def test_bulk_create_of_one(snapshot: Snapshot, name: str, taken: bool):
+    outcomes = []
+    for plans in (False, True):
+        snapshot.restore()
+        with override_settings(TURBO_ORM={"PLANS": plans, "VERIFY_PLANS": True, "POOL": POOL}):
+            await Tag.objects.acount()
+            before = Verified.same
+            tag = Tag(pk=1 if taken else 1000, label="one")
+            try:
+                (found,) = await Tag.objects.abulk_create([tag], **CONFLICTS[name])
+            except Exception as error:
+                outcome: Any = type(error), str(error)
+            else:
+                outcome = found is tag, vars(tag._state), tag.pk
+            assert (Verified.same > before) is plans
+        outcomes.append((outcome, snapshot.rows()))
+    assert outcomes[0] == outcomes[1]

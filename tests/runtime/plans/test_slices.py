@@ -1,0 +1,104 @@
+"""Terminals of slices: one plan for all limits, with Django's answers and errors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db.models import Count, Max, Sum
+from django.test import override_settings
+
+from tests.project.library.models import Author, Book, Tag
+from tests.runtime.plans.same import seen
+from turbo_orm import atomic, run_sync
+from turbo_orm.plans.verify import Verified
+
+POOL = {"min_size": 1, "max_size": 5}
+
+pytestmark = pytest.mark.usefixtures("at_once", "verifying")
+
+QUERYSETS: dict[str, Callable[[], Any]] = {
+    "all": lambda: Book.objects.all(),
+    "ordered": lambda: Book.objects.order_by("-pk"),
+    "filtered": lambda: Book.objects.filter(pk__gt=1).order_by("pk"),
+    "distinct": lambda: Book.objects.values("author").order_by("author").distinct(),
+    "distinct objects": lambda: Book.objects.filter(tags__label__gt="").order_by("pk").distinct(),
+    "annotated": lambda: Author.objects.annotate(n=Count("books")).filter(n__gte=0).order_by("pk"),
+    "joined": lambda: Book.objects.select_related("author").order_by("author__name", "pk"),
+    "with lists": lambda: Book.objects.filter(pk__in=[1, 2, 3, 4]).order_by("pk"),
+    "nothing": lambda: Tag.objects.filter(label="no such label").order_by("pk"),
+}
+
+LIMITS = [(None, 1), (None, 3), (None, 50), (1, 2), (1, 4), (2, None), (50, 60), (0, 1), (3, 3)]
+
+TERMINALS: dict[str, Callable[[Any], Any]] = {
+    "count": lambda rows: rows.acount(),
+    "exists": lambda rows: rows.aexists(),
+    "get": lambda rows: rows.aget(),
+    "first": lambda rows: rows.afirst(),
+    "last": lambda rows: rows.alast(),
+    "a sum": lambda rows: rows.aaggregate(Sum("pk"), n=Max("pk")),
+    "get of a filter": lambda rows: rows.aget(pk=1),
+    "update": lambda rows: rows.aupdate(pk=1),
+    "delete": lambda rows: rows.adelete(),
+    "latest": lambda rows: rows.alatest("pk"),
+}
+
+#: What Django refuses, or plans do not have.
+_WITHOUT_PLAN = {"last", "get of a filter", "update", "delete", "latest"}
+
+
+async def _outcome(make: Callable[[], Any], limits: slice, terminal: str) -> Any:
+    try:
+        return seen(await TERMINALS[terminal](make()[limits]))
+    except Exception as error:
+        return type(error), str(error)
+
+
+@pytest.mark.parametrize("name", QUERYSETS)
+@pytest.mark.parametrize("terminal", TERMINALS)
+async def test_answers_and_errors_are_djangos(name: str, terminal: str):
+    make = QUERYSETS[name]
+    slices = [slice(*limits) for limits in LIMITS]
+    with override_settings(TURBO_ORM={"PLANS": False, "POOL": POOL}):
+        expected = [await _outcome(make, limits, terminal) for limits in slices]
+    with override_settings(TURBO_ORM={"VERIFY_PLANS": True, "POOL": POOL}):
+        await Tag.objects.acount()  # then the server's version is known
+        before = Verified.same
+        found = [await _outcome(make, limits, terminal) for limits in slices]
+    assert found == expected
+    # The last one is empty, and Django executes nothing for it.
+    assert Verified.same - before == (0 if terminal in _WITHOUT_PLAN else len(slices) - 1)
+
+
+async def test_terminals_of_sync_code():
+    def answers() -> Any:
+        rows = Book.objects.order_by("pk")[1:3]
+        return rows.count(), rows.exists(), rows.aggregate(Max("pk")), Book.objects.order_by("pk")[1:2].get()
+
+    with override_settings(TURBO_ORM={"PLANS": False, "POOL": POOL}):
+        expected = seen(await run_sync(answers))
+    before = Verified.same
+    assert seen(await run_sync(answers)) == expected
+    assert Verified.same - before == 4
+
+
+async def test_rows_that_are_locked():
+    async with atomic():
+        rows = Book.objects.order_by("pk").select_for_update()[1:3]
+        before = Verified.same
+        assert await rows.acount() == 2
+        assert (await rows.afirst()).pk == 2
+        assert (await Book.objects.order_by("pk").select_for_update()[1:2].aget()).pk == 2
+        assert Verified.same - before == 3
+
+
+async def test_one_plan_for_all_limits():
+    root = Book.objects.order_by("pk")
+    counts = [await root[start : start + 2].acount() for start in range(4)]
+    planned: Any = root[1:2]._planned
+    (plan,) = planned[0].plans.values()
+    assert counts == [2, 2, 2, 1]
+    assert "LIMIT" not in plan.bind_as_django(())[0]
+    assert plan.limit_sql((3, 5)) == " LIMIT 2 OFFSET 3) subquery"
