@@ -135,8 +135,7 @@ class Channel:
                 waiter.set_exception(failure)
             return
         self._waiter = None
-        if not waiter.done():
-            waiter.set_result(None)
+        _wake(waiter)
 
     # -- results ------------------------------------------------------------------------------
 
@@ -383,6 +382,23 @@ class Channel:
                 return
             if result.status in _COPYING:
                 raise _copying()
+
+
+def _wake(waiter: asyncio.Future[None]) -> None:
+    """Have the task that waits for *waiter* go on at once, not in the event loop's next turn.
+
+    For callbacks of the event loop, in which no task runs.
+    """
+    callbacks = waiter._callbacks
+    if waiter.done():
+        return
+    if callbacks is None or len(callbacks) != 1:
+        waiter.set_result(None)
+        return
+    ((wake_up, context),) = callbacks
+    waiter.remove_done_callback(wake_up)
+    waiter.set_result(None)
+    context.run(wake_up, waiter)
 
 
 if sys.platform == "win32":  # where sockets have numbers of their own kind, and selectors bear it
