@@ -8,6 +8,7 @@ from typing import Any
 from django.db import connections
 from django.db.models import prefetch_related_objects
 from django.db.models.query import ModelIterable
+from django.db.models.sql import compiler
 
 from turbo_orm.bridge.run import run_sync
 from turbo_orm.db.wire import Result
@@ -92,15 +93,19 @@ def _stream(
 
 
 def _chunks_from_cursor(bound: Bound, size: int) -> Iterator[list[tuple[Any, ...]]]:
-    cursor = connections[bound.alias].chunked_cursor()
+    connection: Any = connections[bound.alias]
+    cursor = connection.chunked_cursor()
     try:
         cursor.execute(*bound.as_sql())
-        while rows := cursor.fetchmany(size):
-            yield rows
-            if len(rows) < size:
-                return  # without asking for more
-    finally:
+    except BaseException:
         cursor.close()
+        raise
+    # Django's, which closes the cursor in the end.
+    chunks: Any = compiler.cursor_iter(cursor, connection.features.empty_fetchmany_value, None, size)
+    for rows in chunks:
+        yield rows
+        if len(rows) < size:
+            return  # without asking for more
 
 
 def _chunks(bound: Bound, size: int) -> Iterator[list[tuple[Any, ...]]]:

@@ -29,7 +29,7 @@ from turbo_orm.plans.saving import (
 )
 from turbo_orm.plans.template import Param
 from turbo_orm.plans.unsupported import Unsupported
-from turbo_orm.plans.values import CONTAINERS, Bail, check_container
+from turbo_orm.plans.values import CONTAINERS, VIEWS, Bail, check_container
 
 __all__ = ["Binding", "PrepareAll", "at_bind", "at_filter", "prepare_all"]
 
@@ -167,6 +167,8 @@ def _container_at_filter(lookup_class: Any, lhs: Any, sample: Any) -> Prepare:
         lookups.In.get_prep_lookup,
         related_lookups.RelatedIn.get_prep_lookup,
     ):
+        if type(sample) in VIEWS:
+            raise Unsupported("it may be kept as it is, and not as the values it has now")
         return thorough
     base = type(without_foreign_keys(getattr(lhs, "output_field", None)))
 

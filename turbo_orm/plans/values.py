@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 
 from django.db.models import Model
 
-__all__ = ["CONTAINERS", "SCALARS", "Bail", "as_it_is_now", "check_container", "is_plannable"]
+__all__ = ["CONTAINERS", "SCALARS", "VIEWS", "Bail", "as_it_is_now", "check_container", "is_plannable"]
 
 
 class Bail(Exception):
@@ -20,10 +20,10 @@ class Bail(Exception):
 
 
 #: Containers that can't be made of their values.
-_VIEWS: tuple[Any, ...] = (range, type({}.keys()), type({}.values()))
+VIEWS: tuple[Any, ...] = (range, type({}.keys()), type({}.values()))
 
 #: Types of values that are several, exactly. Not iterators: whoever looks at one takes from it.
-CONTAINERS = (list, tuple, set, frozenset, *_VIEWS)
+CONTAINERS = (list, tuple, set, frozenset, *VIEWS)
 
 #: Types of values that are data, exactly.
 SCALARS = frozenset(
@@ -74,4 +74,4 @@ def check_container(values: Collection[Any]) -> None:
 def as_it_is_now(values: Any) -> Any:
     """Return a copy of the container *values* that Django takes for the same."""
     kind = type(values)
-    return [*values] if kind in _VIEWS else kind(values)
+    return [*values] if kind in VIEWS else kind(values)

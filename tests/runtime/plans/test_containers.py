@@ -86,3 +86,20 @@ async def test_the_values_are_those_of_the_moment(late: bool):
     if late:
         str(by_key.query)  # the query is made now
     assert [book.pk for book in await by_key.alist()] == [1, 2]
+
+
+async def test_other_lookups_see_the_container():
+    """They may say of what type it is."""
+
+    async def outcome() -> Any:
+        try:
+            return await Tag.objects.filter(label__gt={"a": 0}.keys()).alist()
+        except Exception as error:
+            return type(error), str(error)
+
+    with override_settings(TURBO_ORM={"PLANS": False, "POOL": POOL}):
+        expected = await outcome()
+    for _ in range(3):
+        rows = Tag.objects.filter(label__gt={"a": 0}.keys())
+        assert "dict_keys" in str(rows.query)
+        assert seen(await outcome()) == seen(expected)

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.db import connections
-from django.db.models import Count, Model
+from django.db import DataError, connections
+from django.db.models import Count, F, Model, Value
 from django.db.models.query import ModelIterable
 from django.test import override_settings
 
@@ -178,3 +178,16 @@ async def test_prefetches_that_are_taken_back():
         rows = [row async for row in queryset.aiterator()]
     assert not any(_has_prefetched(row) for row in rows)
     assert not any("library_tag" in each["sql"] for each in queries)
+
+
+async def test_an_error_of_the_query():
+    broken = Book.objects.filter(pk__gt=0).annotate(bad=Value(1) / (F("pk") - F("pk"))).order_by("pk")
+    for _ in range(3):
+        with pytest.raises(DataError, match="division by zero"):
+            await broken.aiterator(2).__anext__()
+        await assert_pool_is_clean()
+    async with atomic():
+        with pytest.raises(DataError, match="division by zero"):
+            async with atomic():
+                await broken.aiterator(2).__anext__()
+        assert await Book.objects.aexists()
