@@ -167,9 +167,11 @@ class Arguments:
                 raise Bail  # it has no hash, and expressions are compared by those of what is in them
             self.values.append(value)
             return kind
-        if not isinstance(value, QuerySet):
-            return self.take_expression(value)
-        return self._take_inner(inner_of(value))
+        return self.take_queryset(value) if isinstance(value, QuerySet) else self.take_expression(value)
+
+    def take_queryset(self, queryset: Any) -> Argument:
+        """Take a queryset. Raises `Bail` for one that is not in plan mode."""
+        return self._take_inner(inner_of(queryset))
 
     def take_condition(self, condition: Any) -> Any:
         """Take a `Q` or a boolean expression, and return its shape. Raises `Bail`, as `take()`."""

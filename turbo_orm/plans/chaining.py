@@ -20,6 +20,7 @@ from turbo_orm.plans.steps import (
     Slice,
     Taken,
     take_annotations,
+    take_combination,
     take_filter,
     take_selection,
 )
@@ -250,6 +251,30 @@ class Chaining(PlanMode):
             except Exception:  # Django raises it again, or does what plans can't
                 taken = None
         return self._take(taken, lambda queryset: django(queryset, *args, **kwargs))
+
+    def __and__(self, other: Any) -> Any:
+        return self._combine("__and__", other)
+
+    def __or__(self, other: Any) -> Any:
+        return self._combine("__or__", other)
+
+    def __xor__(self, other: Any) -> Any:
+        return self._combine("__xor__", other)
+
+    def _combine(self, operator: str, other: Any) -> Any:
+        django = getattr(QuerySet, operator)
+        if not (
+            self._notes() and self._fields is None and isinstance(other, PlanMode) and other._fields is None
+        ):
+            return django(self, other)
+        try:
+            taken = take_combination(operator, other)
+        except Bail:
+            return django(self, other)
+        found = self._take(taken, lambda queryset: django(queryset, other._ordinary()))
+        if found._planned is not None:
+            found._merge_known_related_objects(other)
+        return found
 
     def extra(self, *args: Any, **kwargs: Any) -> Any:
         select = kwargs.get("select")

@@ -18,6 +18,7 @@ from turbo_orm.plans.values import CONTAINERS, SCALARS
 __all__ = [
     "Annotate",
     "Call",
+    "Combine",
     "Extra",
     "Filter",
     "NoneType",
@@ -29,6 +30,7 @@ __all__ = [
     "Taken",
     "kinds_and_values",
     "take_annotations",
+    "take_combination",
     "take_filter",
     "take_selection",
 ]
@@ -112,6 +114,17 @@ class Select(NamedTuple):
         return getattr(QuerySet, self.method)(queryset, *args, **named, **dict(self.options))
 
 
+class Combine(NamedTuple):
+    """One of the operators ``&``, ``|`` and ``^`` with another queryset of the model."""
+
+    #: The name of its method.
+    operator: str
+    other: Argument
+
+    def apply(self, queryset: Any, values: Iterator[Any]) -> Any:
+        return getattr(QuerySet, self.operator)(queryset, self.other.make(values, type(queryset.query)))
+
+
 #: Django's own, which filters the rows to prefetch for some instances.
 _filter_prefetch_queryset: Any = related_descriptors._filter_prefetch_queryset  # type: ignore[attr-defined]
 
@@ -144,7 +157,7 @@ class PrefetchedOne(NamedTuple):
         return filtered(queryset, self.field, next(values))
 
 
-Step = Filter | Call | Slice | Extra | Annotate | Select | Prefetched | PrefetchedOne
+Step = Filter | Call | Slice | Extra | Annotate | Select | Combine | Prefetched | PrefetchedOne
 
 
 class Taken(NamedTuple):
@@ -216,6 +229,16 @@ def take_selection(
         return Select(method, args, names, taken, options)
 
     return Taken((method, options, *args, *names, *taken), make_step, tuple(arguments.values))
+
+
+def take_combination(operator: str, other: Any) -> Taken:
+    """Return the step of *operator*, the name of its method, with the queryset *other*.
+
+    Raises `Bail` if that is not in plan mode.
+    """
+    arguments = Arguments()
+    taken = arguments.take_queryset(other)
+    return Taken((operator, taken), lambda: Combine(operator, taken), tuple(arguments.values))
 
 
 def kinds_and_values(kwargs: Mapping[str, Any]) -> tuple[list[Any], tuple[Any, ...]]:

@@ -413,6 +413,18 @@ _METHODS = (
     *("values", "values_list", "values_list", "slice", "distinct", "reverse", "only", "defer"),
     *("select_related", "all", "using", "prefetch_related", "prefetch_to", "_next_is_sticky"),
     *("select_for_update", "annotate", "annotate", "alias"),
+    *("combine",) * 2,
+)
+_OPERATORS = ("__and__", "__or__", "__xor__")
+#: Methods of what a queryset is combined with.
+_OTHER_METHODS = (
+    *("filter",) * 6,
+    *("exclude",) * 3,
+    *("clauses",) * 3,
+    "all",
+    "order_by",
+    "distinct",
+    "only",
 )
 #: Methods after which Django takes few others.
 _LAST_METHODS = (*("slice",) * 6, "none", "values_list", "values", "reverse", "order_by")
@@ -426,6 +438,9 @@ def _step(draw: Callable[[Any], Any], model: type[Model], methods: Sequence[str]
         clauses = tuple(_clause(draw, model) for _ in range(draw(st.integers(1, 2))))
         pairs = tuple(_pairs(draw, model, 1).items()) if draw(st.booleans()) else ()
         return Step(draw(st.sampled_from(("filter", "exclude"))), clauses, pairs)
+    if method == "combine":
+        steps = tuple(_step(draw, model, _OTHER_METHODS) for _ in range(draw(st.integers(0, 2))))
+        return Step(draw(st.sampled_from(_OPERATORS)), (Chain(model, steps),))
     return Step(method, *_arguments(draw, model, method))
 
 
@@ -477,12 +492,19 @@ def chains(draw: Any) -> Chain:
         steps.append(_step(draw, model, _LAST_METHODS))
     if draw(st.integers(0, 7)) == 0:
         steps.insert(0, Step("_next_is_sticky"))
+    if any(step.method == "slice" for step in steps):
+        # Django makes a new queryset then, of the model's base manager.
+        steps = [step for step in steps if step.method not in ("__or__", "__xor__")]
     return Chain(model, tuple(steps))
 
 
 def other_values(chain: Chain, chance: random.Random) -> Chain:
     """Return *chain* with other values: of the same kind, constants, or any."""
     return _Exchange(chain.model, chance).in_chain(chain)
+
+
+#: Methods whose arguments may have values in them.
+_WITH_VALUES = {"filter", "exclude", "annotate", "alias", "values", "values_list", *_OPERATORS}
 
 
 class _Exchange:
@@ -496,7 +518,7 @@ class _Exchange:
     def _in_step(self, step: Step) -> Step:
         if step.method == "slice":
             return replace(step, args=self._chance.choice(_SLICES[:4]))
-        if step.method not in ("filter", "exclude", "annotate", "alias", "values", "values_list"):
+        if step.method not in _WITH_VALUES:
             return step
         return Step(
             step.method,

@@ -45,8 +45,8 @@ _ATTRIBUTES = (
 
 
 def _error(exc: Exception) -> tuple[Any, ...]:
-    # What the server says of the statement, and addresses in representations, differ.
-    message = str(exc)
+    # What the server says of the statement, addresses in representations, and the class's name differ.
+    message = str(exc).replace("AsyncQuerySet", "QuerySet")
     if isinstance(exc, DatabaseError):
         message = message.partition("\n")[0].partition(" using placeholder")[0].partition(" at or near")[0]
     return type(exc), message.partition(" object at 0x")[0]
