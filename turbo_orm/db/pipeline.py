@@ -184,7 +184,7 @@ class Queue:
         name = None
         if known is not None:
             pgconn.send_query_prepared(known, values, formats)
-        elif wire.conn.prepares:
+        elif wire.conn.prepares and not statement.unnamed:
             name = self._fresh[key] = wire.prepared.new_name()
             pgconn.send_prepare(name, statement.text, types)
             pgconn.send_query_prepared(name, values, formats)

@@ -19,7 +19,18 @@ class Statement:
     Made by `statement()`. Only the notes change: what servers said to it.
     """
 
-    __slots__ = ("_accepted", "_trusted", "automatic", "late", "locks", "proven", "refused", "sql", "text")
+    __slots__ = (
+        "_accepted",
+        "_trusted",
+        "automatic",
+        "late",
+        "locks",
+        "proven",
+        "refused",
+        "sql",
+        "text",
+        "unnamed",
+    )
 
     def __init__(self, text: bytes, sql: str, count: int, *, proven: bool = False) -> None:
         #: As it is sent, with ``$1``...
@@ -37,6 +48,8 @@ class Statement:
         #: A server refused it: it does not know what types the parameters have when they are
         #: not part of the text. A cursor that binds on the client can still execute it.
         self.refused = False
+        #: Servers are not to keep it prepared: it is large, and seldom the same twice.
+        self.unnamed = False
         self._trusted = proven
         self._accepted: set[ParameterTypes | None] = set()
 

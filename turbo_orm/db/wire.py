@@ -208,7 +208,7 @@ class Wire(Channel):
                 pipeline.queue_after_begin(self, name, values, formats)
             else:
                 pgconn.send_query_prepared(name, values, formats)
-        elif begins or conn.prepares or not statement.accepted(key[1]):
+        elif begins or (conn.prepares and not statement.unnamed) or not statement.accepted(key[1]):
             return None
         else:
             pgconn.send_query_params(statement.text, values, key[1], formats)
