@@ -18,6 +18,7 @@ from turbo_orm.fetch_modes.older_django.querysets import with_fetch_modes
 from turbo_orm.loading import RowsNotLoadedError, remember_peers
 from turbo_orm.plans.inserting import InsertsByColumn, abulk_create
 from turbo_orm.plans.mode import PlannedQuerySet
+from turbo_orm.plans.updating import abulk_update, bulk_update_in_bridge
 from turbo_orm.raw import AsyncRawQuerySet
 from turbo_orm.row_classes import values_as
 from turbo_orm.rows import fetch_in_bridge, stream_in_bridge
@@ -56,7 +57,7 @@ class AsyncQuerySet(InsertsByColumn, PlannedQuerySet):
 
     aaggregate = execution.aggregate_verb(QuerySet.aaggregate)
     abulk_create = _as(QuerySet.abulk_create)(abulk_create)
-    abulk_update = async_verb("bulk_update", QuerySet.abulk_update)
+    abulk_update = _as(QuerySet.abulk_update)(abulk_update)
     # The coroutine itself: one more around it would be a tenth of its way to the wire.
     acreate = _as(QuerySet.acreate)(creation.create)
     acount = execution.terminal_verb("count", QuerySet.acount)
@@ -84,6 +85,7 @@ class AsyncQuerySet(InsertsByColumn, PlannedQuerySet):
         return list(await execution.fetch(self))
 
     aggregate = execution.aggregate_in_bridge(QuerySet.aggregate)
+    bulk_update = bulk_update_in_bridge(QuerySet.bulk_update)
     contains = execution.reading_in_bridge(QuerySet.contains)
     count = execution.terminal_in_bridge("count", QuerySet.count)
     delete = execution.delete_in_bridge(QuerySet.delete)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache, lru_cache
 from typing import Any
 
@@ -12,6 +14,7 @@ from django.db.models.sql.compiler import SQLCompiler, SQLInsertCompiler
 from django.db.utils import load_backend
 
 from turbo_orm.bridge import readiness
+from turbo_orm.bridge.handler import connections_replaced
 from turbo_orm.plans.unsupported import Unsupported
 
 __all__ = [
@@ -19,6 +22,7 @@ __all__ = [
     "as_it_is",
     "capturing",
     "compiling_connection",
+    "connections_capturing",
     "forget_connections",
     "take_for_update",
 ]
@@ -66,6 +70,19 @@ def compiling_connection(alias: str, instrument: Any = as_it_is) -> BaseDatabase
     if instrument is as_it_is:
         _plain[alias] = made
     return made
+
+
+@contextmanager
+def connections_capturing(alias: str) -> Iterator[None]:
+    """Let methods that change rows raise `Captured` in place of executing on *alias*, in this thread."""
+    connection: Any = compiling_connection(alias, capturing)
+    try:
+        with connections_replaced({alias: connection}):
+            yield
+    finally:
+        # They have told it of the exception, and that of what is changed.
+        connection.needs_rollback = False
+        connection.rollback_exc = None
 
 
 #: The connections without instruments, by alias.

@@ -17,9 +17,8 @@ from django.db.models.sql import DeleteQuery
 from django.db.models.sql.constants import GET_ITERATOR_CHUNK_SIZE
 
 from turbo_orm.bridge.greenlets import current_bridge
-from turbo_orm.bridge.handler import connections_replaced
 from turbo_orm.plans import running
-from turbo_orm.plans.connections import Captured, capturing, compiling_connection
+from turbo_orm.plans.connections import Captured, connections_capturing
 from turbo_orm.plans.instances import is_djangos
 from turbo_orm.plans.mode import PlannedQuerySet
 from turbo_orm.plans.plan import Bound
@@ -61,7 +60,7 @@ def _by_keys(model: Any, keys: list[Any], alias: str) -> Bound | None:
 
 def _verify(bound: Bound, model: Any, keys: Sequence[Any], alias: str) -> None:
     djangos: Any = None
-    with connections_replaced({alias: compiling_connection(alias, capturing)}):
+    with connections_capturing(alias):
         try:
             _djangos_delete_batch(DeleteQuery(model), keys, alias)
         except Captured as captured:

@@ -34,6 +34,7 @@ COMPOSED_OF = {
     "exists": ("exists",),
     "aggregate": ("aggregate",),
     "update": ("update",),
+    "bulk_update": ("bulk_update", "using", "filter", "update"),
     "delete": ("delete", "_raw_delete"),
     "_raw_delete": ("_raw_delete",),
     "create": ("create",),

@@ -37,7 +37,7 @@ from turbo_orm.plans.signals import has_listeners
 from turbo_orm.plans.unsupported import Unsupported
 from turbo_orm.plans.values import Bail
 
-__all__ = ["PlannedWrite", "UpdatePlan", "compiled_update", "planned_update", "update_plan"]
+__all__ = ["PlannedWrite", "UpdatePlan", "compiled_update", "key_source", "planned_update", "update_plan"]
 
 Params = tuple[Any, ...]
 
@@ -66,7 +66,7 @@ class UpdatePlan(NamedTuple):
 
 
 class PlannedWrite(NamedTuple):
-    """The statement of one row, with its parameters."""
+    """A statement that changes rows, with its parameters."""
 
     alias: str
     statement: Statement
@@ -249,7 +249,7 @@ def _params(
     made = FieldParams([field for field, null in zip(fields, nulls, strict=True) if not null], connection)
     numbers = iter(range(len(fields)))
     targets = "".join("_, " if null else f"v{next(numbers)}, " for null in nulls)
-    is_key, key = _key(table._meta.pk, connection, made.namespace)
+    is_key, key = key_source(table._meta.pk, connection, made.namespace)
     made.namespace["Bail"] = Bail
     lines = [
         "def params(values, key):",
@@ -265,8 +265,12 @@ def _params(
     return params
 
 
-def _key(field: Any, connection: Any, namespace: dict[str, Any]) -> tuple[str, str]:
-    """Return the condition on ``key``, and the expression that is its parameter in a filter."""
+def key_source(field: Any, connection: Any, namespace: dict[str, Any]) -> tuple[str, str]:
+    """Return the condition on ``key``, and the expression that is its parameter in a filter.
+
+    What they need is put into *namespace*, the type of keys as ``kind_of_key``. Raises `Unsupported`
+    for keys that are neither integers nor texts nor UUIDs.
+    """
     integer = integer_type(field, connection)
     kind = int if integer is not None else unchanged_kind(field, connection)
     if kind not in (int, str, UUID):

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from turbo_orm.bridge.handler import connections_replaced
 from turbo_orm.db.arrays import ENCODERS, Array
 from turbo_orm.plans.bulk import BulkInsert
+from turbo_orm.plans.bulk_updates import compiled_bulk_update
 from turbo_orm.plans.compiled_inserts import Conflict, sample_of
-from turbo_orm.plans.connections import Captured, capturing, compiling_connection
+from turbo_orm.plans.connections import Captured, connections_capturing
 from turbo_orm.plans.row_updates import compiled_update
 from turbo_orm.plans.verify import Verified, refuse, same_params
 
 __all__ = [
     "verify_bulk_insert",
+    "verify_bulk_update",
     "verify_insert",
     "verify_row_insert",
     "verify_row_update",
@@ -27,18 +27,6 @@ class _AsSQL(Protocol):
     @property
     def alias(self) -> str: ...
     def as_sql(self) -> tuple[str, tuple[Any, ...]]: ...
-
-
-@contextmanager
-def _capturing(alias: str) -> Iterator[None]:
-    connection: Any = compiling_connection(alias, capturing)
-    try:
-        with connections_replaced({alias: connection}):
-            yield
-    finally:
-        # save() has told it of the exception, and that of what is saved.
-        connection.needs_rollback = False
-        connection.rollback_exc = None
 
 
 def verify_insert(obj: Any, insert: _AsSQL, alias: str, *, force_insert: bool) -> None:
@@ -57,7 +45,7 @@ def verify_row_insert(obj: Any, insert: _AsSQL, insert_as_django: Callable[[Any]
 def _sent(obj: Any, alias: str, save: Callable[[Any], Any]) -> Sequence[tuple[str, Any]]:
     """Return the statements that *save*, given a copy of *obj*, would begin with."""
     sample = sample_of(type(obj), obj)
-    with _capturing(alias):
+    with connections_capturing(alias):
         try:
             save(sample)
         except Captured as captured:
@@ -118,6 +106,16 @@ def verify_bulk_insert(
         # A time that is set now was another one a moment ago.
         if not _is_automatic(field) and _encoded(field, column, connection) != array:
             refuse(what, django=f"{text!r} {column!r}", plan=f"{array.data!r} for {field.name}")
+    Verified.same += 1
+
+
+def verify_bulk_update(model: Any, objs: Sequence[Any], fields: Sequence[Any], update: _AsSQL) -> None:
+    """Raise `PlanMismatchError` unless *update* is what ``bulk_update(objs, fields)`` would send."""
+    samples = [sample_of(type(obj), obj) for obj in objs]
+    text, djangos = compiled_bulk_update(model, samples, fields, update.alias)
+    sql, params = update.as_sql()
+    if sql != text or not same_params(params, djangos):
+        refuse(f"to update many {model.__name__}", django=f"{text!r} {djangos!r}", plan=f"{sql!r} {params!r}")
     Verified.same += 1
 
 
