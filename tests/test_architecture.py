@@ -33,7 +33,7 @@ LAYERS: list[set[str]] = [
         "transaction",
         "sql",
     },
-    {"answers", "creation"},
+    {"answers", "creation", "deletion"},
     {"batching", "execution"},
     {"raw", "queryset", "manager", "base_manager", "instance", "adoption", "related"},
     {"atomic_requests", "hooks"},
