@@ -389,9 +389,9 @@ def _wake(waiter: asyncio.Future[None]) -> None:
 
     For callbacks of the event loop, in which no task runs.
     """
-    callbacks = waiter._callbacks
     if waiter.done():
         return
+    callbacks = waiter._callbacks
     if callbacks is None or len(callbacks) != 1:
         waiter.set_result(None)
         return

@@ -29,6 +29,9 @@ __all__ = ["install", "planned_delete"]
 _patched: Any = DeleteQuery
 _djangos_delete_batch = _patched.delete_batch
 
+#: What `Model.delete()` goes through, as Django has it.
+_STEPS = [(Collector, name, getattr(Collector, name)) for name in ("__init__", "collect", "add", "delete")]
+
 
 def planned_delete(obj: Model, using: str | None) -> Bound | None:
     """Return the DELETE that is all ``obj.delete(using)`` does to the database; None without a plan.
@@ -42,6 +45,7 @@ def planned_delete(obj: Model, using: str | None) -> Bound | None:
         or model.delete is not Model.delete
         or "delete" in obj.__dict__
         or not is_djangos(model.delete)
+        or any(getattr(owner, name) is not step for owner, name, step in _STEPS)
     ):
         return None
     alias = using or router.db_for_write(model, instance=obj)
@@ -91,3 +95,4 @@ def install() -> None:
 
     delete_batch._turbo = True  # type: ignore[attr-defined]
     _patched.delete_batch = delete_batch
+    _STEPS.append((_patched, "delete_batch", delete_batch))

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.db import IntegrityError, connection, models, transaction
+from django.db.models.deletion import Collector
 from django.db.models.signals import post_delete, pre_delete
 from django.db.models.sql import DeleteQuery
 from django.test import override_settings
@@ -229,6 +230,22 @@ async def test_a_replaced_method_is_called(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(models.Model, "delete", lambda self: (7, {}))
     profile = await Profile.objects.aget(author__name="Ada")
     assert await profile.adelete() == (7, {})
+
+
+@pytest.mark.parametrize("owner", [Collector, DeleteQuery])
+async def test_replaced_steps_are_taken(owner: Any, monkeypatch: pytest.MonkeyPatch):
+    taken = []
+    name = "collect" if owner is Collector else "delete_batch"
+    original = getattr(owner, name)
+
+    def replaced(self: Any, *args: Any, **kwargs: Any) -> Any:
+        taken.append(args)
+        return original(self, *args, **kwargs)
+
+    monkeypatch.setattr(owner, name, replaced)
+    profile = await Profile.objects.aget(author__name="Ada")
+    assert await profile.adelete() == (1, {"library.Profile": 1})
+    assert len(taken) == 1
 
 
 def test_in_sync_code_it_is_djangos(django_databases: None):
