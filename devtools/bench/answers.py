@@ -19,6 +19,7 @@ from devtools.bench.schema import (
     wide_columns,
     wide_table,
 )
+from devtools.bench.verbs import VERBS, Numbers
 
 __all__ = ["wrong"]
 
@@ -152,6 +153,10 @@ class _Checks:
     def numbered(self, answer: Any, number: int, pk: int) -> Any:
         columns = ("id", "c1", "c2", "c3", "c4")
         return self._of(numbered_table(number), pk, columns), self._contestant.row(answer, columns)
+
+    def verb(self, answer: Sequence[Any], index: int, number: int) -> Any:
+        rows = self._connection.execute(VERBS[index].right.encode(), Numbers(number).all()).fetchall()
+        return rows, [tuple(row) for row in answer]
 
     def shape(self, answer: Sequence[Any], conditions: Any) -> Any:
         query = f"SELECT {', '.join(BOOK_COLUMNS)} FROM book WHERE pages IS NOT NULL ORDER BY id LIMIT 10"

@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 from devtools.bench.schema import MODELS, ROWS_EACH_MODEL, WIDTHS, Sizes
+from devtools.bench.verbs import VERBS
 
 __all__ = ["GROWING", "OPERATIONS", "Growing", "Operation", "shape_of_number"]
 
@@ -99,6 +100,12 @@ class Growing:
     sizes: tuple[int, ...]
     #: Tasks at once; 0: as many as the size says.
     tasks: int
+    #: What the sizes are, where they are no sizes but different things.
+    labels: tuple[str, ...] = ()
+
+    def label(self, size: int) -> str:
+        """What a size is called in tables."""
+        return self.labels[size] if self.labels else f"{size:,}"
 
 
 #: By name; in `Sample.operation` too.
@@ -119,6 +126,12 @@ GROWING = {
     ),
     "uses": Growing(
         Operation("shape", "uses of a query shape", lambda n, size: (shape_of_number(n),)), (1, 2, 3, 10), 1
+    ),
+    "verbs": Growing(
+        Operation("verb", "other methods", lambda n, size: (size, n), writes=True),
+        tuple(range(len(VERBS))),
+        16,
+        tuple(verb.title for verb in VERBS),
     ),
 }
 

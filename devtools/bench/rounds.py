@@ -7,7 +7,7 @@ from typing import Any
 
 import psycopg
 
-from devtools.bench.operations import OPERATIONS
+from devtools.bench.operations import GROWING, OPERATIONS
 from devtools.bench.process import Failed, Process
 from devtools.bench.results import Results, Sample
 from devtools.bench.schema import Sizes
@@ -17,7 +17,9 @@ __all__ = ["Cell", "Rounds"]
 #: Operation, size, number of tasks.
 Cell = tuple[str, "int | None", int]
 
-_WRITES = {operation.name for operation in OPERATIONS if operation.writes}
+_WRITES = {operation.name for operation in OPERATIONS if operation.writes} | {
+    name for name, kind in GROWING.items() if kind.operation.writes
+}
 _MOST_CALLS = 20_000
 
 

@@ -125,7 +125,8 @@ def _growing(options: Options, rounds: Rounds, say: Say) -> None:
     cells: list[tuple[int, Cell]] = []
     for name in options.growing:
         kind = GROWING[name]
-        rounds.check(name, kind.sizes[1])
+        for size in kind.sizes if kind.labels else kind.sizes[1:2]:
+            rounds.check(name, size)
         if name != "uses":
             cells += [(times, (name, size, kind.tasks or size)) for size in kind.sizes]
     _rounds(rounds, cells, say)

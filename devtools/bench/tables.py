@@ -28,7 +28,10 @@ def everything(results: Results) -> str:
         ),
         ("Memory for each connection in use", _memory(results)),
         *(
-            (f"CPU in us as work grows: {kind.operation.title}", _growth(results, name))
+            (
+                f"CPU in us{': ' if kind.labels else ' as work grows: '}{kind.operation.title}",
+                _growth(results, name),
+            )
             for name, kind in GROWING.items()
         ),
         ("Not measured, and remarks", _notes(results)),
@@ -149,7 +152,7 @@ def _growth(results: Results, kind: str) -> str:
     for size in GROWING[kind].sizes:
         cells = [results.cpu(name, kind, tasks=None, size=size) for name in names]
         if any(cells):
-            rows.append((f"{size:,}", *(_plain(cell) for cell in cells)))
+            rows.append((GROWING[kind].label(size), *(_plain(cell) for cell in cells)))
     return _table((GROWING[kind].operation.title, *(CONTESTANTS[name].title for name in names)), rows)
 
 

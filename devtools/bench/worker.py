@@ -45,7 +45,10 @@ class Worker:
     async def check(self, operation: str, size: int | None = None) -> dict[str, Any]:
         """Call an operation twice and compare the answers with the right ones."""
         found = _find(operation)
-        if reason := self._contestant.unsupported.get(found.name):
+        reason = self._contestant.unsupported.get(found.name)
+        if reason is None and not hasattr(self._contestant, found.name):
+            reason = "they are Django's"
+        if reason:
             return {"unsupported": reason}
         with psycopg.connect(self._url, autocommit=True) as connection:
             for number in (11, 12):

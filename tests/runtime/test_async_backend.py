@@ -916,7 +916,12 @@ async def request(path: str) -> Any:
     return json.loads(body)
 
 
+#: Before 6.1, nobody closes their connections at the end of a request.
+HAVE_RECEIVERS = hasattr(sys.modules["django_async_backend.apps"], "close_old_async_connections")
+
+
 @pytest.mark.threads  # Django closes responses in one
+@pytest.mark.skipif(not HAVE_RECEIVERS, reason="of a later django-async-backend")
 class TestRequests:
     async def test_their_connections_are_closed(self, one_pool):
         for _ in range(5):  # of at most four connections
@@ -958,17 +963,17 @@ for signal in (request_started, request_finished):
 
 
 @pytest.mark.parametrize(
-    ("signals", "apps", "receivers"),
+    ("signals", "apps", "receiver"),
     [
-        ("on", "turbo_orm django_async_backend", ["_close_their_connections"] * 2),
-        ("on", "django_async_backend turbo_orm", ["_close_their_connections"] * 2),
-        ("on", "django_async_backend", ["close_old_async_connections"] * 2),
-        ("off", "turbo_orm django_async_backend", []),
-        ("off", "django_async_backend turbo_orm", []),
+        ("on", "turbo_orm django_async_backend", "_close_their_connections"),
+        ("on", "django_async_backend turbo_orm", "_close_their_connections"),
+        ("on", "django_async_backend", "close_old_async_connections"),
+        ("off", "turbo_orm django_async_backend", None),
+        ("off", "django_async_backend turbo_orm", None),
     ],
 )
-def test_receivers_of_the_request_signals(signals: str, apps: str, receivers: list[str]):
+def test_receivers_of_the_request_signals(signals: str, apps: str, receiver: str | None):
     done = subprocess.run(
         [sys.executable, "-c", SIGNALS, signals, apps], check=True, capture_output=True, text=True, timeout=60
     )
-    assert done.stdout.split() == receivers
+    assert done.stdout.split() == ([receiver] * 2 if receiver is not None and HAVE_RECEIVERS else [])

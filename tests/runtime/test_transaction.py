@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from typing import Any
 
 import pytest
 from django.db import DatabaseError, IntegrityError, connection, connections, transaction
@@ -421,6 +422,26 @@ async def test_an_error_in_the_block_keeps_its_traceback_and_class():
 
 def test_repr():
     assert repr(atomic(using="x", durable=True)) == "atomic(using='x', durable=True)"
+
+
+async def test_who_goes_on_is_told_what_broke_the_block():
+    async def causes() -> list[Any]:
+        found: list[Any] = []
+        await Author.objects.acreate(name="a")
+        with suppress(transaction.TransactionManagementError):
+            async with atomic():
+                with suppress(IntegrityError):
+                    await Author.objects.acreate(name="a")
+                try:
+                    await Author.objects.acount()
+                except transaction.TransactionManagementError as error:
+                    found.append(type(error.__cause__))
+                await run_sync(transaction.set_rollback, True)
+        await Author.objects.adelete()
+        return found
+
+    for _ in range(3):  # by Django, and on plans
+        assert await causes() == [IntegrityError]
 
 
 class TestCommitInTheBridge:

@@ -58,7 +58,7 @@ def test_a_quick_run_finds_every_answer_right(tmp_path: Path) -> None:
         "--rounds",
         "1",
     ]
-    command += ["--seconds", "0.005", "--connections", "8", "--growing", "rows,columns,uses"]
+    command += ["--seconds", "0.005", "--connections", "8", "--growing", "rows,columns,uses,verbs"]
     run = subprocess.run(
         [*command, "--results", str(saved)],
         cwd=ROOT,
@@ -71,7 +71,7 @@ def test_a_quick_run_finds_every_answer_right(tmp_path: Path) -> None:
     found = Results.load(saved)
     assert (found.missing, found.wrong) == ({}, {})
     for name in ("turbo_orm", "psycopg"):
-        expected = {operation.name for operation in OPERATIONS} | {"rows", "columns", "uses"}
+        expected = {operation.name for operation in OPERATIONS} | {"rows", "columns", "uses", "verbs"}
         expected -= set(found.unsupported.get(name, {}))
         assert {each.operation for each in found.samples if each.contestant == name} == expected
     assert all(each.cpu > 0 and each.rate > 0 for each in found.samples)

@@ -34,7 +34,17 @@ _IDLE = TransactionStatus.IDLE
 class WireBlock:
     """The outermost block of a scope, as long as Django has no wrapper for it."""
 
-    __slots__ = ("_block", "_conn", "_new_block", "_pool", "_scope", "alias", "needs_rollback", "wire")
+    __slots__ = (
+        "_block",
+        "_broken_by",
+        "_conn",
+        "_new_block",
+        "_pool",
+        "_scope",
+        "alias",
+        "needs_rollback",
+        "wire",
+    )
 
     def __init__(
         self,
@@ -53,6 +63,8 @@ class WireBlock:
         self.wire: Wire | None = wire
         #: A statement failed which Django does not let a block survive.
         self.needs_rollback = False
+        #: That failure, which Django names to whoever goes on.
+        self._broken_by: BaseException | None = None
 
     @classmethod
     async def begin(
@@ -104,12 +116,15 @@ class WireBlock:
                 wrapper.adopt(self._conn, self._pool, scope, self.block)
         finally:
             _set_running_loop(loop)
-        wrapper.needs_rollback = self.needs_rollback
+        if self._broken_by is not None:
+            wrapper.break_block(self._broken_by)
+            self._broken_by = None
         return wrapper
 
     def break_block(self, exc: BaseException) -> None:
         """Let the block only roll back: *exc* cut a statement short."""
         self.needs_rollback = True
+        self._broken_by = exc
 
     async def end(self, exc: BaseException | None) -> None:
         """Commit; or roll back, if *exc* or a failed statement want that.
@@ -118,6 +133,7 @@ class WireBlock:
         """
         wire = self.wire
         assert wire is not None
+        self._broken_by = None  # it leads back here
         if wire.pgconn.transaction_status == _IDLE:
             return
         if exc is not None or self.needs_rollback:

@@ -130,10 +130,13 @@ def _writes(
 
 def _fields(model: Any, objs: Sequence[Any], names: Any) -> tuple[Any, ...] | None:
     """Return the fields *names* stand for; None if they, or *objs*, are not what there are plans for."""
-    if set(map(type, objs)) != {model} or any(getattr(model, name) is not own for name, own in _HOOKS):
-        return None
-    key = model._meta.pk.attname
-    if None in [obj.__dict__.get(key) for obj in objs]:
+    meta = model._meta
+    if (
+        set(map(type, objs)) != {model}
+        or len(getattr(meta, "pk_fields", (meta.pk,))) != 1
+        or any(getattr(model, name) is not own for name, own in _HOOKS)
+        or None in [obj.__dict__.get(meta.pk.attname) for obj in objs]
+    ):
         return None
     try:
         return fields_to_update(model, tuple(names))

@@ -22,7 +22,10 @@ class AsyncBackend(DjangoContestant):
 
     packages = ("django-async-backend", "Django", "psycopg", "psycopg-pool")
     manager = "async_objects"
-    unsupported = {"prefetched": "prefetch_related() is not supported"}
+    unsupported = {
+        "prefetched": "prefetch_related() is not supported",
+        "verb": "some are not supported, some are Django's",
+    }
     remarks = {
         "get": "a task keeps its connection for all its calls; where there are more tasks than "
         "connections, it gives it back after each call",

@@ -8,6 +8,7 @@ from typing import Any
 
 from devtools.bench.contestants.base import Conditions, Contestant
 from devtools.bench.schema import DICT_COLUMNS
+from devtools.bench.verbs import VERBS, Numbers
 
 __all__ = ["DjangoContestant"]
 
@@ -89,6 +90,10 @@ class DjangoContestant(Contestant):
     async def shape(self, conditions: Conditions) -> Sequence[Any]:
         lookups = {f"{column}__{lookup}": value for column, lookup, value in conditions}
         return await self.listed(self.of(self.models.Book).filter(**lookups).order_by("id")[:10])
+
+    async def verb(self, index: int, number: int) -> Any:
+        """One of `VERBS`."""
+        return await VERBS[index].call(self, Numbers(number))
 
     def tags_of(self, book: Any) -> list[str]:
         return [tag.name for tag in book._prefetched_objects_cache["tags"]]

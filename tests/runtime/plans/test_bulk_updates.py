@@ -717,6 +717,28 @@ async def test_methods_of_a_model_are_called(snapshot: Snapshot) -> None:
     assert sorted([tag.label async for tag in Tag.objects.all()]) == ["X", "Y", "blue"]
 
 
+@pytest.mark.skipif(not hasattr(models, "CompositePrimaryKey"), reason="a key of a later Django")
+async def test_keys_of_several_columns(snapshot: Snapshot) -> None:
+    with isolate_apps("tests.project.library"):
+
+        class Own(models.Model):
+            pk = models.CompositePrimaryKey("id", "label")
+            id = models.IntegerField()
+            label = models.SlugField()
+            name = models.CharField(max_length=50, db_column="label")
+            objects = AsyncManager()
+
+            class Meta:
+                app_label = "library"
+                db_table = "library_tag"
+
+        for update in WAYS:
+            await AsyncQuerySet(Tag).filter(pk=1).aupdate(label="red")
+            tags = [Own(id=1, label="red", name="x"), Own(id=2, label="red", name="y")]
+            assert await update(tags, ["name"]) == 1
+            assert (await AsyncQuerySet(Tag).aget(pk=1)).label == "x"
+
+
 async def test_routers_are_asked_each_time(snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
 

@@ -162,7 +162,7 @@ async def test_bulk_create_of_one(snapshot: Snapshot, name: str, taken: bool):
             except Exception as error:
                 outcome: Any = type(error), str(error)
             else:
-                outcome = found is tag, vars(tag._state), tag.pk
+                outcome = found is tag, tag._state.adding, tag._state.db, tag.pk
             assert (Verified.same > before) is plans
         outcomes.append((outcome, snapshot.rows()))
     assert outcomes[0] == outcomes[1]

@@ -20,11 +20,14 @@ __all__ = ["install"]
 
 
 def install() -> None:
-    """Connect `_close_their_connections` where their app connects its receiver, or would."""
+    """Connect `_close_their_connections` where their app connects its receiver, or would.
+
+    Before version 6.1 it has none.
+    """
     app: Any = sys.modules.get("django_async_backend.apps")
-    if app is None or app.close_old_async_connections is _close_their_connections:
+    theirs = getattr(app, "close_old_async_connections", None)
+    if theirs is None or theirs is _close_their_connections:
         return
-    theirs = app.close_old_async_connections
     # Their app may come after ours in INSTALLED_APPS: then it connects what it finds here.
     app.close_old_async_connections = _close_their_connections
     for signal in (request_started, request_finished):
