@@ -35,6 +35,7 @@ LAYERS: list[set[str]] = [
     },
     {"answers", "creation", "deletion"},
     {"batching", "execution"},
+    {"composed"},
     {"raw", "queryset", "manager", "base_manager", "instance", "adoption", "related"},
     {"atomic_requests", "hooks"},
     {""},

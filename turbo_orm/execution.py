@@ -38,6 +38,7 @@ __all__ = [
     "aprefetch_related_objects",
     "call",
     "close_pools",
+    "complete",
     "delete",
     "delete_in_bridge",
     "fetch",
@@ -89,7 +90,7 @@ async def aget_packed(self: PlannedQuerySet, args: tuple[Any, ...], kwargs: dict
     if (only := load_one(queryset, bound, result)) is not None:
         return only
     rows = load_now(queryset, bound, result)
-    return answers.get(queryset, await _complete(queryset, bound, result) if rows is None else rows)
+    return answers.get(queryset, await complete(queryset, bound, result) if rows is None else rows)
 
 
 def terminal_verb(name: str, like: Callable[..., Any]) -> Callable[..., Any]:
@@ -110,12 +111,13 @@ def terminal_verb(name: str, like: Callable[..., Any]) -> Callable[..., Any]:
         if (only := load_one(self, bound, result)) is not None:
             return only
         rows = load_now(self, bound, result)
-        return answer(await _complete(self, bound, result) if rows is None else rows)
+        return answer(await complete(self, bound, result) if rows is None else rows)
 
     return verb
 
 
-async def _complete(queryset: PlannedQuerySet, bound: Bound, result: Result) -> list[Any]:
+async def complete(queryset: PlannedQuerySet, bound: Bound, result: Result) -> list[Any]:
+    """Return the objects of *queryset* for *result*, prefetches and all; see `load_now()`."""
     found = await objects(queryset, bound, result)
     lookups = queryset._prefetch_related_lookups
     if lookups and found:

@@ -10,7 +10,7 @@ from django.core.exceptions import SynchronousOnlyOperation
 from django.db.models import QuerySet
 from django.db.models.query import ModelIterable
 
-from turbo_orm import answers, creation, execution
+from turbo_orm import answers, composed, creation, execution
 from turbo_orm.bridge.greenlets import current_bridge
 from turbo_orm.columns import Columns, paths_of
 from turbo_orm.errors import NotLoadedError
@@ -66,11 +66,11 @@ class AsyncQuerySet(InsertsByColumn, PlannedQuerySet):
     aget = execution.get_verb(QuerySet.aget)
     alast = execution.terminal_verb("last", QuerySet.alast)
     aupdate = execution.update_verb(QuerySet.aupdate)
-    acontains = async_verb("contains", QuerySet.acontains)
+    acontains = _as(QuerySet.acontains)(composed.acontains)
     aearliest = execution.outermost_verb("earliest", QuerySet.aearliest)
     aexplain = async_verb("explain", QuerySet.aexplain)
-    aget_or_create = async_verb("get_or_create", QuerySet.aget_or_create)
-    ain_bulk = async_verb("in_bulk", QuerySet.ain_bulk)
+    aget_or_create = _as(QuerySet.aget_or_create)(composed.aget_or_create)
+    ain_bulk = _as(QuerySet.ain_bulk)(composed.ain_bulk)
     alatest = execution.outermost_verb("latest", QuerySet.alatest)
     aupdate_or_create = async_verb("update_or_create", QuerySet.aupdate_or_create)
 

@@ -1,0 +1,211 @@
+"""`acontains()`, `ain_bulk()`, `aget_or_create()`: by a single planned statement, as Django's composition."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import psycopg
+import pytest
+from django.db import router
+from django.test import override_settings
+
+from tests.project.library.models import Author, Book, Tag
+from tests.runtime.parity.data import Snapshot
+from tests.runtime.plans.same import seen
+from turbo_orm import AsyncQuerySet, atomic, batch
+from turbo_orm.plans import running
+from turbo_orm.plans.verify import Verified
+from turbo_orm.testing import capture_queries
+
+POOL = {"min_size": 1, "max_size": 5}
+
+pytestmark = pytest.mark.usefixtures("at_once", "frozen_now", "verifying")
+
+
+class Filtering(AsyncQuerySet):
+    def filter(self, *args: Any, **kwargs: Any) -> Any:
+        return super().filter(*args, **kwargs).exclude(name="Ada")
+
+
+class Own(AsyncQuerySet):
+    def contains(self, obj: Any) -> Any:
+        return "mine"
+
+    def in_bulk(self, id_list: Any = None, **kwargs: Any) -> Any:
+        return {"mine": id_list}
+
+    def get_or_create(self, defaults: Any = None, **kwargs: Any) -> Any:
+        return "mine", defaults
+
+
+async def _evaluated(queryset: Any) -> Any:
+    await queryset.alist()
+    return queryset
+
+
+async def _contains_evaluated() -> Any:
+    return await (await _evaluated(Book.objects.filter(pk__lt=3))).acontains(Book(pk=2))
+
+
+#: What is called, and whether it needs no bridge.
+CALLS: dict[str, tuple[Callable[[], Awaitable[Any]], bool | None]] = {
+    "contained": (lambda: Book.objects.filter(pk__lt=3).acontains(Book(pk=2)), True),
+    "not contained": (lambda: Book.objects.filter(pk__lt=3).acontains(Book(pk=4)), True),
+    "of all": (lambda: Book.objects.acontains(Book(pk=1)), True),
+    "ordered": (lambda: Book.objects.order_by("title").acontains(Book(pk=1)), True),
+    "another model's": (lambda: Book.objects.acontains(Author(pk=1)), False),
+    "no object": (lambda: Book.objects.acontains(1), False),
+    "unsaved": (lambda: Book.objects.acontains(Book()), False),
+    "of a slice": (lambda: Book.objects.all()[:2].acontains(Book(pk=1)), False),
+    "of values": (lambda: Book.objects.values("pk").acontains(Book(pk=1)), False),
+    "of rows": (_contains_evaluated, False),
+    "a contains() of its own": (lambda: Own(Author).acontains(Author(pk=1)), False),
+    "a filter() beneath": (lambda: Filtering(Author).acontains(Author(pk=1)), False),
+    "in bulk": (lambda: Book.objects.ain_bulk([3, 1, 2]), True),
+    "some that are not there": (lambda: Book.objects.ain_bulk({1, 99}), True),
+    "filtered": (lambda: Book.objects.filter(pk__gt=1).ain_bulk((1, 2)), True),
+    "with relations": (lambda: Book.objects.select_related("author").ain_bulk([1]), True),
+    "the same twice": (lambda: Book.objects.ain_bulk([1, 1]), True),
+    "nothing in bulk": (lambda: Book.objects.ain_bulk([]), False),
+    "everything in bulk": (lambda: Book.objects.ain_bulk(), False),
+    "by another field": (lambda: Author.objects.ain_bulk(["Ada"], field_name="name"), False),
+    "by no unique field": (lambda: Book.objects.ain_bulk(["x"], field_name="title"), False),
+    "a slice in bulk": (lambda: Book.objects.all()[:2].ain_bulk([1]), False),
+    "None in bulk": (lambda: Book.objects.ain_bulk([1, None]), False),
+    "no keys": (lambda: Book.objects.ain_bulk(["x"]), None),
+    "an in_bulk() of its own": (lambda: Own(Author).ain_bulk([1]), False),
+    "there": (lambda: Tag.objects.aget_or_create(label="red"), True),
+    "there, with defaults": (lambda: Author.objects.aget_or_create({"age": 1}, name="Ada"), True),
+    "there, with a lookup": (lambda: Author.objects.aget_or_create(name__iexact="ADA"), True),
+    "there, filtered": (lambda: Author.objects.filter(age__gt=1).aget_or_create(name="Ada"), True),
+    "several": (lambda: Book.objects.aget_or_create(author_id=1), True),
+    "not there": (lambda: Tag.objects.aget_or_create(label="new"), False),
+    "not there, with defaults": (
+        lambda: Author.objects.aget_or_create(name="new", defaults={"age": lambda: 7}),
+        False,
+    ),
+    "no such field": (lambda: Tag.objects.aget_or_create(lable="red"), False),
+    "of another relation": (lambda: Author(pk=1).books.aget_or_create(title="Algebra"), False),
+    "a get_or_create() of its own": (lambda: Own(Author).aget_or_create({"age": 1}, name="Ada"), False),
+    "with prefetches": (lambda: Book.objects.prefetch_related("tags").aget_or_create(pk=1), True),
+}
+
+
+async def _outcome(call: Callable[[], Awaitable[Any]]) -> Any:
+    try:
+        found = await call()
+    except Exception as error:
+        return type(error), str(error)
+    for each in found if isinstance(found, tuple) else ():
+        if getattr(each, "__dict__", {}).pop("_prefetched_objects_cache", None):
+            return "with prefetches", seen(found)
+    return seen(found)
+
+
+@pytest.mark.parametrize("in_block", [False, True])
+@pytest.mark.parametrize("name", CALLS)
+async def test_answers_and_errors_are_djangos(
+    snapshot: Snapshot, name: str, in_block: bool, bridged: list[Any]
+):
+    call, without_bridge = CALLS[name]
+    outcomes = []
+    for plans in (False, True):
+        snapshot.restore()
+        with override_settings(TURBO_ORM={"PLANS": plans, "VERIFY_PLANS": True, "POOL": POOL}):
+            await Tag.objects.acount()  # then the server's version is known
+            before = Verified.same
+            bridged.clear()
+            if in_block:
+                async with atomic():
+                    outcome = await _outcome(call)
+            else:
+                outcome = await _outcome(call)
+            if plans and without_bridge:
+                assert Verified.same > before
+            if not in_block and plans and without_bridge is not None:
+                assert (bridged == []) is without_bridge
+        outcomes.append((outcome, snapshot.rows()))
+    assert outcomes[0] == outcomes[1]
+
+
+@pytest.fixture
+def bridged(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What goes through the bridge."""
+    from turbo_orm.bridge import greenlets, run
+
+    found: list[Any] = []
+    drive = greenlets.drive
+
+    def noting(scope: Any, function: Any, *args: Any) -> Any:
+        found.append(function)
+        return drive(scope, function, *args)
+
+    monkeypatch.setattr(run, "drive", noting)
+    return found
+
+
+async def test_statements_are_djangos(snapshot: Snapshot):
+    async def statements() -> list[str]:
+        with capture_queries() as queries:
+            await Book.objects.acontains(Book(pk=1))
+            await Book.objects.ain_bulk([1, 2])
+            await Tag.objects.aget_or_create(label="red")
+            await Tag.objects.aget_or_create(label="new")
+        return [each["sql"] for each in queries]
+
+    with override_settings(TURBO_ORM={"PLANS": False, "POOL": POOL}):
+        expected = await statements()
+    snapshot.restore()
+    assert await statements() == expected
+
+
+async def test_get_or_create_asks_for_the_database_to_write_to(monkeypatch: pytest.MonkeyPatch):
+    asked: list[str] = []
+
+    class Router:
+        def db_for_read(self, model: Any, **hints: Any) -> None:
+            asked.append("read")
+
+        def db_for_write(self, model: Any, **hints: Any) -> None:
+            asked.append("write")
+
+    monkeypatch.setattr(router, "routers", [Router()])
+    tag, created = await Tag.objects.aget_or_create(label="red")
+    assert (tag.label, created) == ("red", False)
+    assert set(asked) == {"write"}
+
+
+async def test_in_one_round_trip():
+    sent: list[int] = []
+    together = running.run_together
+
+    async def noting(alias: str, works: Any) -> Any:
+        sent.append(len(works))
+        return await together(alias, works)
+
+    patch = pytest.MonkeyPatch()
+    patch.setattr("turbo_orm.batching.running.run_together", noting, raising=False)
+    try:
+        found, (tag, created), count = await batch(
+            Book.objects.acontains(Book(pk=1)), Tag.objects.aget_or_create(label="red"), Tag.objects.acount()
+        )
+    finally:
+        patch.undo()
+    assert (found, tag.label, created) == (True, "red", False)
+    assert count == await Tag.objects.acount()
+
+
+async def test_somebody_else_was_faster(
+    snapshot: Snapshot, janitors: list[psycopg.Connection[Any]], monkeypatch: pytest.MonkeyPatch
+):
+    """It was created between the look and the INSERT: Django looks again."""
+    create = AsyncQuerySet.create
+
+    def late(self: Any, **kwargs: Any) -> Any:
+        janitors[0].execute("INSERT INTO library_author (name, created) VALUES ('Zed', now())")
+        return create(self, **kwargs)
+
+    monkeypatch.setattr(AsyncQuerySet, "create", late)
+    author, created = await AsyncQuerySet(Author).aget_or_create(name="Zed")
+    assert (author.name, created) == ("Zed", False)

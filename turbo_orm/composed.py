@@ -1,0 +1,80 @@
+"""Methods that Django composes of others: without the bridge where a single planned query answers them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import Model
+from django.db.models.query import ModelIterable
+
+from turbo_orm import answers
+from turbo_orm.bridge.run import run_sync
+from turbo_orm.execution import complete, fetch
+from turbo_orm.plans import running
+from turbo_orm.plans.mode import PlannedQuerySet
+from turbo_orm.rows import load_now
+
+__all__ = ["acontains", "aget_or_create", "ain_bulk"]
+
+
+async def aget_or_create(self: PlannedQuerySet, defaults: Any = None, **kwargs: Any) -> Any:
+    """Return what ``get_or_create(defaults, **kwargs)`` does. Creating is for Django's own method."""
+    if "get_or_create" in self._plannable_terminals and self._planned is not None:
+        self._for_write = True
+        queryset, bound = self._bound_get((), kwargs)
+        if bound is not None:
+            result = await running.run(bound)
+            rows = load_now(queryset, bound, result)
+            found = await complete(queryset, bound, result) if rows is None else rows
+            if found:
+                return answers.get(self, found), False
+            return await run_sync(_having_found_nothing(self).get_or_create, defaults, **kwargs)
+    return await run_sync(self.get_or_create, defaults, **kwargs)
+
+
+def _having_found_nothing(queryset: PlannedQuerySet) -> Any:
+    """Return a copy of *queryset* whose ``get()`` has been called before, and found nothing."""
+    copy: Any = queryset._chain()
+
+    def get(**kwargs: Any) -> Any:
+        del copy.get  # the next one looks
+        return answers.get(copy, [])
+
+    copy.get = get
+    return copy
+
+
+async def acontains(self: PlannedQuerySet, obj: Any) -> bool:
+    """Return what ``contains(obj)`` does."""
+    if (
+        "contains" in self._plannable_terminals
+        and self._planned is not None
+        and self._planned[3] is None
+        and self._fields is None
+        and self._result_cache is None
+        and isinstance(obj, Model)
+        and obj._meta.concrete_model is self.model._meta.concrete_model
+        and obj.pk is not None
+    ):
+        bound = self.filter(pk=obj.pk)._bound("exists")
+        if bound is not None:
+            return bool((await running.run(bound)).rows)
+    found: bool = await run_sync(self.contains, obj)
+    return found
+
+
+async def ain_bulk(self: PlannedQuerySet, id_list: Any = None, *, field_name: str = "pk") -> Any:
+    """Return what ``in_bulk(id_list, field_name=field_name)`` does."""
+    if (
+        "in_bulk" in self._plannable_terminals
+        and self._planned is not None
+        and self._planned[3] is None
+        and self._iterable_class is ModelIterable
+        and field_name == "pk"
+        and isinstance(id_list, list | tuple | set | frozenset)
+        and id_list
+    ):
+        rows = self.filter(pk__in=tuple(id_list))
+        if rows._planned is not None:
+            return {row.pk: row for row in await fetch(rows)}
+    return await run_sync(self.in_bulk, id_list, field_name=field_name)
