@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from django.db.models import Model
+from django.db.models.constants import LOOKUP_SEP
 from django.db.models.query import ModelIterable
 
 from turbo_orm import answers
@@ -14,7 +17,7 @@ from turbo_orm.plans import running
 from turbo_orm.plans.mode import PlannedQuerySet
 from turbo_orm.rows import load_now
 
-__all__ = ["acontains", "aget_or_create", "ain_bulk"]
+__all__ = ["acontains", "aget_or_create", "ain_bulk", "refresh_from_db"]
 
 
 async def aget_or_create(self: PlannedQuerySet, defaults: Any = None, **kwargs: Any) -> Any:
@@ -78,3 +81,66 @@ async def ain_bulk(self: PlannedQuerySet, id_list: Any = None, *, field_name: st
         if rows._planned is not None:
             return {row.pk: row for row in await fetch(rows)}
     return await run_sync(self.in_bulk, id_list, field_name=field_name)
+
+
+async def refresh_from_db(instance: Model, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    """Do what ``instance.refresh_from_db(*args, **kwargs)`` does."""
+    queryset = None
+    if not args and _REFRESHING.issuperset(kwargs):
+        with suppress(Exception):  # Django raises it again
+            queryset = _row_of(instance, **kwargs)
+    if queryset is not None:
+        _, bound = queryset._bound_get((), {})
+        if bound is not None and bound.plan.loader is not None and not bound.plan.loader.calls_user_code:
+            result = await running.run(bound)
+            found = await complete(queryset, bound, result)
+            # Django's method, which needs nothing more to wait for.
+            instance.refresh_from_db(
+                fields=kwargs.get("fields"),
+                from_queryset=_Found(lambda: answers.get(queryset, found)),  # type: ignore[arg-type]
+            )
+            return
+    await run_sync(instance.refresh_from_db, *args, **kwargs)
+
+
+_REFRESHING = frozenset({"using", "fields"})
+_djangos_refresh = Model.refresh_from_db
+#: Since Django 5.1.
+_TAKES_QUERYSET = "from_queryset" in _djangos_refresh.__code__.co_varnames
+
+
+def _row_of(instance: Any, using: str | None = None, fields: Any = None) -> Any:
+    """Return the queryset in plan mode that *instance* is refreshed from; None if only Django knows it."""
+    model = type(instance)
+    if (
+        not _TAKES_QUERYSET
+        or model.refresh_from_db is not _djangos_refresh
+        or "refresh_from_db" in instance.__dict__
+        or instance.pk is None
+    ):
+        return None
+    rows: Any = model._base_manager.db_manager(using, hints={"instance": instance}).filter(pk=instance.pk)
+    if fields is not None:
+        kept = getattr(instance, "_prefetched_objects_cache", ())
+        if not fields or not isinstance(fields, list | tuple | set | frozenset):
+            return None
+        if any(LOOKUP_SEP in name or name in kept for name in fields):
+            return None
+        rows = rows.only(*sorted(set(fields)))
+    elif instance.get_deferred_fields():
+        return None
+    return rows if getattr(rows, "_planned", None) is not None else None
+
+
+class _Found:
+    """Stands for the queryset of an object that was looked for already."""
+
+    def __init__(self, get: Callable[[], Any]) -> None:
+        #: Returns it, or raises what the queryset would.
+        self.get = get
+
+    def filter(self, **_: Any) -> _Found:
+        return self
+
+    def only(self, *_: str) -> _Found:
+        return self

@@ -10,7 +10,7 @@ from asgiref.sync import markcoroutinefunction
 from django.core.exceptions import SynchronousOnlyOperation
 from django.db.models import Model
 
-from turbo_orm import creation, deletion, execution
+from turbo_orm import composed, creation, deletion, execution
 from turbo_orm.loading import load, loaded, with_peers
 from turbo_orm.prefetching import follow
 
@@ -75,7 +75,11 @@ async def _afull_clean(
 
 
 #: What has a way of its own.
-_PLANNED: dict[str, Callable[..., Any]] = {"save": creation.save, "delete": deletion.delete}
+_PLANNED: dict[str, Callable[..., Any]] = {
+    "save": creation.save,
+    "delete": deletion.delete,
+    "refresh_from_db": composed.refresh_from_db,
+}
 
 
 def _dispatch(name: str, threaded: Callable[..., Any]) -> Callable[..., Any]:

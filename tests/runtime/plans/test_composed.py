@@ -8,12 +8,13 @@ from typing import Any
 import psycopg
 import pytest
 from django.db import router
+from django.db.models import Model
 from django.test import override_settings
 
 from tests.project.library.models import Author, Book, Tag
 from tests.runtime.parity.data import Snapshot
 from tests.runtime.plans.same import seen
-from turbo_orm import AsyncQuerySet, atomic, batch
+from turbo_orm import AsyncQuerySet, atomic, batch, run_sync
 from turbo_orm.plans import running
 from turbo_orm.plans.verify import Verified
 from turbo_orm.testing import capture_queries
@@ -209,3 +210,83 @@ async def test_somebody_else_was_faster(
     monkeypatch.setattr(AsyncQuerySet, "create", late)
     author, created = await AsyncQuerySet(Author).aget_or_create(name="Zed")
     assert (author.name, created) == ("Zed", False)
+
+
+def _with_author() -> Any:
+    return Book.objects.select_related("author").get(pk=1)
+
+
+def _changed() -> Any:
+    book = Book.objects.get(pk=1)
+    book.title, book.author_id = "changed", 3
+    return book
+
+
+def _prefetched() -> Any:
+    return Book.objects.prefetch_related("tags").get(pk=1)
+
+
+def _gone() -> Any:
+    book = Book.objects.get(pk=1)
+    book.title = "kept"
+    Book.objects.filter(pk=1).delete()
+    return book
+
+
+class Refreshing(Tag):
+    def refresh_from_db(self, *args: Any, **kwargs: Any) -> None:
+        self.label = "mine"
+
+    class Meta:
+        proxy = True
+        app_label = "library"
+
+
+NEEDS_NO_BRIDGE = "from_queryset" in Model.refresh_from_db.__code__.co_varnames
+
+#: What is refreshed, how, and whether it needs no bridge where Django takes a queryset for it.
+REFRESHED: dict[str, tuple[Callable[[], Any], dict[str, Any], bool | None]] = {
+    "changed": (_changed, {}, True),
+    "as it is": (lambda: Author.objects.get(pk=1), {}, True),
+    "a field": (_changed, {"fields": ["title"]}, True),
+    "fields": (_changed, {"fields": {"title", "author"}}, True),
+    "by the column": (_changed, {"fields": ("author_id",)}, True),
+    "on a database": (_changed, {"using": "default"}, True),
+    "with a relation": (_with_author, {}, True),
+    "with a relation, a field": (_with_author, {"fields": ["title"]}, True),
+    "what is not loaded": (lambda: Book.objects.only("title").get(pk=1), {}, False),
+    "what was prefetched": (_prefetched, {}, True),
+    "a prefetched relation": (_prefetched, {"fields": ["tags"]}, False),
+    "gone": (_gone, {}, True),
+    "unsaved": (lambda: Book(title="x"), {}, False),
+    "no such field": (_changed, {"fields": ["titel"]}, None),
+    "no field": (_changed, {"fields": []}, False),
+    "a lookup": (_changed, {"fields": ["author__name"]}, False),
+    "an iterator": (_changed, {}, False),
+    "no such database": (_changed, {"using": "nowhere"}, None),
+    "a refresh_from_db() of its own": (lambda: Refreshing.objects.get(pk=1), {}, False),
+    "from a queryset": (_changed, {"from_queryset": Book.objects.filter(title="x")}, False),
+}
+
+
+@pytest.mark.parametrize("name", REFRESHED)
+async def test_refreshed(snapshot: Snapshot, name: str, bridged: list[Any]):
+    make, kwargs, without_bridge = REFRESHED[name]
+    if "from_queryset" in kwargs and not NEEDS_NO_BRIDGE:
+        pytest.skip("a parameter since Django 5.1")
+    outcomes = []
+    for plans in (False, True):
+        snapshot.restore()
+        with override_settings(TURBO_ORM={"PLANS": plans, "VERIFY_PLANS": True, "POOL": POOL}):
+            obj = await run_sync(make)
+            bridged.clear()
+            given = {"fields": iter(["title"])} if name == "an iterator" else kwargs
+            try:
+                error: Any = await obj.arefresh_from_db(**given)
+            except Exception as raised:
+                error = type(raised), str(raised)
+            if plans and without_bridge is not None:
+                assert (bridged == []) is (without_bridge and NEEDS_NO_BRIDGE)
+            prefetched = [*obj.__dict__.pop("_prefetched_objects_cache", ())]
+            outcomes.append((error, prefetched, seen(obj)))
+    assert outcomes[0] == outcomes[1]
