@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from django.db.models import Model
+from django.db.models import Model, QuerySet
 from django.db.models.constants import LOOKUP_SEP
 from django.db.models.query import ModelIterable
 
@@ -78,9 +78,15 @@ async def ain_bulk(self: PlannedQuerySet, id_list: Any = None, *, field_name: st
         and id_list
     ):
         rows = self.filter(pk__in=tuple(id_list))
+        if _IN_NO_ORDER:
+            rows = rows.order_by()
         if rows._planned is not None:
             return {row.pk: row for row in await fetch(rows)}
     return await run_sync(self.in_bulk, id_list, field_name=field_name)
+
+
+#: Before Django 5.
+_IN_NO_ORDER = "order_by" in QuerySet.in_bulk.__code__.co_names
 
 
 async def refresh_from_db(instance: Model, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:

@@ -515,7 +515,7 @@ class TestCommitInTheBridge:
 
         for name in ("a", "b"):
             await run_sync(self.add, name)
-        with pytest.raises(TimeoutError):
+        with pytest.raises(asyncio.TimeoutError):
             await asyncio.wait_for(run_sync(slow), 0.3)
         assert await names() == ["a", "b"]
         await assert_pool_is_clean()

@@ -54,6 +54,8 @@ class _Updates:
         #: By names as they were given. None if only Django can update them, or has an error for them.
         self.fields: dict[tuple[str, ...], tuple[Any, ...] | None] = {}
         self.plans: dict[Any, BulkUpdate | None] = {}
+        #: Shapes that were seen once: to make a plan costs more than a small update by Django.
+        self.seen: set[Any] = set()
 
 
 def _updates_of(model: type[Model]) -> _Updates:
@@ -90,14 +92,25 @@ def _find(model: Any, names: tuple[str, ...]) -> tuple[Any, ...] | None:
 def bulk_update_plan(
     model: type[Model], fields: tuple[Any, ...], alias: str, connection: Any
 ) -> BulkUpdate | None:
-    """Return the plan to set *fields* of objects of *model*, None if there is none. *connection* compiles."""
-    plans = _updates_of(model).plans
+    """Return the plan to set *fields* of objects of *model*, None if there is none.
+
+    It is made when it is wanted for the second time. *connection* compiles.
+    """
+    updates = _updates_of(model)
+    plans, seen = updates.plans, updates.seen
     # Tests replace the name of the table; lookups, of keys among others, come and go with the epoch.
     shape = (trie.epoch, alias, connection, model._meta.db_table, *map(id, fields))
     try:
         return plans[shape]
     except KeyError:
-        return make_and_keep(plans, shape, lambda: BulkUpdate(model, fields, alias, connection))
+        pass
+    if shape not in seen and not trie.at_once:
+        if len(seen) >= MAX_PLANS:
+            seen.clear()
+        seen.add(shape)
+        return None
+    seen.discard(shape)
+    return make_and_keep(plans, shape, lambda: BulkUpdate(model, fields, alias, connection))
 
 
 def compiled_bulk_update(

@@ -7,7 +7,7 @@ from functools import wraps
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Model
+from django.db.models import Model, QuerySet
 
 from turbo_orm.bridge.greenlets import current_bridge
 from turbo_orm.bridge.handler import in_transaction
@@ -23,6 +23,9 @@ from turbo_orm.plans.running import run, run_in_bridge
 from turbo_orm.plans.verify_inserts import verify_bulk_update
 
 __all__ = ["abulk_update", "bulk_update_in_bridge"]
+
+
+_djangos: Any = QuerySet.bulk_update
 
 
 def bulk_update_in_bridge(like: Callable[..., Any]) -> Callable[..., Any]:
@@ -50,11 +53,11 @@ async def abulk_update(queryset: PlannedQuerySet, /, *args: Any, **kwargs: Any) 
 async def _abulk_update(
     queryset: PlannedQuerySet, objs: Any, fields: Any, batch_size: int | None = None
 ) -> Any:
-    writes = None
-    if isinstance(objs, list | tuple) and _is_simple(queryset, fields, batch_size):
-        writes = _writes(queryset, objs, fields, batch_size)
-    if writes is None:
+    if not isinstance(objs, list | tuple) or not _is_simple(queryset, fields, batch_size):
         return await run_sync(queryset.bulk_update, objs, fields, batch_size)
+    writes = _writes(queryset, objs, fields, batch_size)
+    if writes is None:  # not for the second time in the bridge: that would be a second use of the shape
+        return await run_sync(_djangos, queryset, objs, fields, batch_size)
     alias = writes[0].alias
     # Of one statement nobody sees whether there is a block around it, unless it is watched.
     if len(writes) == 1 and (in_transaction(alias) or goes_straight(alias)):

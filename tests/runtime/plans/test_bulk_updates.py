@@ -47,7 +47,7 @@ from turbo_orm.plans.verify import Verified
 from turbo_orm.plans.verify_inserts import verify_bulk_update
 from turbo_orm.testing import capture_queries
 
-pytestmark = pytest.mark.usefixtures("snapshot", "frozen_now")
+pytestmark = pytest.mark.usefixtures("at_once", "snapshot", "frozen_now")
 
 POOL = {"min_size": 1, "max_size": 5}
 UTC = dt.timezone.utc
@@ -842,6 +842,22 @@ async def test_django_compiles_a_shape_once(
     assert compiled == []
     await Book.objects.abulk_update(titled("y"), ["title", "price"])
     assert compiled
+
+
+async def test_a_plan_is_made_on_the_second_use(
+    snapshot: Snapshot, compiled: list[Any], shapes: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Django's own path is what the first one costs: a shape may be used only once."""
+    await AsyncQuerySet(Tag).acount()
+    monkeypatch.delattr(Book._meta, "_turbo_bulk_updates", raising=False)
+    shapes.build_at_once(False)
+    calls = []
+    for title in ("a", "b", "c"):
+        compiled.clear()
+        await Book.objects.abulk_update(titled(title), ["title"])
+        calls.append(len(compiled))
+    assert calls[0] == calls[2] == 0
+    assert calls[1] > 1
 
 
 async def test_nulls_need_no_compiler(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from copy import deepcopy
 from typing import Any
 
 import psycopg
@@ -280,7 +281,7 @@ async def test_refreshed(snapshot: Snapshot, name: str, bridged: list[Any]):
         with override_settings(TURBO_ORM={"PLANS": plans, "VERIFY_PLANS": True, "POOL": POOL}):
             obj = await run_sync(make)
             bridged.clear()
-            given = {"fields": iter(["title"])} if name == "an iterator" else kwargs
+            given = {"fields": iter(["title"])} if name == "an iterator" else deepcopy(kwargs)
             try:
                 error: Any = await obj.arefresh_from_db(**given)
             except Exception as raised:
