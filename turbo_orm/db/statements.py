@@ -13,6 +13,14 @@ __all__ = ["ParameterTypes", "Statement", "statement"]
 ParameterTypes = tuple[int, ...]
 
 
+#: More do not fit into the protocol: https://www.postgresql.org/docs/current/limits.html
+_PARAMS_MAX = 65_535
+
+#: The plan of a prepared statement takes a kilobyte of the server's memory for each parameter, on each
+#: connection; those with so many have a list among them, of another length each time.
+_PREPARED_PARAMS_MAX = 500
+
+
 class Statement:
     """A statement to be prepared; shared by all connections and threads, compared by identity.
 
@@ -45,11 +53,12 @@ class Statement:
         self.locks = False
         #: A server has accepted it, or it is known to be acceptable.
         self.proven = proven
-        #: A server refused it: it does not know what types the parameters have when they are
-        #: not part of the text. A cursor that binds on the client can still execute it.
-        self.refused = False
+        #: A server refused it, or would: it does not know what types the parameters have when they
+        #: are not part of the text, or they are too many. A cursor that binds on the client can still
+        #: execute it.
+        self.refused = count > _PARAMS_MAX
         #: Servers are not to keep it prepared: it is large, and seldom the same twice.
-        self.unnamed = False
+        self.unnamed = count > _PREPARED_PARAMS_MAX
         self._trusted = proven
         self._accepted: set[ParameterTypes | None] = set()
 

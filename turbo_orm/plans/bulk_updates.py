@@ -41,9 +41,6 @@ _ATTRIBUTE = "_turbo_bulk_updates"
 _MAX_STATEMENTS = 100
 _MAX_KEPT_PARAMS = 20_000
 
-#: What a server takes. A cursor binds the parameters on the client, and has no limit.
-_MAX_PARAMS = 65_535
-
 
 class _Updates:
     """What is known of one model."""
@@ -154,8 +151,7 @@ class _Text(NamedTuple):
         """Return the statement of *shape*, with *count* parameters; keep it unless it is too large."""
         made = statement(self.sql(*shape), count)
         made.unnamed = True
-        if count > _MAX_PARAMS:
-            made.refused = True
+        if made.refused:
             return made
         kept = self.statements
         if (

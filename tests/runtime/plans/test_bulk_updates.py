@@ -40,6 +40,7 @@ from tests.project.library.models import (
 from tests.runtime.parity.data import Snapshot
 from tests.runtime.plans.same import seen
 from turbo_orm import AsyncManager, AsyncQuerySet, atomic, batch, cursor, run_sync
+from turbo_orm.db import statements
 from turbo_orm.db.statements import statement
 from turbo_orm.errors import PlanMismatchError
 from turbo_orm.plans import bulk_updates, running
@@ -924,7 +925,7 @@ async def test_more_parameters_than_a_server_takes(
 
     run_with_cursor = running._run_with_cursor
     monkeypatch.setattr(running, "_run_with_cursor", with_cursor)
-    monkeypatch.setattr(bulk_updates, "_MAX_PARAMS", 11)
+    monkeypatch.setattr(statements, "_PARAMS_MAX", 11)
     async with atomic() if in_block else no_block():
         assert await Book.objects.abulk_update(titled("x"), ["title"]) == 4
         assert await Book.objects.abulk_update(titled("y", 3), ["title"]) == 3

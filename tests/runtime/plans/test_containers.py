@@ -6,10 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.db import connections
 from django.test import override_settings
 
 from tests.project.library.models import Author, Book, Tag
+from tests.runtime.parity.data import Snapshot
 from tests.runtime.plans.same import seen
+from turbo_orm import atomic, batch, run_sync
 from turbo_orm.plans.verify import Verified
 
 POOL = {"min_size": 1, "max_size": 5}
@@ -103,3 +106,46 @@ async def test_other_lookups_see_the_container():
         rows = Tag.objects.filter(label__gt={"a": 0}.keys())
         assert "dict_keys" in str(rows.query)
         assert seen(await outcome()) == seen(expected)
+
+
+@pytest.mark.parametrize("in_block", [False, True])
+async def test_more_values_than_the_protocol_takes(in_block: bool):
+    """Django's cursors bind on the client, and take any number of them."""
+    many = range(1, 70_000)
+
+    async def found() -> Any:
+        rows = Book.objects.filter(pk__in=many)
+        return (
+            await rows.acount(),
+            sorted(await rows.values_list("pk", flat=True).alist()),
+            len(await Book.objects.ain_bulk([*many])),
+            await batch(rows.aexists(), Tag.objects.filter(pk__in=many).acount()),
+            await run_sync(lambda: Book.objects.filter(pk__in=many).update(title="same")),
+        )
+
+    expected: Any = None
+    for _ in range(3):
+        if in_block:
+            async with atomic():
+                answers = await found()
+        else:
+            answers = await found()
+        assert expected in (None, answers)
+        expected = answers
+    assert expected[0] == len(expected[1]) == expected[2] == expected[4] > 0
+    assert list(expected[3]) == [True, await Tag.objects.acount()]
+
+
+async def test_large_statements_are_not_kept_prepared(snapshot: Snapshot):
+    for count in (3, 499, 501, 3000):
+        assert await Book.objects.filter(pk__in=range(1, 1 + count)).aexists()
+    names = await run_sync(_prepared)
+    sizes = {sql.count("$") for sql in names if "library_book" in sql}
+    assert {3, 499} <= sizes
+    assert max(sizes) < 501
+
+
+def _prepared() -> list[str]:
+    with connections["default"].cursor() as cursor:
+        cursor.execute("SELECT statement FROM pg_prepared_statements")
+        return [sql for (sql,) in cursor.fetchall()]
