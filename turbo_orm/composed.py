@@ -12,10 +12,9 @@ from django.db.models.query import ModelIterable
 
 from turbo_orm import answers
 from turbo_orm.bridge.run import run_sync
-from turbo_orm.execution import complete, fetch
+from turbo_orm.execution import complete
 from turbo_orm.plans import running
 from turbo_orm.plans.mode import PlannedQuerySet
-from turbo_orm.rows import load_now
 
 __all__ = ["acontains", "aget_or_create", "ain_bulk", "refresh_from_db"]
 
@@ -26,9 +25,7 @@ async def aget_or_create(self: PlannedQuerySet, defaults: Any = None, **kwargs: 
         self._for_write = True
         queryset, bound = self._bound_get((), kwargs)
         if bound is not None:
-            result = await running.run(bound)
-            rows = load_now(queryset, bound, result)
-            found = await complete(queryset, bound, result) if rows is None else rows
+            found = await complete(queryset, bound, await running.run(bound))
             if found:
                 return answers.get(self, found), False
             return await run_sync(_having_found_nothing(self).get_or_create, defaults, **kwargs)
@@ -80,8 +77,11 @@ async def ain_bulk(self: PlannedQuerySet, id_list: Any = None, *, field_name: st
         rows = self.filter(pk__in=tuple(id_list))
         if _IN_NO_ORDER:
             rows = rows.order_by()
-        if rows._planned is not None:
-            return {row.pk: row for row in await fetch(rows)}
+        bound = rows._bound("list")
+        # Of keys that are too many for one statement, Django makes several.
+        if bound is not None and not bound.statement.refused:
+            found = await complete(rows, bound, await running.run(bound))
+            return {row.pk: row for row in found}
     return await run_sync(self.in_bulk, id_list, field_name=field_name)
 
 
@@ -98,8 +98,7 @@ async def refresh_from_db(instance: Model, args: tuple[Any, ...], kwargs: Mappin
     if queryset is not None:
         _, bound = queryset._bound_get((), {})
         if bound is not None and bound.plan.loader is not None and not bound.plan.loader.calls_user_code:
-            result = await running.run(bound)
-            found = await complete(queryset, bound, result)
+            found = await complete(queryset, bound, await running.run(bound))
             # Django's method, which needs nothing more to wait for.
             instance.refresh_from_db(
                 fields=kwargs.get("fields"),

@@ -85,11 +85,13 @@ _PLANNED: dict[str, Callable[..., Any]] = {
 def _dispatch(name: str, threaded: Callable[..., Any]) -> Callable[..., Any]:
     # Returns a coroutine instead of being one: Django's own warns of its caller's mistakes, who
     # must stay the one who awaits it.
+    own = _PLANNED.get(name)
+
     @wraps(threaded)
     def method(self: Model, *args: Any, **kwargs: Any) -> Any:
         if is_managed(type(self)):
-            if name in _PLANNED:
-                return _PLANNED[name](self, args, kwargs)
+            if own is not None:
+                return own(self, args, kwargs)
             return execution.call(self, name, *args, **kwargs)
         return threaded(self, *args, **kwargs)
 

@@ -36,13 +36,12 @@ class WireBlock:
 
     __slots__ = (
         "_block",
-        "_broken_by",
         "_conn",
         "_new_block",
         "_pool",
         "_scope",
         "alias",
-        "needs_rollback",
+        "broken_by",
         "wire",
     )
 
@@ -61,10 +60,9 @@ class WireBlock:
         self._block: transaction.Atomic | None = None
         #: None once somebody else has the connection.
         self.wire: Wire | None = wire
-        #: A statement failed which Django does not let a block survive.
-        self.needs_rollback = False
-        #: That failure, which Django names to whoever goes on.
-        self._broken_by: BaseException | None = None
+        #: The failure of a statement which Django does not let a block survive, and names to whoever
+        #: goes on.
+        self.broken_by: BaseException | None = None
 
     @classmethod
     async def begin(
@@ -116,15 +114,14 @@ class WireBlock:
                 wrapper.adopt(self._conn, self._pool, scope, self.block)
         finally:
             _set_running_loop(loop)
-        if self._broken_by is not None:
-            wrapper.break_block(self._broken_by)
-            self._broken_by = None
+        if self.broken_by is not None:
+            wrapper.break_block(self.broken_by)
+            self.broken_by = None
         return wrapper
 
     def break_block(self, exc: BaseException) -> None:
         """Let the block only roll back: *exc* cut a statement short."""
-        self.needs_rollback = True
-        self._broken_by = exc
+        self.broken_by = exc
 
     async def end(self, exc: BaseException | None) -> None:
         """Commit; or roll back, if *exc* or a failed statement want that.
@@ -133,10 +130,10 @@ class WireBlock:
         """
         wire = self.wire
         assert wire is not None
-        self._broken_by = None  # it leads back here
+        exc, self.broken_by = exc or self.broken_by, None  # it leads back here
         if wire.pgconn.transaction_status == _IDLE:
             return
-        if exc is not None or self.needs_rollback:
+        if exc is not None:
             await self._roll_back(wire)
             return
         try:

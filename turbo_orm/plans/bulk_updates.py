@@ -21,7 +21,7 @@ from turbo_orm.plans.compiled_inserts import sample_of
 from turbo_orm.plans.connections import Captured, connections_capturing
 from turbo_orm.plans.functions import make_function
 from turbo_orm.plans.instances import stores_directly
-from turbo_orm.plans.keeping import MAX_PLANS, make_and_keep
+from turbo_orm.plans.keeping import MAX_PLANS, known_of, make_and_keep
 from turbo_orm.plans.row_updates import PlannedWrite, key_source
 from turbo_orm.plans.saving import FieldParams
 from turbo_orm.plans.shapes import trie
@@ -47,25 +47,17 @@ class _Updates:
 
     def __init__(self, model: type[Model]) -> None:
         #: They are other ones when the model gets a field.
-        self.local: Any = model._meta.local_concrete_fields
+        self.fields: Any = model._meta.local_concrete_fields
         #: By names as they were given. None if only Django can update them, or has an error for them.
-        self.fields: dict[tuple[str, ...], tuple[Any, ...] | None] = {}
+        self.by_names: dict[tuple[str, ...], tuple[Any, ...] | None] = {}
         self.plans: dict[Any, BulkUpdate | None] = {}
         #: Shapes that were seen once: to make a plan costs more than a small update by Django.
         self.seen: set[Any] = set()
 
 
-def _updates_of(model: type[Model]) -> _Updates:
-    attributes = model._meta.__dict__
-    found: _Updates | None = attributes.get(_ATTRIBUTE)
-    if found is None or found.local is not attributes.get("local_concrete_fields"):
-        found = attributes[_ATTRIBUTE] = _Updates(model)
-    return found
-
-
 def fields_to_update(model: type[Model], names: tuple[str, ...]) -> tuple[Any, ...] | None:
     """Return the fields *names* of *model* stand for; None if only Django can update them, or refuses to."""
-    known = _updates_of(model).fields
+    known = known_of(model, _ATTRIBUTE, _Updates).by_names
     try:
         return known[names]
     except KeyError:
@@ -93,7 +85,7 @@ def bulk_update_plan(
 
     It is made when it is wanted for the second time. *connection* compiles.
     """
-    updates = _updates_of(model)
+    updates = known_of(model, _ATTRIBUTE, _Updates)
     plans, seen = updates.plans, updates.seen
     # Tests replace the name of the table; lookups, of keys among others, come and go with the epoch.
     shape = (trie.epoch, alias, connection, model._meta.db_table, *map(id, fields))

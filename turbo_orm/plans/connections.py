@@ -74,7 +74,7 @@ def compiling_connection(alias: str, instrument: Any = as_it_is) -> BaseDatabase
 
 @contextmanager
 def connections_capturing(alias: str) -> Iterator[None]:
-    """Let methods that change rows raise `Captured` in place of executing on *alias*, in this thread."""
+    """Have what would execute on *alias* in this thread raise `Captured`."""
     connection: Any = compiling_connection(alias, capturing)
     try:
         with connections_replaced({alias: connection}):

@@ -22,7 +22,7 @@ from turbo_orm.plans.connections import Captured, connections_capturing
 from turbo_orm.plans.instances import is_djangos
 from turbo_orm.plans.mode import PlannedQuerySet
 from turbo_orm.plans.plan import Bound
-from turbo_orm.plans.verify import refuse, same_params
+from turbo_orm.plans.verify import compare
 
 __all__ = ["install", "planned_delete"]
 
@@ -63,15 +63,13 @@ def _by_keys(model: Any, keys: list[Any], alias: str) -> Bound | None:
 
 
 def _verify(bound: Bound, model: Any, keys: Sequence[Any], alias: str) -> None:
-    djangos: Any = None
+    djangos: Any = "(no query at all)", ()
     with connections_capturing(alias):
         try:
             _djangos_delete_batch(DeleteQuery(model), keys, alias)
         except Captured as captured:
             djangos = captured.compiler.as_sql()
-    sql, params = bound.as_sql()
-    if djangos is None or djangos[0] != sql or not same_params(params, tuple(djangos[1])):
-        refuse(f"to delete {model.__name__} by key", django=repr(djangos), plan=f"{sql!r} {params!r}")
+    compare(f"to delete {model.__name__} by key", bound.as_sql(), djangos)
 
 
 def install() -> None:

@@ -38,7 +38,7 @@ from turbo_orm.plans.compiled_inserts import (
 )
 from turbo_orm.plans.functions import make_function
 from turbo_orm.plans.instances import cache_key, is_djangos, is_free
-from turbo_orm.plans.keeping import make_and_keep
+from turbo_orm.plans.keeping import known_of, make_and_keep
 from turbo_orm.plans.saving import FieldReads
 from turbo_orm.plans.signals import has_listeners
 from turbo_orm.plans.unsupported import Unsupported
@@ -186,11 +186,7 @@ def insert_plan(  # noqa: C901 - in one: each call would cost more than the ques
 
 def inserts_of(model: type[Model]) -> Inserts:
     """Return what is known of *model*."""
-    meta: Any = model._meta
-    inserts: Inserts | None = meta.__dict__.get(_ATTRIBUTE)
-    if inserts is None or inserts.fields is not meta.local_concrete_fields:
-        inserts = meta.__dict__[_ATTRIBUTE] = Inserts(model)
-    return inserts
+    return known_of(model, _ATTRIBUTE, Inserts)
 
 
 class Inserts:

@@ -16,14 +16,13 @@ from django.db.models import manager as managers
 from django.db.models.signals import post_save, pre_save
 from django.db.models.sql.compiler import SQLUpdateCompiler
 
-from turbo_orm.bridge.handler import connections_replaced
 from turbo_orm.db.json_text import as_djangos
 from turbo_orm.db.statements import Statement, statement
 from turbo_orm.plans.compiled_inserts import sample_of
-from turbo_orm.plans.connections import Captured, capturing, compiling_connection
+from turbo_orm.plans.connections import Captured, connections_capturing
 from turbo_orm.plans.functions import make_function
 from turbo_orm.plans.inserts import check_hooks, has_djangos_hooks, inserts_of
-from turbo_orm.plans.keeping import MAX_PLANS, make_and_keep
+from turbo_orm.plans.keeping import MAX_PLANS, known_of, make_and_keep
 from turbo_orm.plans.mode import PlannedQuerySet
 from turbo_orm.plans.saving import (
     FieldParams,
@@ -90,14 +89,6 @@ class _Updates:
         self.reads: dict[Any, tuple[Sequence[Any], Callable[[Any], list[Any]]] | None] = {}
 
 
-def _updates_of(model: type[Model]) -> _Updates:
-    attributes = model._meta.__dict__
-    found: _Updates | None = attributes.get(_ATTRIBUTE)
-    if found is None or found.fields is not attributes.get("local_concrete_fields"):
-        found = attributes[_ATTRIBUTE] = _Updates(model)
-    return found
-
-
 def planned_update(
     obj: Any, alias: str, names: frozenset[str] | None, connection: Any
 ) -> PlannedWrite | None:
@@ -124,7 +115,7 @@ def planned_update(
     if field is None or (state.adding and inserts.key_may_be_set):
         return None
     concrete = meta.concrete_model
-    known = _updates_of(concrete).reads
+    known = known_of(concrete, _ATTRIBUTE, _Updates).reads
     try:
         found = known[model, names]
     except KeyError:
@@ -193,7 +184,7 @@ def update_plan(
     meta: Any = table._meta
     # Tests replace the class of the manager's querysets, or the name of the table.
     shape = (alias, connection, meta.db_table, meta.base_manager._queryset_class, *map(id, fields), nulls)
-    plans = _updates_of(table).plans
+    plans = known_of(table, _ATTRIBUTE, _Updates).plans
     try:
         return plans[shape]
     except KeyError:
@@ -232,7 +223,7 @@ def compiled_update(
     """Return the SQL and parameters that Django's own `_do_update()` of *obj* would execute."""
     triples = [(field, None, value) for field, value in zip(fields, values, strict=True)]
     sample = sample_of(type(obj), obj)
-    with connections_replaced({alias: compiling_connection(alias, capturing)}):
+    with connections_capturing(alias):
         try:
             do_update(
                 sample, base_qs, alias, key, triples, None, True, *([[]] if _TAKES_RETURNING_FIELDS else ())

@@ -348,7 +348,7 @@ def _owner_in(scope: Scope, alias: str, locks: bool) -> WireBlock | BridgedWrapp
     """
     block = scope.root.wire_block
     if block is not None and block.alias == alias:
-        return None if block.needs_rollback or is_watched(alias) else block
+        return None if block.broken_by is not None or is_watched(alias) else block
     wrapper = scope.wrappers.get(alias)
     if not isinstance(wrapper, BridgedWrapper) or (locks and not wrapper.in_atomic_block):
         return None

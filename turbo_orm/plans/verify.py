@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, NoReturn
 
 from django.core.exceptions import EmptyResultSet
 from django.db.models import QuerySet
 
-from turbo_orm.bridge.handler import connections_replaced
 from turbo_orm.errors import PlanMismatchError
 from turbo_orm.plans.capture import capture
-from turbo_orm.plans.connections import capturing, compiling_connection
+from turbo_orm.plans.connections import connections_capturing
 from turbo_orm.plans.plan import Bound
 
-__all__ = ["Verified", "refuse", "same_params", "verify"]
+__all__ = ["Verified", "compare", "refuse", "same_params", "verify"]
 
 
 class Verified:
@@ -40,20 +39,20 @@ def verify(
     django: Any = twin
     if limits is not None:
         django.query.set_limits(*limits)
-    connection = compiling_connection(plan.alias, capturing)
-    with connections_replaced({plan.alias: connection}):
+    with connections_capturing(plan.alias):
         try:
-            sql, params = capture(django, plan.name, plan.alias, arguments).as_sql()
+            djangos = capture(django, plan.name, plan.alias, arguments).as_sql()
         except EmptyResultSet:
-            sql, params = "(no query at all)", ()
-    planned_sql, planned_params = bound.as_sql()
-    if planned_sql != sql or not same_params(planned_params, tuple(params)):
-        refuse(
-            f"for {plan.name}() of {django.model.__name__}",
-            django=f"{sql!r} {tuple(params)!r}",
-            plan=f"{planned_sql!r} {planned_params!r}",
-        )
+            djangos = "(no query at all)", ()
+    compare(f"for {plan.name}() of {django.model.__name__}", bound.as_sql(), djangos)
     Verified.same += 1
+
+
+def compare(what: str, planned: tuple[str, tuple[Any, ...]], djangos: tuple[str, Sequence[Any]]) -> None:
+    """Raise `PlanMismatchError` unless the statement *planned* is *djangos*; *what* as in `refuse()`."""
+    sql, params = djangos
+    if planned[0] != sql or not same_params(planned[1], tuple(params)):
+        refuse(what, django=f"{sql!r} {tuple(params)!r}", plan=f"{planned[0]!r} {planned[1]!r}")
 
 
 def refuse(what: str, *, django: str, plan: str) -> NoReturn:

@@ -11,7 +11,7 @@ from turbo_orm.plans.bulk_updates import compiled_bulk_update
 from turbo_orm.plans.compiled_inserts import Conflict, sample_of
 from turbo_orm.plans.connections import Captured, connections_capturing
 from turbo_orm.plans.row_updates import compiled_update
-from turbo_orm.plans.verify import Verified, refuse, same_params
+from turbo_orm.plans.verify import Verified, compare, refuse, same_params
 
 __all__ = [
     "verify_bulk_insert",
@@ -112,10 +112,8 @@ def verify_bulk_insert(
 def verify_bulk_update(model: Any, objs: Sequence[Any], fields: Sequence[Any], update: _AsSQL) -> None:
     """Raise `PlanMismatchError` unless *update* is what ``bulk_update(objs, fields)`` would send."""
     samples = [sample_of(type(obj), obj) for obj in objs]
-    text, djangos = compiled_bulk_update(model, samples, fields, update.alias)
-    sql, params = update.as_sql()
-    if sql != text or not same_params(params, djangos):
-        refuse(f"to update many {model.__name__}", django=f"{text!r} {djangos!r}", plan=f"{sql!r} {params!r}")
+    djangos = compiled_bulk_update(model, samples, fields, update.alias)
+    compare(f"to update many {model.__name__}", update.as_sql(), djangos)
     Verified.same += 1
 
 

@@ -178,7 +178,7 @@ async def test_get_or_create_asks_for_the_database_to_write_to(monkeypatch: pyte
     assert set(asked) == {"write"}
 
 
-async def test_in_one_round_trip():
+async def test_in_one_round_trip(monkeypatch: pytest.MonkeyPatch):
     sent: list[int] = []
     together = running.run_together
 
@@ -186,15 +186,15 @@ async def test_in_one_round_trip():
         sent.append(len(works))
         return await together(alias, works)
 
-    patch = pytest.MonkeyPatch()
-    patch.setattr("turbo_orm.batching.running.run_together", noting, raising=False)
-    try:
-        found, (tag, created), count = await batch(
-            Book.objects.acontains(Book(pk=1)), Tag.objects.aget_or_create(label="red"), Tag.objects.acount()
-        )
-    finally:
-        patch.undo()
-    assert (found, tag.label, created) == (True, "red", False)
+    monkeypatch.setattr(running, "run_together", noting)
+    found, books, (tag, created), count = await batch(
+        Book.objects.acontains(Book(pk=1)),
+        Book.objects.ain_bulk([1, 2]),
+        Tag.objects.aget_or_create(label="red"),
+        Tag.objects.acount(),
+    )
+    assert (found, sorted(books), tag.label, created) == (True, [1, 2], "red", False)
+    assert sent == [4]
     assert count == await Tag.objects.acount()
 
 

@@ -15,6 +15,7 @@ from tests.project.library.models import Author, Book
 from tests.runtime.plans.same import seen
 from tests.runtime.support import assert_pool_is_clean
 from turbo_orm import AsyncQuerySet, atomic, run_sync
+from turbo_orm import rows as rows_module
 from turbo_orm.fetch_modes import FETCH_PEERS
 from turbo_orm.plans.verify import Verified
 from turbo_orm.testing import capture_queries
@@ -165,7 +166,8 @@ async def test_the_connection_is_back_before_the_last_rows_are_used(size: int):
         pytest.fail("the last row did not come")
 
 
-async def test_rows_that_wait_for_locks_take_djangos_path():
+async def test_rows_that_wait_for_locks_take_djangos_path(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(rows_module, "_stream", None)
     async with atomic():
         rows = [row.pk async for row in Author.objects.order_by("pk").select_for_update().aiterator(2)]
     assert rows == await Author.objects.order_by("pk").values_list("pk", flat=True).alist()
