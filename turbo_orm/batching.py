@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Awaitable, Sequence
 from typing import Any, Literal, Protocol, TypeAlias, TypeVar, overload
 
+from turbo_orm.bridge.scopes import inherited_scope
 from turbo_orm.db.wire import Result
 from turbo_orm.plans import running
 from turbo_orm.plans.running import Work
@@ -151,7 +152,7 @@ async def batch(*operations: _Operation[Any], return_exceptions: bool = False) -
     """
     awaitables = _awaitables(operations)
     collected = _Collected(asyncio.get_running_loop())
-    with running.collecting(collected.add):
+    with running.collecting(collected.take):
         tasks = [asyncio.ensure_future(each) for each in awaitables]
     everything: asyncio.Future[Any] = asyncio.gather(*tasks, return_exceptions=True)
     try:
@@ -165,6 +166,8 @@ async def batch(*operations: _Operation[Any], return_exceptions: bool = False) -
         everything.cancel()
         await asyncio.wait(tasks)
         raise
+    finally:
+        collected.end()
     if not return_exceptions:
         for result in results:
             if isinstance(result, BaseException):
@@ -190,17 +193,38 @@ class _Collected:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._waiting: list[tuple[Work, asyncio.Future[Result]]] = []
+        self._scope = inherited_scope()
+        self._ended = False
+        #: An answer of None says that the statement has not been sent.
+        self._waiting: list[tuple[Work, asyncio.Future[Result | None]]] = []
         #: Done when there is something to send.
         self.due: asyncio.Future[None] = loop.create_future()
 
-    async def add(self, work: Work) -> Result:
-        answer: asyncio.Future[Result] = self._loop.create_future()
+    def take(self, work: Work) -> Awaitable[Result] | None:
+        """Return what sends *work* with the others; None if it is for itself.
+
+        In a block that an operation has begun it belongs to that block's connection, and a task
+        an operation has started may come when the batch is over.
+        """
+        if self._ended or inherited_scope() is not self._scope:
+            return None
+        return self._answer_to(work)
+
+    async def _answer_to(self, work: Work) -> Result:
+        answer: asyncio.Future[Result | None] = self._loop.create_future()
         self._waiting.append((work, answer))
         if len(self._waiting) == 1:
             # Not before every task that is ready has come as far as its own statement.
             self._loop.call_soon(self._set_due)
-        return await answer
+        result = await answer
+        return await running.run(work) if result is None else result
+
+    def end(self) -> None:
+        """Take no more statements. Those that wait still, of tasks nobody waits for, go alone."""
+        self._ended = True
+        for _, answer in self._waiting:
+            if not answer.done():
+                answer.set_result(None)
 
     def _set_due(self) -> None:
         if not self.due.done():
@@ -212,7 +236,7 @@ class _Collected:
             return
         waiting, self._waiting = self._waiting, []
         self.due = self._loop.create_future()
-        by_alias: dict[str, list[tuple[Work, asyncio.Future[Result]]]] = {}
+        by_alias: dict[str, list[tuple[Work, asyncio.Future[Result | None]]]] = {}
         for work, answer in waiting:
             if not answer.done():  # its operation was cancelled
                 by_alias.setdefault(work.alias, []).append((work, answer))

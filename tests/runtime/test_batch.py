@@ -171,3 +171,86 @@ async def test_cancelled():
     with pytest.raises(asyncio.CancelledError):
         await task
     await assert_pool_is_clean()
+
+
+async def test_a_block_of_an_operation_is_its_own(trips: list[int]):
+    """Its statements run on the block's connection, and go with it."""
+    await seen_twice()
+    for _ in range(3):
+        await Author.objects.acreate(name="kept", age=1)
+        await Author.objects.filter(name="kept").adelete()
+
+    async def failing() -> None:
+        async with atomic():
+            await Author.objects.acreate(name="rolled back")
+            await Author.objects.filter(name="kept").aupdate(age=2)
+            raise LookupError
+
+    async def kept() -> bool:
+        async with atomic():
+            await Author.objects.acreate(name="kept", age=1)
+            return await Author.objects.filter(name="kept").aexists()
+
+    error, seen, count, exists = await batch(
+        failing(),
+        kept(),
+        Author.objects.filter(name="a").acount(),
+        Tag.objects.filter(label="t").aexists(),
+        return_exceptions=True,
+    )
+    assert isinstance(error, LookupError)
+    assert (seen, count, exists) == (True, 0, False)
+    assert trips == [2]
+    assert await Author.objects.values_list("name", "age").alist() == [("kept", 1)]
+    await assert_pool_is_clean()
+
+
+async def test_a_nested_block_of_an_operation_in_a_block():
+    await seen_twice()
+
+    async def failing() -> None:
+        async with atomic():
+            await Author.objects.acreate(name="rolled back")
+            raise LookupError
+
+    async with atomic():
+        error, _ = await batch(failing(), Author.objects.acreate(name="kept"), return_exceptions=True)
+        assert isinstance(error, LookupError)
+    assert await Author.objects.values_list("name", flat=True).alist() == ["kept"]
+    await assert_pool_is_clean()
+
+
+async def test_a_task_that_outlives_the_batch():
+    await seen_twice()
+    over = asyncio.Event()
+    tasks: list[asyncio.Task[int]] = []
+
+    async def count_later() -> int:
+        await over.wait()
+        return await Author.objects.filter(name="a").acount()
+
+    async def starting() -> None:
+        tasks.append(asyncio.create_task(count_later()))
+
+    await batch(starting(), Author.objects.filter(name="a").acount())
+    over.set()
+    assert await asyncio.wait_for(tasks[0], 10) == 0
+    await assert_pool_is_clean()
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_a_task_that_waits_when_the_batch_ends(turns: int):
+    await seen_twice()
+    tasks: list[asyncio.Task[int]] = []
+
+    async def count() -> int:
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        return await Author.objects.filter(name="a").acount()
+
+    async def starting() -> None:
+        tasks.append(asyncio.create_task(count()))
+
+    await batch(starting())
+    assert await asyncio.wait_for(tasks[0], 10) == 0
+    await assert_pool_is_clean()

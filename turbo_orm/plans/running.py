@@ -69,8 +69,8 @@ def run(work: Work) -> Awaitable[Result]:
 
     Raises Django's database errors.
     """
-    if (collector := _collector.get()) is not None:
-        return collector(work)
+    if (collect := _collector.get()) is not None and (collected := collect(work)) is not None:
+        return collected
     config, statement = get_config(), work.statement
     if config.wire and not statement.refused:
         loop = asyncio.get_running_loop()
@@ -84,15 +84,18 @@ def run(work: Work) -> Awaitable[Result]:
     return run_sync(_run_with_cursor, work)
 
 
-Collect: TypeAlias = "Callable[[Work], Awaitable[Result]]"
+Collect: TypeAlias = "Callable[[Work], Awaitable[Result] | None]"
 
-#: What statements of this context are handed to instead of being executed; see `collecting()`.
+#: What statements of this context are handed to before they are executed; see `collecting()`.
 _collector: ContextVar[Collect | None] = ContextVar("turbo_orm_collector", default=None)
 
 
 @contextmanager
 def collecting(collect: Collect | None) -> Iterator[None]:
-    """Have what is started in this context hand its statements to *collect*, or to nobody."""
+    """Have what is started in this context hand its statements to *collect*, or to nobody.
+
+    It returns what executes the statement, or None for those it leaves alone.
+    """
     token = _collector.set(collect)
     try:
         yield
