@@ -6,17 +6,20 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from django.db.models import Model, QuerySet
+from django.db.models import Field, Model, QuerySet
 from django.db.models.constants import LOOKUP_SEP
 from django.db.models.query import ModelIterable
+from django.db.models.utils import resolve_callables
 
-from turbo_orm import answers
+from turbo_orm import answers, creation
 from turbo_orm.bridge.run import run_sync
+from turbo_orm.bridge.scopes import inherited_scope
 from turbo_orm.execution import complete
 from turbo_orm.plans import running
 from turbo_orm.plans.mode import PlannedQuerySet
+from turbo_orm.transaction import atomic
 
-__all__ = ["acontains", "aget_or_create", "ain_bulk", "refresh_from_db"]
+__all__ = ["acontains", "aget_or_create", "ain_bulk", "aupdate_or_create", "refresh_from_db"]
 
 
 async def aget_or_create(self: PlannedQuerySet, defaults: Any = None, **kwargs: Any) -> Any:
@@ -42,6 +45,57 @@ def _having_found_nothing(queryset: PlannedQuerySet) -> Any:
 
     copy.get = get
     return copy
+
+
+async def aupdate_or_create(self: PlannedQuerySet, defaults: Any = None, *args: Any, **kwargs: Any) -> Any:
+    """Return what ``update_or_create(defaults, ...)`` does. A block in a block is for Django's own method."""
+    if (
+        "update_or_create" not in self._plannable_terminals
+        or self._planned is None
+        or inherited_scope() is not None
+        or len(args) > _TAKES_CREATE_DEFAULTS
+    ):
+        return await run_sync(self.update_or_create, defaults, *args, **kwargs)
+    for_new, lookups = _defaults_for_new(defaults, args, kwargs)
+    self._for_write = True
+    async with atomic(self.db):
+        instance, created = await aget_or_create(self.select_for_update(), for_new, **lookups)
+        if not created:
+            # The defaults may be functions, and what they are assigned to properties.
+            changed = await run_sync(_assign, instance, self.model, defaults or {})
+            await creation.save(instance, (), {"using": self.db, **changed})
+    return instance, created
+
+
+#: Since Django 5.0.
+_TAKES_CREATE_DEFAULTS = "create_defaults" in QuerySet.update_or_create.__code__.co_varnames
+
+
+def _defaults_for_new(
+    defaults: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> tuple[Any, dict[str, Any]]:
+    """Return the defaults of an object that is not there yet, and the lookups that say so."""
+    lookups = dict(kwargs)
+    given = None
+    if _TAKES_CREATE_DEFAULTS:
+        given = args[0] if args else lookups.pop("create_defaults", None)
+    return (defaults or {}) if given is None else given, lookups
+
+
+def _assign(instance: Model, model: type[Model], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Set *values*; return what `save()` is told to update, if not all."""
+    for name, value in resolve_callables(values):  # type: ignore[arg-type]
+        setattr(instance, name, value)
+    options: Any = model._meta
+    names = set(values)
+    if not options._non_pk_concrete_field_names.issuperset(names):
+        return {}
+    keys = getattr(options, "pk_fields", [options.pk])
+    for field in options.local_concrete_fields:
+        # That set themselves, such as auto_now.
+        if field not in keys and type(field).pre_save is not Field.pre_save:
+            names |= {field.name, field.attname}
+    return {"update_fields": names}
 
 
 async def acontains(self: PlannedQuerySet, obj: Any) -> bool:

@@ -72,7 +72,7 @@ class AsyncQuerySet(InsertsByColumn, PlannedQuerySet):
     aget_or_create = _as(QuerySet.aget_or_create)(composed.aget_or_create)
     ain_bulk = _as(QuerySet.ain_bulk)(composed.ain_bulk)
     alatest = execution.outermost_verb("latest", QuerySet.alatest)
-    aupdate_or_create = async_verb("update_or_create", QuerySet.aupdate_or_create)
+    aupdate_or_create = _as(QuerySet.aupdate_or_create)(composed.aupdate_or_create)
 
     @_as(QuerySet.adelete)
     async def adelete(self) -> Any:

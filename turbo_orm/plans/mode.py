@@ -24,6 +24,8 @@ __all__ = ["COMPOSED_OF", "PlannedQuerySet"]
 
 _LOADED_BY = ("_fetch_all", "_prefetch_related_objects")
 
+_GET_OR_CREATE = ("get_or_create", "get", "filter", "order_by", "__len__", "__iter__", *_LOADED_BY)
+
 #: Django's terminals, and the methods they are composed of. A plan stands for all of them.
 COMPOSED_OF = {
     "list": ("__iter__", *_LOADED_BY),
@@ -34,7 +36,8 @@ COMPOSED_OF = {
     "exists": ("exists",),
     "contains": ("contains", "filter", "exists"),
     "in_bulk": ("in_bulk", "filter", "__iter__", *_LOADED_BY),
-    "get_or_create": ("get_or_create", "get", "filter", "order_by", "__len__", "__iter__", *_LOADED_BY),
+    "get_or_create": _GET_OR_CREATE,
+    "update_or_create": ("update_or_create", "select_for_update", *_GET_OR_CREATE),
     "aggregate": ("aggregate",),
     "update": ("update",),
     "bulk_update": ("bulk_update", "using", "filter", "update"),
