@@ -84,7 +84,7 @@ def _defaults_for_new(
 
 def _assign(instance: Model, model: type[Model], values: Mapping[str, Any]) -> dict[str, Any]:
     """Set *values*; return what `save()` is told to update, if not all."""
-    for name, value in resolve_callables(values):  # type: ignore[arg-type]
+    for name, value in resolve_callables(values):
         setattr(instance, name, value)
     options: Any = model._meta
     names = set(values)

@@ -70,7 +70,7 @@ class _BridgeAwareLocal:
         # The query log and the execute wrappers are those of the connection the surrounding
         # async code sees, if it has touched it: connection.queries and execute_wrapper() work.
         with loop_visible(scope.loop):
-            ambient = getattr(self._original, wrapper.alias, None)
+            ambient = ambient_connection(wrapper.alias)
         if ambient is not None:
             wrapper.queries_log = ambient.queries_log
             wrapper.execute_wrappers = ambient.execute_wrappers

@@ -106,8 +106,14 @@ CALLS: dict[str, tuple[Callable[[], Awaitable[Any]], bool | None]] = {
     "updated": (lambda: Author.objects.aupdate_or_create(name="Ada", defaults={"age": 3}), True),
     "updated, by position": (lambda: Author.objects.aupdate_or_create({"age": 3}, name="Ada"), True),
     "updated by a lookup": (lambda: Author.objects.aupdate_or_create({"age": 3}, name__iexact="ADA"), True),
-    "updated, filtered": (lambda: Author.objects.filter(age__gt=1).aupdate_or_create({"age": 3}, name="Ada"), True),
-    "updated with a function": (lambda: Author.objects.aupdate_or_create({"age": lambda: 7}, name="Ada"), True),
+    "updated, filtered": (
+        lambda: Author.objects.filter(age__gt=1).aupdate_or_create({"age": 3}, name="Ada"),
+        True,
+    ),
+    "updated with a function": (
+        lambda: Author.objects.aupdate_or_create({"age": lambda: 7}, name="Ada"),
+        True,
+    ),
     "updated with a query": (
         lambda: Author.objects.aupdate_or_create({"age": lambda: Tag.objects.count()}, name="Ada"),
         None,
@@ -117,7 +123,10 @@ CALLS: dict[str, tuple[Callable[[], Awaitable[Any]], bool | None]] = {
         True,
     ),
     "updated, its key": (lambda: Tag.objects.aupdate_or_create({"pk": 99, "label": "x"}, label="red"), None),
-    "updated, no field": (lambda: Author.objects.aupdate_or_create({"nobody": 1, "age": 3}, name="Ada"), True),
+    "updated, no field": (
+        lambda: Author.objects.aupdate_or_create({"nobody": 1, "age": 3}, name="Ada"),
+        True,
+    ),
     "updated with an expression": (
         lambda: Author.objects.aupdate_or_create({"age": F("age") + 1}, name="Ada"),
         None,
@@ -146,7 +155,10 @@ CALLS: dict[str, tuple[Callable[[], Awaitable[Any]], bool | None]] = {
         lambda: Author(pk=1).books.aupdate_or_create({"title": "x"}, title="Algebra"),
         False,
     ),
-    "an update_or_create() of its own": (lambda: OwnUpdate(Author).aupdate_or_create({"age": 1}, name="Ada"), False),
+    "an update_or_create() of its own": (
+        lambda: OwnUpdate(Author).aupdate_or_create({"age": 1}, name="Ada"),
+        False,
+    ),
     "a get_or_create() beneath": (lambda: Own(Author).aupdate_or_create({"age": 1}, name="Ada"), False),
 }
 
