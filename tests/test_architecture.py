@@ -37,7 +37,7 @@ LAYERS: list[set[str]] = [
     {"batching", "execution"},
     {"composed"},
     {"raw", "queryset", "manager", "base_manager", "instance", "adoption", "related"},
-    {"atomic_requests", "hooks"},
+    {"async_safety", "atomic_requests", "hooks"},
     {""},
     {"apps", "asgi", "checks", "generated", "testing", "typing"},
 ]

@@ -7,6 +7,8 @@ import inspect
 from collections.abc import Awaitable, Sequence
 from typing import Any, Literal, Protocol, TypeAlias, TypeVar, overload
 
+from django.db.models import QuerySet
+
 from turbo_orm.bridge.scopes import inherited_scope
 from turbo_orm.db.wire import Result
 from turbo_orm.plans import running
@@ -182,9 +184,15 @@ def _awaitables(operations: Sequence[Any]) -> list[Awaitable[Any]]:
     for each in operations:
         if inspect.iscoroutine(each):
             each.close()  # or Python warns that nobody awaited it
+    kind = type(wrong[0]).__name__
+    reason = (
+        f"this {kind} of {wrong[0].model.__name__} has no alist(): give the model an AsyncManager"
+        if isinstance(wrong[0], QuerySet)
+        else f"a {kind} is neither"
+    )
     raise TypeError(
-        f"batch() takes querysets and what could be awaited, such as queryset.acount(), and a "
-        f"{type(wrong[0]).__name__} is neither. Nothing was executed."
+        "batch() takes querysets and what could be awaited, such as queryset.acount(), and "
+        f"{reason}. Nothing was executed."
     )
 
 

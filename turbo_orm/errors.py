@@ -5,6 +5,7 @@ TurboError
 │   ├── ConnectionReleasedError    a cursor or connection kept after its operation ended
 │   └── BlockDeadlockError         a block waits for a task which waits for the block
 ├── NotLoadedError             a field or relation would be loaded synchronously in async code
+├── SyncCallError              a method that has an async twin was called in async code
 ├── PoolError                  no usable pool or connection
 │   └── LoopMismatchError          an object of one event loop used in another
 ├── PlanMismatchError          a planned statement differs from Django's own (with VERIFY_PLANS)
@@ -27,6 +28,7 @@ __all__ = [
     "NotLoadedError",
     "PlanMismatchError",
     "PoolError",
+    "SyncCallError",
     "TurboError",
     "UnsupportedDatabaseError",
 ]
@@ -50,6 +52,10 @@ class BlockDeadlockError(BridgeError):
 
 class NotLoadedError(TurboError, SynchronousOnlyOperation):
     """An unloaded field or relation was touched in async code; the message says the ways out."""
+
+
+class SyncCallError(TurboError, SynchronousOnlyOperation):
+    """A sync method of the ORM was called in async code; the message says which async one there is."""
 
 
 class PoolError(TurboError, RuntimeError):

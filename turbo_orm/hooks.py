@@ -6,7 +6,7 @@ import sys
 
 from django.core.exceptions import ImproperlyConfigured
 
-from turbo_orm import atomic_requests, base_manager, instance, loading, related
+from turbo_orm import async_safety, atomic_requests, base_manager, instance, loading, related
 from turbo_orm.bridge import greenlets, handler, user_code
 from turbo_orm.fetch_modes.older_django import descriptors
 from turbo_orm.plans import deletes, inner, shapes, single_rows
@@ -34,6 +34,7 @@ def install() -> None:
     descriptors.install()
     loading.install()
     atomic_requests.install()
+    async_safety.install()
     inner.install()
     shapes.watch()
     single_rows.install()

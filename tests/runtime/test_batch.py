@@ -72,8 +72,12 @@ async def test_querysets_stand_for_their_lists(trips: list[int]):
 
 async def test_what_is_neither_a_queryset_nor_awaitable():
     made = Author.objects.acreate(name="never")
-    with pytest.raises(TypeError, match=r"such as queryset\.acount.* a QuerySet is neither"):
+    with pytest.raises(
+        TypeError, match=r"such as queryset\.acount.* QuerySet of Author has no alist\(\): give"
+    ):
         await batch(made, QuerySet(Author))  # type: ignore[call-overload]
+    with pytest.raises(TypeError, match=r"such as queryset\.acount.* a list is neither"):
+        await batch([Author.objects.all()])  # type: ignore[list-item]
     assert await Author.objects.acount() == 0
 
 

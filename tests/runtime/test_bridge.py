@@ -30,6 +30,14 @@ async def test_result_and_arguments():
     assert await run_sync(lambda a, b: (a, b), 1, b=2) == (1, 2)
 
 
+async def test_async_functions_are_refused():
+    for function in (Author.objects.acount, Author.objects.filter(age=1).aget, asyncio.sleep):
+        with pytest.raises(TypeError, match=r"run_sync\(\) runs sync functions, and .* is an async one"):
+            await run_sync(function, 0) if function is asyncio.sleep else await run_sync(function)
+    with pytest.raises(TypeError, match="sleep"):
+        await run_sync(lambda: asyncio.sleep(0))
+
+
 async def test_runs_in_the_thread_of_the_loop():
     assert await run_sync(threading.get_ident) == threading.get_ident()
 

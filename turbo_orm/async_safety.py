@@ -1,0 +1,79 @@
+"""What Django's guard says of a sync method that is called in async code.
+
+Django's own message recommends a thread, whose connection would be another one. This one names
+the method's async twin.
+https://docs.djangoproject.com/en/stable/topics/async/#async-safety
+"""
+
+from __future__ import annotations
+
+import sys
+from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE
+from types import FrameType
+from typing import Any
+
+import django.utils.asyncio
+from django.core.exceptions import SynchronousOnlyOperation
+from django.db.models import Model, QuerySet
+from django.db.transaction import Atomic
+
+from turbo_orm.errors import SyncCallError
+from turbo_orm.instance import is_managed
+from turbo_orm.queryset import AsyncQuerySet
+
+__all__ = ["install"]
+
+_ASYNC = CO_COROUTINE | CO_ASYNC_GENERATOR
+
+#: Methods that run while another one's result is looped over, by their own names.
+_CALLED_AS = {"_iterator": "iterator"}
+
+
+def install() -> None:
+    """Have Django's guard against sync database calls in async code say what to call instead."""
+    # The name is what `async_unsafe` raises.
+    django.utils.asyncio.SynchronousOnlyOperation = _refusal  # type: ignore[attr-defined]
+
+
+def _refusal(message: str) -> SynchronousOnlyOperation:
+    """Return the error for the running call, or the one with Django's *message*."""
+    advice = None
+    frame: FrameType | None = sys._getframe(1)
+    # What async code has called is the last that has a twin.
+    while frame is not None and not frame.f_code.co_flags & _ASYNC:
+        advice = _advice(frame) or advice
+        frame = frame.f_back
+    if advice is None:
+        return SynchronousOnlyOperation(message)
+    called, instead = advice
+    return SyncCallError(
+        f"{called} would block the event loop: this is async code. Use `{instead}`; or run the sync code "
+        "that calls it with `await run_sync(function)`."
+    )
+
+
+def _advice(frame: FrameType) -> tuple[str, str] | None:
+    """Return what was called in *frame*, and what to write instead, if it is a method that has a twin."""
+    code = frame.f_code
+    if not code.co_argcount:
+        return None
+    owner: Any = frame.f_locals.get(code.co_varnames[0])
+    if isinstance(owner, Atomic):
+        return "transaction.atomic()", "async with turbo_orm.atomic():"
+    name = _CALLED_AS.get(code.co_name, code.co_name)
+    twin = f"a{name}"
+    if not hasattr(type(owner), twin):
+        return None
+    if isinstance(owner, Model):
+        if not is_managed(type(owner)):
+            return None
+        model = type(owner).__name__
+        called, variable = f"{model}.{name}()", model.lower()
+    elif isinstance(owner, AsyncQuerySet) or getattr(owner, "is_turbo_manager", False):
+        called = f"{type(owner).__name__}.{name}() of {owner.model.__name__}"
+        variable = "queryset" if isinstance(owner, QuerySet) else "manager"
+    else:
+        return None
+    if name == "iterator":
+        return called, f"async for row in {variable}.{twin}():"
+    return called, f"await {variable}.{twin}()"
