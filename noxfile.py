@@ -55,6 +55,10 @@ CELLS = (
     Cell("3.13", "5.2"),
     Cell("3.13", "6.0", async_backend="6.0"),
     Cell("3.13", "6.1", async_backend="6.1"),
+    Cell("3.14", "5.2"),
+    Cell("3.14", "6.0", async_backend="6.0"),
+    Cell("3.14", "6.1", async_backend="6.1"),
+    Cell("3.15", "6.1", async_backend="6.1"),
 )
 
 

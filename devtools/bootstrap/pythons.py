@@ -17,7 +17,7 @@ __all__ = ["OLDEST", "Python", "choose_python", "find_pythons", "pyenv_folders"]
 
 OLDEST = (3, 10)
 # Best first: the newest in the test matrix, then newer, then those too old for django-async-backend.
-PREFERENCE = ((3, 13), (3, 12), (3, 14), (3, 11), (3, 10))
+PREFERENCE = ((3, 13), (3, 12), (3, 14), (3, 15), (3, 11), (3, 10))
 # Also refuses a build without the modules we need; pyenv makes one where the system's headers are missing.
 _PROBE = """
 import ctypes, ssl, sys
