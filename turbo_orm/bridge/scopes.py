@@ -48,6 +48,7 @@ class Scope:
 
     __slots__ = (
         "__weakref__",
+        "_has_turn",
         "_root",
         "active_child",
         "apart",
@@ -74,6 +75,8 @@ class Scope:
         #: Sync code of this scope waits for async user code: a receiver, a hook.
         self.in_user_code = False
         self.turns: Turns | None = None
+        #: The sync code of this scope has the turn; see `take_turn_back()`.
+        self._has_turn = False
         #: The child whose turn it is, if it has a scope.
         self.active_child: Scope | None = None
         #: The task and context that entered this scope, once something has (see `Entered`).
@@ -124,17 +127,40 @@ class Scope:
         It is ended with this scope. Also returns the cancellation that arrived meanwhile, if one
         did: a block must end its transaction before it may be interrupted.
         """
+        cancelled = await self._acquire()
+        self.active_child = last = Scope(self.loop, self)
+        last.task = asyncio.current_task()
+        return last, cancelled
+
+    async def _acquire(self) -> BaseException | None:
+        """Wait for the turn of this scope's own work; return the cancellation that arrived meanwhile."""
         cancelled: BaseException | None = None
         turns = self.turns or self.make_turns()
         while True:
             try:
                 await turns.acquire()
-                break
             except asyncio.CancelledError as exc:
                 cancelled = exc
-        self.active_child = last = Scope(self.loop, self)
-        last.task = asyncio.current_task()
-        return last, cancelled
+            else:
+                return cancelled
+
+    def give_turn(self) -> None:
+        """Let children have their turns: the sync code of this scope waits for async user code."""
+        if self._has_turn:
+            assert self.turns is not None
+            self._has_turn = False
+            self.turns.release()
+
+    async def take_turn_back(self) -> None:
+        """Wait until no child is active, and let none be: the sync code of this scope goes on.
+
+        Tasks which the user code has started may live on. They come again in other user code, or
+        find another scope when this one has ended. A cancellation is raised when the turn is here.
+        """
+        cancelled = await self._acquire()
+        self._has_turn = True
+        if cancelled is not None:
+            raise cancelled
 
     def take_last(self) -> bool:
         """Do what `open_last()` does, without a scope: for work in which no sync code takes part.

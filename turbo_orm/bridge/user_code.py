@@ -21,18 +21,28 @@ T = TypeVar("T")
 async def await_user_code(scope: Scope, awaitable: Awaitable[T]) -> T:
     """Await *awaitable* so that its queries join *scope*.
 
-    Thread-sensitive `sync_to_async()` calls below it come back into the bridge as well.
+    Thread-sensitive `sync_to_async()` calls below it come back into the bridge as well. When it is
+    done, no task it has started uses the connection of *scope* while sync code does.
     """
     executors = AsyncToSync.executors
     previous = getattr(executors, "current", None)
     executors.current = _BridgeExecutor(scope)
     nested, scope.in_user_code = scope.in_user_code, True
+    scope.give_turn()
+    destroyed = False
     try:
         with Entered(scope):
             return await awaitable
+    except GeneratorExit:
+        destroyed = True  # nothing can be awaited any more
+        raise
     finally:
-        scope.in_user_code = nested
-        executors.current = previous
+        try:
+            if not destroyed and not nested:
+                await scope.take_turn_back()
+        finally:
+            scope.in_user_code = nested
+            executors.current = previous
 
 
 class _BridgeExecutor(Executor):
