@@ -5,11 +5,11 @@ https://docs.djangoproject.com/en/stable/topics/db/transactions/#tying-transacti
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
+from asgiref.sync import iscoroutinefunction
 from django.core.handlers.base import BaseHandler
 from django.db import connections
 
@@ -27,7 +27,7 @@ def install() -> None:
 
     @wraps(original)
     def make_view_atomic(self: BaseHandler, view: Callable[..., Any]) -> Callable[..., Any]:
-        if not inspect.iscoroutinefunction(view):
+        if not iscoroutinefunction(view):
             return original(self, view)
         opted_out: set[str] = getattr(view, "_non_atomic_requests", set())
         for alias, settings_dict in connections.settings.items():

@@ -6,13 +6,13 @@ https://docs.djangoproject.com/en/stable/topics/db/transactions/
 from __future__ import annotations
 
 import asyncio
-import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import wraps
 from types import TracebackType
 from typing import Any, TypeVar, overload
 
+from asgiref.sync import iscoroutinefunction
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
 from psycopg import IsolationLevel
 from typing_extensions import ParamSpec
@@ -138,7 +138,7 @@ class Atomic:
         return self._entries.pop()
 
     def __call__(self, fn: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
-        if not inspect.iscoroutinefunction(fn):
+        if not iscoroutinefunction(fn):
             raise TypeError(
                 f"turbo_orm.atomic decorates async functions, and {fn!r} is not one. "
                 "For sync functions use django.db.transaction.atomic."

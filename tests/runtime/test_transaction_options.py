@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from typing import Any
 
 import psycopg
 import pytest
+from asgiref.sync import markcoroutinefunction
 from django.db import InternalError, OperationalError, transaction
 from django.http import HttpResponse
 from django.test import AsyncRequestFactory, override_settings
+from django.views import View
 
 from tests.project.library.models import Author
 from tests.runtime.support import assert_pool_is_clean, query
@@ -190,6 +193,22 @@ async def non_atomic_view(request):
     return HttpResponse(str(await run_sync(_in_block)))
 
 
+async def refusing_view(request):
+    """As Django REST framework's exception handler does, in async code."""
+    from django.db import connections
+
+    await Author.objects.acreate(name="by a view")
+    for each in connections.all(initialized_only=True):
+        if each.settings_dict["ATOMIC_REQUESTS"] and each.in_atomic_block:
+            each.set_rollback(True)
+    return HttpResponse("refused", status=400)
+
+
+class ClassBasedView(View):
+    async def get(self, request):
+        return HttpResponse(str(await run_sync(_in_block)))
+
+
 def _in_block() -> bool:
     from django.db import connection
 
@@ -199,7 +218,12 @@ def _in_block() -> bool:
 def _urlpatterns():
     from django.urls import path
 
-    return [path("", view), path("non-atomic", non_atomic_view)]
+    return [
+        path("", view),
+        path("non-atomic", non_atomic_view),
+        path("refusing", refusing_view),
+        path("class", ClassBasedView.as_view()),
+    ]
 
 
 urlpatterns = _urlpatterns()
@@ -217,3 +241,22 @@ async def test_async_views_under_atomic_requests(atomic_requests):
     assert response.status_code == 500
     assert await Author.objects.acount() == 1
     assert (await handler.get_response_async(make.get("/non-atomic"))).content == b"False"
+    assert (await handler.get_response_async(make.get("/class"))).content == b"True"
+
+
+@pytest.mark.threads  # Django's handler runs its sync parts in one
+async def test_a_response_that_rolls_back(atomic_requests):
+    from django.core.handlers.asgi import ASGIHandler
+
+    response = await ASGIHandler().get_response_async(AsyncRequestFactory().get("/refusing"))
+    assert response.status_code == 400
+    assert await Author.objects.acount() == 0
+
+
+async def test_atomic_decorates_what_is_marked_as_async():
+    @atomic
+    @markcoroutinefunction
+    def marked() -> Any:
+        return run_sync(_in_block)
+
+    assert await marked() is True

@@ -96,11 +96,12 @@ def _note_collection(phase: str, info: dict[str, int]) -> None:
 @contextmanager
 def loop_visible(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
     """Show *loop* as running for a moment, as it is outside of the greenlet."""
+    shown = _get_running_loop()
     _set_running_loop(loop)
     try:
         yield
     finally:
-        _set_running_loop(None)
+        _set_running_loop(shown)
 
 
 class _IdleGreenlets(threading.local):

@@ -23,8 +23,9 @@ __all__ = ["ambient_connection", "connections_replaced", "has_ambient", "in_tran
 class _BridgeAwareLocal:
     """Replaces the asgiref ``Local`` in which Django keeps its connections.
 
-    Inside a bridge greenlet it answers with the wrapper of the greenlet's scope; everywhere
-    else it is the original. (``Local`` can't be subclassed: asgiref forbids it.)
+    Inside a bridge greenlet it answers with the wrapper of the greenlet's scope, in async code
+    inside of a block with the block's; everywhere else it is the original. (``Local`` can't be
+    subclassed: asgiref forbids it.)
     """
 
     def __init__(self, original: Any) -> None:
@@ -35,7 +36,11 @@ class _BridgeAwareLocal:
             return others[alias]
         scope = _scope()
         if scope is None:
-            return getattr(self._original, alias)
+            # Nothing can be executed with it there, but it knows of the block, and can be told to roll back.
+            around = _scope_of_block(alias)
+            if around is None:
+                return getattr(self._original, alias)
+            scope = around
         try:
             return scope.wrappers[alias]
         except KeyError:
@@ -121,10 +126,18 @@ def in_transaction(alias: str) -> bool:
     """Whether the running code, async or in the bridge, is in a block of ours on *alias*."""
     scope = _scope()
     if scope is None:
-        loop = _get_running_loop()
-        scope = None if loop is None else active_scope(loop)
-        if scope is None:
-            return False
+        return _scope_of_block(alias) is not None
+    return _has_block(scope, alias)
+
+
+def _scope_of_block(alias: str) -> Scope | None:
+    """Return the scope that the running async code is in if it is in a block of ours on *alias*."""
+    loop = _get_running_loop()
+    scope = None if loop is None else active_scope(loop)
+    return scope if scope is not None and _has_block(scope, alias) else None
+
+
+def _has_block(scope: Scope, alias: str) -> bool:
     block = scope.root.wire_block
     if block is not None and block.alias == alias:
         return True

@@ -37,6 +37,7 @@ class WireBlock:
     __slots__ = (
         "_block",
         "_conn",
+        "_declared",
         "_new_block",
         "_pool",
         "_scope",
@@ -60,6 +61,7 @@ class WireBlock:
         self._block: transaction.Atomic | None = None
         #: None once somebody else has the connection.
         self.wire: Wire | None = wire
+        self._declared: BridgedWrapper | None = None
         #: The failure of a statement which Django does not let a block survive, and names to whoever
         #: goes on.
         self.broken_by: BaseException | None = None
@@ -114,6 +116,7 @@ class WireBlock:
                 wrapper.adopt(self._conn, self._pool, scope, self.block)
         finally:
             _set_running_loop(loop)
+        self._declared = wrapper
         if self.broken_by is not None:
             wrapper.break_block(self.broken_by)
             self.broken_by = None
@@ -121,7 +124,10 @@ class WireBlock:
 
     def break_block(self, exc: BaseException) -> None:
         """Let the block only roll back: *exc* cut a statement short."""
-        self.broken_by = exc
+        if self._declared is None:
+            self.broken_by = exc
+        else:  # while the statement was under way
+            self._declared.break_block(exc)
 
     async def end(self, exc: BaseException | None) -> None:
         """Commit; or roll back, if *exc* or a failed statement want that.
