@@ -18,6 +18,7 @@ from psycopg import IsolationLevel
 from typing_extensions import ParamSpec
 
 from turbo_orm.bridge.greenlets import drive
+from turbo_orm.bridge.interruptions import writes_lost
 from turbo_orm.bridge.run import run_sync
 from turbo_orm.bridge.scopes import Entered, Scope, inherited_scope, open_scope
 from turbo_orm.bridge.wire_blocks import WireBlock
@@ -216,6 +217,12 @@ def _leave(block: transaction.Atomic, options: _Options, exc_info: Any) -> None:
         if connection.connection is leased and leased is not None and not leased.closed:
             for name in options.characteristics:
                 setattr(leased, name, None)
+    cut_by: BaseException | None = getattr(connection, "cut_by", None)
+    if cut_by is not None:
+        if not connection.needs_rollback:  # to the savepoint
+            connection.cut_by = None
+        if exc_info[0] is None:
+            raise writes_lost() from cut_by
 
 
 @overload

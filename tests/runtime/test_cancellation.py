@@ -143,17 +143,6 @@ async def test_twice_at_release(returning: asyncio.Event, monkeypatch: pytest.Mo
     await assert_pool_is_clean()
 
 
-async def test_a_timeout_swallowed_inside_a_block_can_not_commit():
-    async with atomic():
-        await Author.objects.acreate(name="outer")
-        with pytest.raises(asyncio.TimeoutError):
-            await asyncio.wait_for(run_sync(sleep, 30), 0.05)
-        with pytest.raises(transaction.TransactionManagementError):
-            await Author.objects.acount()
-    assert await Author.objects.acount() == 0
-    await assert_pool_is_clean()
-
-
 async def test_a_timeout_in_a_savepoint_rolls_back_to_it():
     async def inner() -> None:
         async with atomic():

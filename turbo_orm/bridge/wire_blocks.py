@@ -16,7 +16,9 @@ import psycopg
 from django.db import connections, transaction
 from psycopg.pq import TransactionStatus
 
+from turbo_orm.bridge.connection import BridgedConnection
 from turbo_orm.bridge.handler import connections_replaced
+from turbo_orm.bridge.interruptions import is_interruption, writes_lost
 from turbo_orm.bridge.straight import django_errors, goes_straight, take_later, take_now
 from turbo_orm.bridge.wrapper import BridgedWrapper, new_wrapper
 from turbo_orm.conf import get_config
@@ -106,7 +108,9 @@ class WireBlock:
         wrapper = new_wrapper(scope, self.alias)
         assert isinstance(wrapper, BridgedWrapper)
         scope.wrappers[self.alias] = wrapper
-        scope.leases.remove(self)
+        abandoned = self not in scope.leases
+        if not abandoned:
+            scope.leases.remove(self)
         scope.wire_block = self.wire = None
         loop = _get_running_loop()
         _set_running_loop(None)  # nothing waits, but Django guards against that
@@ -120,6 +124,12 @@ class WireBlock:
         if self.broken_by is not None:
             wrapper.break_block(self.broken_by)
             self.broken_by = None
+        if abandoned:
+            leased = wrapper.connection
+            assert isinstance(leased, BridgedConnection)
+            scope.leases.remove(leased)
+            leased.die()
+            wrapper.detach()
         return wrapper
 
     def break_block(self, exc: BaseException) -> None:
@@ -132,15 +142,18 @@ class WireBlock:
     async def end(self, exc: BaseException | None) -> None:
         """Commit; or roll back, if *exc* or a failed statement want that.
 
-        Raises Django's database errors.
+        Raises Django's database errors; and that of a block in which a statement was cut short, if
+        it does not end because of *exc*.
         """
         wire = self.wire
         assert wire is not None
-        exc, self.broken_by = exc or self.broken_by, None  # it leads back here
+        broken_by, self.broken_by = self.broken_by, None  # it leads back here
         if wire.pgconn.transaction_status == _IDLE:
             return
-        if exc is not None:
+        if exc is not None or broken_by is not None:
             await self._roll_back(wire)
+            if exc is None and broken_by is not None and is_interruption(broken_by):
+                raise writes_lost() from broken_by
             return
         try:
             await wire.command(b"COMMIT")
@@ -170,8 +183,9 @@ class WireBlock:
         await give_back(self._conn, self._pool)
 
     def abandon(self) -> None:
-        """Close the connection without awaiting."""
+        """Close the connection without awaiting: the rest of the block is refused."""
         self.wire = None
+        self.broken_by = self.broken_by or GeneratorExit()
         abandon(self._conn, self._pool, self._scope.loop)
 
 

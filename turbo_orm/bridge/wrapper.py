@@ -19,6 +19,7 @@ from django.db.utils import load_backend
 from turbo_orm.bridge.connection import BridgedConnection
 from turbo_orm.bridge.databases import async_connect_params, pool_key, pool_of
 from turbo_orm.bridge.greenlets import await_only, current_bridge
+from turbo_orm.bridge.interruptions import is_interruption
 from turbo_orm.bridge.querylog import QueryLog, recording
 from turbo_orm.bridge.readiness import note_ready
 from turbo_orm.bridge.user_code import await_user_code
@@ -56,6 +57,8 @@ class BridgedWrapper(_Base):
     _adopted: tuple[psycopg.AsyncConnection[Any], Pool, Scope] | None = None
     #: The functions given to `on_commit()` are being called.
     running_hooks = False
+    #: What cut a statement of the block short, which the block has not rolled back yet.
+    cut_by: BaseException | None = None
 
     _log: deque[dict[str, str]]
 
@@ -89,7 +92,13 @@ class BridgedWrapper(_Base):
         self._root = scope.root
 
     def detach(self) -> None:
-        """The operation is over; its lease is given back by the scope."""
+        """The operation is over; its lease is given back by the scope.
+
+        Of one that was destroyed in the middle of a block, the rest of the block is refused.
+        """
+        if self.in_atomic_block:
+            self.closed_in_transaction = self.needs_rollback = True
+            self.cut_by = self.cut_by or GeneratorExit()
         self.connection = None
 
     @property
@@ -116,6 +125,8 @@ class BridgedWrapper(_Base):
         if self.in_atomic_block:
             self.needs_rollback = True
             self.rollback_exc: BaseException | None = exc
+            if is_interruption(exc):
+                self.cut_by = exc
 
     def get_connection_params(self) -> dict[str, Any]:
         with self._pool_options_hidden():
@@ -132,6 +143,11 @@ class BridgedWrapper(_Base):
             yield
         finally:
             self.settings_dict = given
+
+    def init_connection_state(self) -> None:
+        """Set the session up, see Django: that of a block has been, and may be lost by now."""
+        if self._adopted is None:
+            super().init_connection_state()  # type: ignore[misc]
 
     def connect(self) -> None:
         """Take a connection and set it up as Django does."""
@@ -164,7 +180,7 @@ class BridgedWrapper(_Base):
         """Be connected through *conn*, and in *block*, which has begun.
 
         Django has set *conn* up before, and it is not in autocommit. Nothing is executed, and
-        nothing logged: nobody watched when the block began.
+        nothing logged: nobody watched when the block began. If *conn* has been closed, so is this.
         """
         self._adopted = conn, pool, scope
         try:

@@ -1,0 +1,208 @@
+"""Blocks that can't go on: statements that were cut short, sessions that the server has ended."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any
+
+import psycopg
+import pytest
+from django.db import DatabaseError, Error, OperationalError, connections, transaction
+
+from tests.project.library.models import Author, Tag
+from tests.runtime.support import assert_pool_is_clean, query, sleep
+from turbo_orm import atomic, run_sync
+
+
+@pytest.fixture(params=["on the wire", "declared"])
+def begin(request: pytest.FixtureRequest) -> Callable[[], Awaitable[None]]:
+    """The first thing in a block: a row, and Django's wrapper or none."""
+
+    async def begin() -> None:
+        await Author.objects.acreate(name="first")
+        if request.param == "declared":
+            await run_sync(Author.objects.count)
+
+    return begin
+
+
+async def names() -> list[str]:
+    return await Author.objects.order_by("name").values_list("name", flat=True).alist()
+
+
+async def in_nested_block(work: Callable[[], Awaitable[Any]]) -> Any:
+    async with atomic():
+        return await work()
+
+
+async def timed_out(work: Awaitable[Any]) -> None:
+    with pytest.raises(asyncio.TimeoutError):
+        await asyncio.wait_for(work, 0.05)
+
+
+async def test_a_timeout_that_is_caught_is_noticed_at_the_end(begin: Any):
+    with pytest.raises(
+        transaction.TransactionManagementError, match="a statement in it was cancelled"
+    ) as caught:
+        async with atomic():
+            await begin()
+            await timed_out(run_sync(sleep, 30))
+    assert isinstance(caught.value.__cause__, asyncio.CancelledError)
+    assert await names() == []
+    await assert_pool_is_clean()
+
+
+async def test_and_by_whatever_comes_after_it(begin: Any):
+    with pytest.raises(transaction.TransactionManagementError, match="a statement in it was cancelled"):
+        async with atomic():
+            await begin()
+            await timed_out(run_sync(sleep, 30))
+            for work in (Author.objects.acount, lambda: run_sync(query, "SELECT 1")):
+                with pytest.raises(transaction.TransactionManagementError, match="An error occurred in"):
+                    await work()
+    assert await names() == []
+    await assert_pool_is_clean()
+
+
+async def test_an_error_that_leaves_the_block_is_its_own(begin: Any):
+    with pytest.raises(LookupError):
+        async with atomic():
+            await begin()
+            await timed_out(run_sync(sleep, 30))
+            raise LookupError
+    await assert_pool_is_clean()
+
+
+async def test_a_timeout_in_a_nested_block_is_noticed_there(begin: Any):
+    async def nested() -> None:
+        async with atomic():
+            await Author.objects.acreate(name="nested")
+            await timed_out(run_sync(sleep, 30))
+
+    async with atomic():
+        await begin()
+        with pytest.raises(transaction.TransactionManagementError, match="a statement in it was cancelled"):
+            await nested()
+        await Author.objects.acreate(name="second")
+    assert await names() == ["first", "second"]
+    await assert_pool_is_clean()
+
+
+async def test_a_timeout_of_a_nested_block_is_no_matter(begin: Any):
+    async with atomic():
+        await begin()
+        await timed_out(in_nested_block(lambda: run_sync(sleep, 30)))
+        await Author.objects.acreate(name="second")
+    assert await names() == ["first", "second"]
+    await assert_pool_is_clean()
+
+
+async def test_cancelled_at_the_savepoint(begin: Any):
+    """Whether it was set nobody knows, so the block around it can't be saved either."""
+    started = asyncio.Event()
+
+    def slow_savepoint(execute: Any, sql: str, *rest: Any) -> Any:
+        if sql.startswith("SAVEPOINT"):
+            started.set()
+            execute("SELECT pg_sleep(30)", *rest)
+        return execute(sql, *rest)
+
+    with pytest.raises(transaction.TransactionManagementError, match="a statement in it was cancelled"):
+        async with atomic():
+            await begin()
+            with transaction.get_connection().execute_wrapper(slow_savepoint):
+                nested = asyncio.create_task(in_nested_block(Author.objects.acount))
+                await started.wait()
+                nested.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await nested
+    assert await names() == []
+    await assert_pool_is_clean()
+
+
+async def test_errors_of_statements_are_djangos_matter(begin: Any):
+    """Django rolls back at the end, and says nothing."""
+    async with atomic():
+        await begin()
+        with suppress(DatabaseError):
+            await Author.objects.acreate(name="first")
+    assert await names() == []
+    await assert_pool_is_clean()
+
+
+@pytest.mark.parametrize("next_step", ["read", "write", "nested block", "sync code"])
+async def test_a_lost_session(begin: Any, next_step: str, janitors: list[psycopg.Connection[Any]]):
+    """Nothing is written outside of the block's transaction, which is lost."""
+    steps: dict[str, Callable[[], Awaitable[Any]]] = {
+        "read": lambda: Author.objects.filter(name="x").acount(),
+        "write": lambda: Author.objects.acreate(name="x"),
+        "nested block": lambda: in_nested_block(lambda: Author.objects.acreate(name="nested")),
+        "sync code": lambda: run_sync(query, "SELECT 1"),
+    }
+    for step in steps.values():
+        for _ in range(3):  # as they have plans, where they can
+            await step()
+            await Author.objects.all().adelete()
+    refused = 0
+    async with atomic():
+        await begin()
+        janitors[0].execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND state = 'idle in transaction'"
+        )
+        await asyncio.sleep(0.05)
+        for step in (steps[next_step], *steps.values(), *steps.values()):
+            with pytest.raises(Error):  # Django's
+                await step()
+            refused += 1
+    assert refused == 9
+    assert await names() == []
+
+
+async def test_the_end_of_a_block_whose_session_is_lost(begin: Any, janitors: list[psycopg.Connection[Any]]):
+    with pytest.raises(OperationalError):
+        async with atomic():
+            await begin()
+            janitors[0].execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND state = 'idle in transaction'"
+            )
+            await asyncio.sleep(0.05)
+    assert await names() == []
+
+
+async def test_a_coroutine_that_is_destroyed(begin: Any):
+    for _ in range(3):
+        await Author.objects.filter(name="x").acount()
+    with pytest.raises(transaction.TransactionManagementError):
+        async with atomic():
+            await begin()
+            count = Author.objects.filter(name="x").acount()
+            count.send(None)
+            count.close()
+            for name in ("x", "y"):
+                with pytest.raises(Error):
+                    await Author.objects.acreate(name=name)
+                with pytest.raises(Error):
+                    await in_nested_block(lambda: Tag.objects.acreate(label="x"))
+    assert await names() == []
+    assert await Tag.objects.acount() == 0
+    await asyncio.sleep(0.05)
+    await assert_pool_is_clean()
+
+
+async def test_sync_code_that_is_destroyed(begin: Any):
+    with pytest.raises(transaction.TransactionManagementError):
+        async with atomic():
+            await begin()
+            sleeping = run_sync(sleep, 30)
+            sleeping.send(None)
+            sleeping.close()
+            with pytest.raises(Error):
+                await Author.objects.acreate(name="x")
+            assert connections["default"].needs_rollback
+    assert await names() == []
+    await asyncio.sleep(0.05)
+    await assert_pool_is_clean()
