@@ -17,6 +17,7 @@ from django.core.exceptions import SynchronousOnlyOperation
 from django.db.models import Model, QuerySet
 from django.db.transaction import Atomic
 
+from turbo_orm.bridge.refusals import refusals
 from turbo_orm.errors import SyncCallError
 from turbo_orm.instance import is_managed
 from turbo_orm.queryset import AsyncQuerySet
@@ -37,6 +38,7 @@ def install() -> None:
 
 def _refusal(message: str) -> SynchronousOnlyOperation:
     """Return the error for the running call, or the one with Django's *message*."""
+    refusals.count += 1
     advice = None
     frame: FrameType | None = sys._getframe(1)
     # What async code has called is the last that has a twin.

@@ -9,6 +9,7 @@ from django.db import DatabaseError, router, transaction
 from django.db.models import Model
 from django.db.models.query import ModelIterable
 
+from turbo_orm.bridge.refusals import refusals
 from turbo_orm.bridge.run import run_sync
 from turbo_orm.conf import get_config
 from turbo_orm.db.json_text import as_djangos
@@ -44,7 +45,10 @@ async def create(queryset: PlannedQuerySet, /, **kwargs: Any) -> Any:
     internals: Any = queryset
     made = None
     if "create" in queryset._plannable_terminals and internals._iterable_class is ModelIterable:
+        refused = refusals.count
         made = new_object(queryset.model, kwargs)
+        if refusals.count != refused:
+            made = None
     if made is None:
         return await run_sync(queryset.create, **kwargs)
     alias = queryset._alias_to_write()
@@ -105,8 +109,9 @@ async def _save(
             return False
     config = get_config()
     connection = compiling_connection(alias) if config.plans else None
+    refused = refusals.count
     update = None if connection is None else planned_update(instance, alias, names, connection)
-    if update is None:
+    if update is None or refusals.count != refused:
         return False
     if config.verify_plans:
         verify_update(instance, update, names)
@@ -146,12 +151,15 @@ def _insert_of(instance: Any, alias: str, *, force_insert: bool) -> _Insert | No
     connection = compiling_connection(alias) if config.plans else None
     if connection is None:
         return None
+    refused = refusals.count
     plan = insert_plan(instance, alias, connection, force_insert=force_insert)
     if plan is None:
         return None
     try:
         params = plan.params(instance)
     except Exception:  # save() raises it again, or does what plans can't
+        return None
+    if refusals.count != refused:
         return None
     insert = _new_insert(_Insert, (alias, plan.statement, params, True, plan))
     if config.verify_plans:

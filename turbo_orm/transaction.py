@@ -209,7 +209,7 @@ def _enter(block: transaction.Atomic, options: _Options) -> None:
 
 
 def _leave(block: transaction.Atomic, options: _Options, exc_info: Any) -> None:
-    connection = connections[options.using]
+    connection: Any = connections[options.using]
     leased = connection.connection
     try:
         block.__exit__(*exc_info)

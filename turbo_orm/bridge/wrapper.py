@@ -147,7 +147,7 @@ class BridgedWrapper(_Base):
     def init_connection_state(self) -> None:
         """Set the session up, see Django: that of a block has been, and may be lost by now."""
         if self._adopted is None:
-            super().init_connection_state()  # type: ignore[misc]
+            super().init_connection_state()
 
     def connect(self) -> None:
         """Take a connection and set it up as Django does."""

@@ -27,6 +27,7 @@ from django.db.models.fields.related import ForeignKey
 from django.db.models.signals import post_save, pre_save
 
 from turbo_orm.bridge.handler import connections_replaced
+from turbo_orm.bridge.refusals import refusals
 from turbo_orm.db.statements import Statement
 from turbo_orm.plans.columns import Columns
 from turbo_orm.plans.compiled_inserts import (
@@ -168,7 +169,10 @@ def insert_plan(  # noqa: C901 - in one: each call would cost more than the ques
     key = attributes.get(field.attname, _MISSING)
     if key is None:
         if not inserts.key_is_left or field.default is not NOT_PROVIDED:
+            refused = refusals.count
             key = field.get_pk_value_on_save(obj)
+            if refusals.count != refused:
+                return None
             if key is not None:
                 setattr(obj, field.attname, key)
     elif key is _MISSING or not (force_insert or inserts.key_may_be_set):

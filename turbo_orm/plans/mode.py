@@ -10,6 +10,7 @@ from django.db.models.deletion import Collector
 from django.db.utils import ConnectionRouter
 from typing_extensions import Self
 
+from turbo_orm.bridge.refusals import refusals
 from turbo_orm.plans.aggregates import aggregation_of, named_aggregates
 from turbo_orm.plans.chaining import Chaining
 from turbo_orm.plans.finding import keep_plan, plan_for
@@ -172,6 +173,7 @@ class PlannedQuerySet(Chaining):
         else:
             alias = self._db or DEFAULT_DB_ALIAS
         node, before, _, limits, _ = planned
+        refused = refusals.count
         values = tuple(kwargs.values())
         # Where all values are parameters, their types say what update_of() would.
         key = (*kwargs, *map(type, values), alias)
@@ -190,6 +192,8 @@ class PlannedQuerySet(Chaining):
         try:
             bound = plan.bound(before + values, limits)
         except Exception:
+            return None
+        if refusals.count != refused:
             return None
         if plan.verified:
             verify(bound, self._replay(planned), limits, kwargs)

@@ -1,0 +1,21 @@
+"""How often Django's guard has kept code in async code from the database.
+
+Code of a project that runs while a statement is prepared (defaults, setters, `get_prep_value()`)
+may query, and may survive the refusal with a value that is not the right one: then it has to run
+again, in the bridge.
+"""
+
+from __future__ import annotations
+
+__all__ = ["refusals"]
+
+
+class _Refusals:
+    __slots__ = ("count",)
+
+    def __init__(self) -> None:
+        self.count = 0
+
+
+#: Of all threads: one too many costs a way that is longer.
+refusals = _Refusals()
