@@ -17,6 +17,9 @@ __all__ = ["Epoch", "is_ready", "note_ready", "server_version", "server_versions
 
 _TIMESTAMPTZ = types["timestamptz"].oid
 
+#: The attribute of a connection that is the time zone of its session, when it was set up.
+_TIME_ZONE = "_turbo_time_zone"
+
 
 class Epoch:
     """Counts changes of what Django sets up on a connection."""
@@ -38,6 +41,7 @@ def note_ready(alias: str, conn: Any, zone: dt.tzinfo | None) -> None:
     if getattr(loader, "timezone", zone) != zone:
         register_tzloader(zone, conn)
     conn.__dict__[READY] = Epoch.current
+    conn.__dict__[_TIME_ZONE] = conn.pgconn.parameter_status(b"TimeZone")
     server_versions[alias] = conn.pgconn.server_version
 
 
@@ -47,8 +51,15 @@ def server_version(alias: str) -> int | None:
 
 
 def is_ready(conn: Any) -> bool:
-    """Whether Django's `connect()` has run on *conn* and would do nothing new."""
-    return bool(conn.__dict__.get(READY) == Epoch.current)
+    """Whether Django's `connect()` has run on *conn* and would do nothing new.
+
+    To be asked where others than the wire may have used it: they may have set another time zone,
+    and moments would be read as those of the old one.
+    """
+    state = conn.__dict__
+    return state.get(READY) == Epoch.current and state[_TIME_ZONE] == conn.pgconn.parameter_status(
+        b"TimeZone"
+    )
 
 
 _WATCHED = {"USE_TZ", "TIME_ZONE", "DATABASES"}

@@ -11,7 +11,8 @@ from django.db.models.functions import ExtractDay, TruncHour
 from django.test import override_settings
 
 from tests.project.library.models import Author
-from turbo_orm import AsyncQuerySet, atomic, run_sync
+from tests.runtime.support import query
+from turbo_orm import AsyncQuerySet, atomic, cursor, run_sync
 from turbo_orm.plans.verify import Verified
 
 pytestmark = pytest.mark.usefixtures("snapshot", "at_once", "verifying")
@@ -51,3 +52,16 @@ async def test_the_current_time_zone() -> None:
         assert author.hour == local.replace(minute=0, second=0, microsecond=0)
         hours.add((author.hour.utcoffset(), name))
     assert len(hours) == 2
+
+
+async def test_a_time_zone_that_somebody_left_behind() -> None:
+    how = "SELECT set_config('TimeZone', 'Asia/Tokyo', false)"
+    made = await Author.objects.acreate(name="in Tokyo")
+    for _ in range(3):
+        assert (await Author.objects.aget(name="in Tokyo")).created == made.created
+    await run_sync(query, how)
+    assert (await Author.objects.aget(name="in Tokyo")).created == made.created
+    async with cursor() as cur:
+        await cur.execute(how)
+    async with atomic():
+        assert (await Author.objects.aget(name="in Tokyo")).created == made.created
