@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import gc
+import sys
 import threading
 import traceback
 
@@ -103,6 +104,57 @@ async def test_errors_keep_their_class_cause_and_traceback():
     text = "".join(traceback.format_exception(caught.value))
     assert "in duplicate" in text
     assert "in test_errors_keep" in text
+
+
+async def test_the_exception_that_is_handled():
+    """As in a function that is called; and in the coroutines of `async_to_sync()`."""
+
+    def inside() -> tuple[object, object]:
+        async def below() -> object:
+            await asyncio.sleep(0)
+            return sys.exc_info()[1]
+
+        return sys.exc_info()[1], async_to_sync(below)()
+
+    def failing() -> None:
+        raise KeyError
+
+    async def while_handling() -> None:
+        error = sys.exc_info()[1]
+        assert error is not None
+        frames = traceback.extract_tb(error.__traceback__)
+        assert await run_sync(inside) == (error, error)
+        assert "LookupError: x" in await run_sync(traceback.format_exc)
+        with pytest.raises(KeyError) as caught:
+            await run_sync(failing)
+        assert caught.value.__context__ is error
+        assert traceback.extract_tb(error.__traceback__) == frames
+
+    assert await run_sync(inside) == (None, None)
+    try:
+        raise LookupError("x")
+    except LookupError:
+        await while_handling()
+    assert await run_sync(inside) == (None, None)
+
+
+async def test_a_loop_of_its_own_below_sync_code():
+    """Nothing can be awaited on this loop there, and nobody is to think that it were sync code."""
+    for _ in range(3):
+        assert await run_sync(Tag.objects.count) == 0  # it has a plan
+
+    async def below(expected: type[Exception]) -> None:
+        with pytest.raises(expected):
+            Tag.objects.count()
+        await asyncio.sleep(0)
+
+    def connected() -> None:
+        Tag.objects.count()
+        asyncio.run(below(BridgeError))
+
+    await run_sync(connected)
+    await run_sync(lambda: asyncio.run(below(SynchronousOnlyOperation)))
+    await assert_pool_is_clean()
 
 
 async def test_stop_iteration_becomes_a_runtime_error():

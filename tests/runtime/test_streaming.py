@@ -143,6 +143,30 @@ async def test_leaving_early(in_block: bool, leave: str):
     await assert_given_back()
 
 
+async def test_leaving_the_loop_is_the_last_thing_in_a_block():
+    """The cursor ends with the block, before the generator does; nobody has to hear of it."""
+    rows = await tags()
+    told: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: told.append(context))
+
+    async def first() -> str:
+        async with atomic():
+            async for tag in rows.all().aiterator(2):
+                return str(tag.label)
+        raise AssertionError
+
+    for _ in range(3):
+        assert await first() == LABELS[0]
+        await asyncio.sleep(0.01)
+    opened = pool().get_stats()["connections_num"]
+    assert await first() == LABELS[0]
+    await asyncio.sleep(0.01)
+    gc.collect()
+    assert told == []
+    assert pool().get_stats()["connections_num"] == opened
+    await assert_given_back()
+
+
 @pytest.mark.parametrize("in_block", [False, True])
 async def test_cancelled_in_the_body(in_block: bool):
     rows = await tags()

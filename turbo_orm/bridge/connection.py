@@ -159,7 +159,11 @@ class BridgedConnection(psycopg.Connection[Any]):
         await give_back(aconn, self._pool_, soiled=soiled)
 
     def _is_soiled(self) -> bool:
-        return any(not cursor.closed for cursor in self._named)
+        if not self._named:
+            return False
+        # The end of a transaction closes its cursors, but for those WITH HOLD.
+        over = self.pgconn.transaction_status == _IDLE
+        return any(not cursor.closed and (cursor.withhold or not over) for cursor in self._named)
 
     def abandon(self) -> None:
         """Close the connection without awaiting: the loop does it when it has time."""

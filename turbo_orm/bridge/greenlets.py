@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import sys
 import threading
 from asyncio import CancelledError, _get_running_loop, _set_running_loop
 from collections.abc import Awaitable, Callable, Iterator
@@ -49,7 +50,7 @@ def await_only(awaitable: Awaitable[T]) -> T:
     Raises `BridgeError` outside the bridge.
     """
     bridge = current_bridge()
-    if bridge is None or bridge.closing or _collector is not None:
+    if bridge is None or bridge.closing or _collector is not None or _get_running_loop() is not None:
         reason = _why_not(bridge)
         if reason is not None:
             if asyncio.iscoroutine(awaitable):
@@ -69,6 +70,12 @@ def _why_not(bridge: BridgeGreenlet | None) -> str | None:
         return (
             "the coroutine that ran this operation is being destroyed. "
             "Await it to its end, or cancel its task."
+        )
+    if _get_running_loop() is not None:
+        return (
+            "it runs in an event loop of its own, which was started below run_sync() or one of the "
+            "a-methods (asyncio.run()). Use the a-methods there, or async_to_sync() in the place of "
+            "asyncio.run()."
         )
     if _collector == threading.get_ident():
         return (
@@ -119,13 +126,26 @@ _idle = _IdleGreenlets()
 def _worker() -> None:
     bridge = cast(BridgeGreenlet, getcurrent())
     while True:
-        fn, args, kwargs = bridge.parent.switch(None)
+        fn, args, kwargs, handled = bridge.parent.switch(None)
         try:
-            bridge.result = fn(*args, **kwargs)
+            if handled is None:
+                bridge.result = fn(*args, **kwargs)
+            else:
+                bridge.result = _call_while_handling(handled, fn, args, kwargs)
         except BaseException as exc:
             bridge.failure = exc
         bridge.busy = False
-        fn = args = kwargs = None
+        fn = args = kwargs = handled = None
+
+
+def _call_while_handling(exc: BaseException, fn: Callable[..., T], args: Any, kwargs: Any) -> T:
+    # A greenlet does not see what its parent's `except` clause is for, as a called function would.
+    traceback = exc.__traceback__
+    try:
+        raise exc
+    except BaseException:
+        exc.__traceback__ = traceback
+        return fn(*args, **kwargs)
 
 
 def _take_greenlet(parent: greenlet) -> BridgeGreenlet:
@@ -160,7 +180,7 @@ async def drive(scope: Scope, fn: Callable[..., T], args: Any = (), kwargs: Any 
     # The driver's own context, not a copy: context variables flow both ways.
     bridge.gr_context = parent.gr_context
     cancelled: CancelledError | None = None
-    awaited = _step(loop, bridge.switch, (fn, args, kwargs or {}))
+    awaited = _step(loop, bridge.switch, (fn, args, kwargs or {}, sys.exc_info()[1]))
     while bridge.busy:
         try:
             value = await awaited

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import TypeVar
 
@@ -116,7 +117,8 @@ class Held:
             return
         try:
             if last is not None and not self.ended:
-                await self.run(last)
+                with suppress(ConnectionReleasedError):  # the block ended first, and the cursor with it
+                    await self.run(last)
         finally:
             _kept.pop(self, None)
             if self._block is None and not self.ended:

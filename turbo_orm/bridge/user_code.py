@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor, Future
 from typing import Any, TypeVar
@@ -85,7 +86,20 @@ def _call_in_bridge(self: AsyncToSync[..., Any], *args: Any, **kwargs: Any) -> A
     if getattr(self, "force_new_loop", False):
         # Asks for a loop of its own in a thread of its own, and gets them.
         return await_only(asyncio.to_thread(_call_outside, self, *args, **kwargs))
-    return await_only(await_user_code(bridge.scope, self.awaitable(*args, **kwargs)))
+    awaitable = self.awaitable(*args, **kwargs)
+    if (handled := sys.exc_info()[1]) is not None:
+        awaitable = _while_handling(handled, awaitable)
+    return await_only(await_user_code(bridge.scope, awaitable))
+
+
+async def _while_handling(exc: BaseException, awaitable: Awaitable[T]) -> T:
+    # As asgiref does: the coroutine sees what the `except` clause around it is for.
+    traceback = exc.__traceback__
+    try:
+        raise exc
+    except BaseException:
+        exc.__traceback__ = traceback
+        return await awaitable
 
 
 _call_outside = AsyncToSync.__call__
