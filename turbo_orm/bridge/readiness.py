@@ -57,9 +57,9 @@ def is_ready(conn: Any) -> bool:
     and moments would be read as those of the old one.
     """
     state = conn.__dict__
-    return state.get(READY) == Epoch.current and state[_TIME_ZONE] == conn.pgconn.parameter_status(
-        b"TimeZone"
-    )
+    if state.get(READY) != Epoch.current:
+        return False
+    return bool(state[_TIME_ZONE] == conn.pgconn.parameter_status(b"TimeZone"))
 
 
 _WATCHED = {"USE_TZ", "TIME_ZONE", "DATABASES"}
