@@ -85,3 +85,39 @@ def test_refusals(external: Project, arguments: list[str], expected: str) -> Non
     finished = external.generate(*arguments)
     assert finished.returncode == 2
     assert expected in finished.stderr
+
+
+_READY = """
+from django.apps import AppConfig
+
+class ExternalConfig(AppConfig):
+    name = "external"
+
+    def ready(self):
+        import external.users
+"""
+_SETTING = """
+TURBO_ORM = {"CODEGEN": {"FACADES": {"auth": "external.users"}}}
+INSTALLED_APPS += ["external"]
+"""
+_CHILD = """
+from django.contrib.auth.models import User
+
+class Clerk(User):
+    class Meta:
+        proxy = True
+"""
+
+
+@pytest.mark.parametrize("models", ["", _CHILD], ids=["alone", "with a child"])
+def test_projects_which_import_the_facade_when_they_start_get_the_same_one(
+    external: Project, models: str
+) -> None:
+    external.write("settings.py", external.read("settings.py") + _SETTING)
+    external.write("external/models.py", models)
+    assert external.generate().returncode == 0
+    assert 'attach_manager(User, "objects")' in external.read("external/users.py")
+    external.write("external/apps.py", _READY)
+    finished = external.generate("--check")
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    assert "turbo_orm.W1" not in external.manage("check").stderr

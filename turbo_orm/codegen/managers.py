@@ -41,7 +41,7 @@ def model_managers(
     """Return the async managers of ``model``, the default one first.
 
     With ``attach``, the default manager of a model that has none becomes one when its facade is
-    imported.
+    imported. Where that has happened already, the managers are described as they were before.
     """
     default = model._default_manager.name
     managers = [manager for manager in model._meta.managers if _is_async(manager)]
@@ -52,8 +52,9 @@ def model_managers(
     return tuple(sorted(found, key=lambda manager: (not manager.is_default, manager.name)))
 
 
-def _describe(manager: Any, default: str, annotations: AnnotationReader, *, attached: bool) -> ir.Manager:
-    base = _manager_base(manager)
+def _describe(adopted: Any, default: str, annotations: AnnotationReader, *, attached: bool) -> ir.Manager:
+    manager = getattr(adopted, "turbo_original", adopted)
+    base = _manager_base(manager, adopted.model)
     return ir.Manager(
         name=manager.name,
         is_default=manager.name == default,
@@ -67,13 +68,14 @@ def _describe(manager: Any, default: str, annotations: AnnotationReader, *, atta
     )
 
 
-def _manager_base(manager: Any) -> str | None:
+def _manager_base(manager: Any, model: type[Model]) -> str | None:
     base = _nameable(type(manager))
-    return generic(base, name("@row", manager.model._meta.label)) if base in _GENERIC else base
+    return generic(base, name("@row", model._meta.label)) if base in _GENERIC else base
 
 
 def _is_async(manager: Any) -> bool:
-    return bool(getattr(manager, "is_turbo_manager", False))
+    """Whether the model's own code says so: not if it is importing a facade that made the manager async."""
+    return hasattr(manager, "is_turbo_manager") and not hasattr(manager, "turbo_original")
 
 
 def _nameable(cls: type[Any]) -> str | None:
