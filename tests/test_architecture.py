@@ -43,7 +43,7 @@ LAYERS: list[set[str]] = [
 ]
 
 #: What the generator may use of the runtime.
-CODEGEN_MAY_IMPORT = {"errors", "conf"}
+CODEGEN_MAY_IMPORT = {"errors", "conf", "generated"}
 
 #: Where the runtime may know of the generator: to register its checks.
 MAY_IMPORT_CODEGEN = {"apps"}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from typing import Any
+
 from django.apps import AppConfig
 from django.core import checks
 
@@ -13,6 +16,14 @@ class TurboOrmConfig(AppConfig):
 
     name = "turbo_orm"
     verbose_name = "django-turbo-orm"
+
+    def __init__(self, app_name: str, app_module: Any) -> None:
+        super().__init__(app_name, app_module)
+        # No models have been imported yet, nor have the facades that they and others import.
+        if sys.argv[1:2] == ["turbo_generate"]:
+            from turbo_orm.codegen import standins
+
+            standins.install()
 
     def ready(self) -> None:
         from turbo_orm import loading, related

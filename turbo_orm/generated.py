@@ -3,13 +3,37 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
-from typing import Any, cast
+import importlib
+import sys
+from collections.abc import Callable, Collection
+from opcode import opmap
+from types import FrameType, GenericAlias
+from typing import Any, TypedDict, cast
 
 from django.apps import apps
 from django.db.models import Manager, Model
 
-__all__ = ["attach_manager", "manager_class", "queryset_class", "typing_only"]
+__all__ = ["attach_manager", "manager_class", "model_class", "queryset_class", "typing_only"]
+
+
+def model_class(module: str, name: str) -> Any:
+    """Return the model ``name`` of ``module``."""
+    found = importlib.import_module(module)
+    try:
+        return getattr(found, name)
+    except AttributeError:
+        pass
+    if getattr(found.__spec__, "_initializing", False):
+        raise ImportError(
+            f"{module} has no {name!r} yet: it is being imported, and what it imports leads to its own "
+            "generated module. Import that inside a function there, or for type checkers only.",
+            name=module,
+        )
+    raise ImportError(
+        f"{module} has no {name!r}, but its generated module was made when it had one. "
+        "Run `manage.py turbo_generate`.",
+        name=module,
+    )
 
 
 def attach_manager(model: type[Model], name: str) -> None:
@@ -45,22 +69,48 @@ def queryset_class(model: type[Model], name: str) -> Any:
     return _manager(model, name)._queryset_class
 
 
-def typing_only(module: str, *names: str) -> Callable[[str], Any]:
+def typing_only(
+    module: str, *names: str, dicts: Collection[str] = (), generic: Collection[str] = ()
+) -> Callable[[str], Any]:
     """Return a module ``__getattr__`` for names which exist for type checkers only.
 
-    They read as ``typing.Any``, so that ``from blog.turbo import BookOrder`` works in code which runs.
+    They read as ``typing.Any``, so that ``from blog.turbo import BookOrder`` works in code which runs;
+    ``dicts`` as TypedDicts, which can be called, and ``generic`` as classes which take parameters.
     """
-    known = frozenset(names)
+    known = {*names, *dicts, *generic}
+    made: dict[str, Any] = {}
 
     def __getattr__(name: str) -> Any:  # noqa: N807  (it becomes the module's)
         if name in known:
-            return Any
-        raise AttributeError(
+            if name not in made:
+                made[name] = _stand_in(module, name, is_dict=name in dicts, is_generic=name in generic)
+            return made[name]
+        message = (
             f"module {module!r} has no attribute {name!r}. "
             f"If a model or one of its managers was added or renamed, run `manage.py turbo_generate`."
         )
+        if _is_import(sys._getframe(1)):
+            raise ImportError(message, name=module)
+        raise AttributeError(message)
 
     return __getattr__
+
+
+def _stand_in(module: str, name: str, *, is_dict: bool, is_generic: bool) -> Any:
+    made: Any = Any
+    if is_dict:
+        typed_dict: Any = TypedDict
+        made = typed_dict(name, {})  # takes any keys at run time
+    elif is_generic:
+        made = type(name, (), {"__class_getitem__": classmethod(GenericAlias)})
+    if made is not Any:
+        made.__module__ = module
+    return made
+
+
+def _is_import(frame: FrameType) -> bool:
+    """Whether ``frame`` is at a ``from ... import``, which says of an AttributeError only that it was one."""
+    return frame.f_lasti >= 0 and frame.f_code.co_code[frame.f_lasti] == opmap["IMPORT_FROM"]
 
 
 def _manager(model: type[Model], name: str) -> Any:

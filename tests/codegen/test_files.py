@@ -71,6 +71,11 @@ def test_only_generated_or_empty_files_are_replaced(tmp_path: Path) -> None:
     check_replaceable([file])
     path.write_text(_HEADER + "x = 1\n")
     check_replaceable([file])
+    path.write_text(_HEADER.replace("# turbo:", "<<<<<<< HEAD\n# turbo:"))
+    check_replaceable([file])
+    path.write_bytes(_HEADER.encode() + b"\xff")
+    check_replaceable([file])
+    assert not file.is_current
     path.write_text("")
     check_replaceable([file])
     path.write_text("x = 1\n" + _HEADER * 3)

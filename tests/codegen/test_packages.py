@@ -64,7 +64,8 @@ assert User.objects.create_user.__func__ is UserManager.create_user
 assert User.objects.deconstruct() == UserManager().deconstruct()
 assert UserManager() == User.objects
 before = User.objects.__class__
-external.auth.attach_manager(User, "objects")
+from turbo_orm.generated import attach_manager
+attach_manager(User, "objects")
 assert User.objects.__class__ is before
 """
     finished = external.python("-c", program)

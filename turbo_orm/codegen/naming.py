@@ -6,28 +6,22 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-__all__ = ["PUBLIC_SUFFIXES", "ModelNames", "choose_prefixes", "name_types"]
+__all__ = [
+    "DICT_SUFFIXES",
+    "GENERIC_SUFFIXES",
+    "PUBLIC_SUFFIXES",
+    "TYPE_SUFFIXES",
+    "ModelNames",
+    "choose_prefixes",
+    "name_types",
+]
 
-#: The public names of a model: those which exist at run time, or read as Any there.
-PUBLIC_SUFFIXES = (
-    "Init",
-    "Create",
-    "Update",
-    "Row",
-    "Field",
-    "Path",
-    "Order",
-    "Related",
-    "Prefetch",
-    "Lookup",
-    "Q",
-    "Queries",
-    "QuerySet",
-    "Manager",
-    "RelatedManager",
-    "ManyManager",
-    "Columns",
-)
+#: What is a TypedDict, a generic class, and another type for checkers only.
+DICT_SUFFIXES = ("Init", "Create", "Update", "Row")
+GENERIC_SUFFIXES = ("Lookup", "Queries", "Columns")
+TYPE_SUFFIXES = ("Field", "Path", "Order", "Related", "Prefetch", "RelatedManager", "ManyManager")
+#: The public names of a model: those which exist at run time, and those which stand for types there.
+PUBLIC_SUFFIXES = (*DICT_SUFFIXES, *GENERIC_SUFFIXES, *TYPE_SUFFIXES, "Q", "QuerySet", "Manager")
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -10,6 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from turbo_orm.codegen import ir
 from turbo_orm.codegen.header import Header
 from turbo_orm.codegen.imports import Imports, Symbols
+from turbo_orm.codegen.naming import DICT_SUFFIXES, GENERIC_SUFFIXES, TYPE_SUFFIXES
 from turbo_orm.codegen.options import Options
 from turbo_orm.codegen.view import SELECTED, facade_names, view_app
 from turbo_orm.codegen.views import AppView
@@ -91,9 +92,10 @@ class Renderer:
             "facade.py.j2",
             header=header,
             app=view,
-            imports="\n".join(_model_imports(app)),
-            typing_only=_typing_only(view),
-            used=_used(view),
+            models=app.models,
+            typing_only=_typing_only(view, TYPE_SUFFIXES),
+            dicts=_typing_only(view, DICT_SUFFIXES),
+            generic=sorted({*_typing_only(view, GENERIC_SUFFIXES), *_queries(view)}),
         )
         return {".py": module, ".pyi": stub.rstrip() + "\n"}
 
@@ -101,21 +103,13 @@ class Renderer:
         return self._environment.get_template(template).render(**variables)
 
 
-def _model_imports(app: ir.App) -> list[str]:
-    by_module: dict[str, list[str]] = {}
-    for model in app.models:
-        by_module.setdefault(model.module, []).append(f"{model.qualname} as {model.name}")
-    return [f"from {module} import {', '.join(sorted(names))}" for module, names in sorted(by_module.items())]
+def _typing_only(view: AppView, suffixes: Iterable[str]) -> list[str]:
+    return sorted(model.names[suffix] for model in view.models for suffix in suffixes)
 
 
-def _used(view: AppView) -> list[str]:
-    """What the module imports of `turbo_orm.generated`."""
-    attach = ["attach_manager"] if view.attached else []
-    return [*attach, "manager_class", "queryset_class", "typing_only"]
-
-
-def _typing_only(view: AppView) -> list[str]:
-    return sorted(name for model in view.models for name in model.typing_only)
+def _queries(view: AppView) -> Iterator[str]:
+    """Managers with a queryset of their own have a class of this kind too."""
+    return (manager.queries for model in view.models for manager in model.managers)
 
 
 def _template_folders(options: Options) -> list[Path]:

@@ -141,11 +141,6 @@ class _ModelViewer:
                 else f"{self._spell(name('typing_extensions', 'Unpack'))}[{self._names['Init']}]"
             ),
             overridden=model.overridden,
-            typing_only=tuple(
-                self._names[suffix]
-                for suffix in PUBLIC_SUFFIXES
-                if suffix not in ("QuerySet", "Manager", "Q")
-            ),
         )
 
     def _is_strict(self, model: ir.Model) -> bool:

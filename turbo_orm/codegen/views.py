@@ -107,7 +107,6 @@ class ModelView:
     get_or_create_keywords: str
     #: Methods which the hand-written class has with parameters of its own.
     overridden: tuple[str, ...]
-    typing_only: tuple[str, ...]
 
 
 @dataclass(frozen=True)

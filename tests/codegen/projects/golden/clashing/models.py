@@ -28,3 +28,10 @@ class BookRow(models.Model):
 class Expr(models.Model):
     Literal = models.CharField(max_length=1)
     objects = AsyncManager()
+
+
+class Q(models.Model):
+    """Django's has this name too."""
+
+    book = models.ForeignKey(Book, models.CASCADE, related_name="qs")
+    objects = AsyncManager()
