@@ -60,3 +60,13 @@ def test_names_which_two_managers_would_share(notes: Project) -> None:
     message = refused(notes)
     assert "notes.NoteByTag and notes.Note would both make the name NoteByTag" in message
     assert notes.facades() == {}
+
+
+def test_what_would_not_be_python(notes: Project) -> None:
+    notes.write("own/select.pyi.j2", "    def (self): ...\n")
+    setting = '\nTURBO_ORM = {"CODEGEN": {"TEMPLATES": "own"}}\n'
+    notes.write("settings.py", notes.read("settings.py") + setting)
+    message = refused(notes)
+    assert "notes/turbo.pyi would not be Python (invalid syntax" in message
+    assert "template of the project's" in message
+    assert notes.facades() == {}

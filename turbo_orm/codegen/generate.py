@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from turbo_orm.codegen import ir
 from turbo_orm.codegen.facades import Facade
-from turbo_orm.codegen.files import GeneratedFile, check_replaceable
+from turbo_orm.codegen.files import GeneratedFile, check_replaceable, check_syntax
 from turbo_orm.codegen.introspect import Introspection
 from turbo_orm.codegen.options import Options
 from turbo_orm.codegen.render import Renderer
@@ -51,7 +51,9 @@ def make_plan(
         file for app in schema.apps for file in _files(app, introspection.facades[app.label], renderer)
     )
     check_replaceable(files)
-    return Plan(schema, files)
+    plan = Plan(schema, files)
+    check_syntax(plan.changed)
+    return plan
 
 
 def _files(app: ir.App, facade: Facade, renderer: Renderer) -> list[GeneratedFile]:

@@ -57,7 +57,7 @@ class Literals:
     def literal(self, members: list[str]) -> str:
         if not members:
             return self._spell(_NEVER)
-        quoted = ", ".join(f'"{member}"' for member in members)
+        quoted = ", ".join(map(_quote, members))
         return f"{self._spell(name('typing', 'Literal'))}[{quoted}]"
 
     def flat(self) -> list[Entry]:
@@ -102,3 +102,8 @@ class Literals:
 
     def _define(self, alias: str, members: list[str]) -> list[Entry]:
         return split_literal(alias, members, self.literal)
+
+
+def _quote(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'

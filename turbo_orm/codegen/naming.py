@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keyword
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ __all__ = [
     "TYPE_SUFFIXES",
     "ModelNames",
     "choose_prefixes",
+    "is_name",
     "name_types",
 ]
 
@@ -41,6 +43,14 @@ class ModelNames:
         """Return a name for a manager which is not the main one: ``BookPublishedManager``."""
         words = "".join(word[:1].upper() + word[1:] for word in manager.split("_"))
         return f"{self.prefix}{words}{suffix}"
+
+
+def is_name(text: str) -> bool:
+    """Whether ``text`` can be a keyword of a call, or an attribute.
+
+    Not what Django calls the way back from a model ``Class``: ``class``.
+    """
+    return text.isidentifier() and not keyword.iskeyword(text)
 
 
 def choose_prefixes(models: Sequence[str]) -> list[str]:

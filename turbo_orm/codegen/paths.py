@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from turbo_orm.codegen import ir
 from turbo_orm.codegen.expressions import builtin, name, optional, union
 from turbo_orm.codegen.ir import Reach
+from turbo_orm.codegen.naming import is_name
 
 __all__ = ["Keyword", "Path", "lookup_keywords", "relation_paths", "value_paths"]
 
@@ -33,9 +34,10 @@ def lookup_keywords(model: ir.Model, models: Mapping[str, ir.Model], depth: int)
 
     The second relation of a path, and any further one, is a forward one: what each of many rows
     refers to, not what refers to each of them. The farther a field, the fewer lookups it has, and
-    behind two relations a column has one name only.
+    behind two relations a column has one name only. What cannot be a keyword in source code is left
+    out: ``class``, but not ``class__in``.
     """
-    return _each_once(list(_keywords(model, models, depth, "", Reach.OWN)))
+    return _writable(list(_keywords(model, models, depth, "", Reach.OWN)))
 
 
 def _keywords(
@@ -151,11 +153,11 @@ def _join(*parts: str) -> str:
     return "__".join(part for part in parts if part)
 
 
-def _each_once(groups: list[list[Keyword]]) -> list[list[Keyword]]:
+def _writable(groups: list[list[Keyword]]) -> list[list[Keyword]]:
     seen: set[str] = set()
     kept = []
     for group in groups:
-        fresh = [keyword for keyword in group if keyword.name not in seen]
+        fresh = [keyword for keyword in group if keyword.name not in seen and is_name(keyword.name)]
         seen.update(keyword.name for keyword in fresh)
         if fresh:
             kept.append(fresh)

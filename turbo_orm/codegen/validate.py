@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import keyword
 from collections.abc import Iterator
 
 from turbo_orm.codegen import ir
-from turbo_orm.codegen.naming import PUBLIC_SUFFIXES, ModelNames
+from turbo_orm.codegen.naming import PUBLIC_SUFFIXES, ModelNames, is_name
 from turbo_orm.errors import CodegenError
 
 __all__ = ["validate"]
@@ -51,7 +50,7 @@ def _model_problems(model: ir.Model) -> Iterator[str]:
         yield f"{model.label} is defined inside {outer}. Move it to the top level of its module."
     for field in model.fields:
         for spelled in dict.fromkeys((field.name, field.attname)):
-            if not spelled.isidentifier() or keyword.iskeyword(spelled):
+            if not is_name(spelled):
                 yield (
                     f"{model.label} has a field {spelled!r}, which is not a Python name. "
                     "Rename it and keep the column with db_column."

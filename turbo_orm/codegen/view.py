@@ -11,7 +11,7 @@ from turbo_orm.codegen.imports import Imports
 from turbo_orm.codegen.ir import RelationKind
 from turbo_orm.codegen.literals import Literals
 from turbo_orm.codegen.loading import LOADED_VARIABLES, is_loadable, view_loading
-from turbo_orm.codegen.naming import PUBLIC_SUFFIXES, ModelNames
+from turbo_orm.codegen.naming import PUBLIC_SUFFIXES, ModelNames, is_name
 from turbo_orm.codegen.options import Options
 from turbo_orm.codegen.overlaid import place_managers
 from turbo_orm.codegen.paths import Keyword, lookup_keywords
@@ -106,7 +106,7 @@ class _ModelViewer:
                     *map(self._spell, self._parents()),
                 ]
             ),
-            doc=model.doc.replace("\\", "\\\\").replace('"""', "'''"),
+            doc=_docstring(model.doc),
             key=self._spell(model.key_read),
             key_accept=self._spell(model.key_accept),
             attributes=attributes,
@@ -185,7 +185,7 @@ class _ModelViewer:
         entries += [
             self._relation(relation)
             for relation in self._model.relations
-            if relation.name and relation.name not in self._foreign_keys and relation.name not in key_names
+            if is_name(relation.name) and relation.name not in {*self._foreign_keys, *key_names}
         ]
         return entries
 
@@ -274,7 +274,7 @@ class _ModelViewer:
             column = field.attname if field.name in self._foreign_keys else field.name
             types[column] = self._column(field.column, null=field.null)
         for relation in model.relations:
-            if relation.query_name:
+            if is_name(relation.query_name):
                 types[relation.query_name] = self._columns_of(relation)
         return [Entry(column, self._spell(type_)) for column, type_ in types.items()]
 
@@ -379,6 +379,12 @@ class _ModelViewer:
 def _improves(method: ir.Method, manager: ir.Manager) -> bool:
     """Whether to repeat a method of the manager's class: not if checkers can infer more from the class."""
     return manager.base is None or method.returns != ANY
+
+
+def _docstring(text: str) -> str:
+    """Lines of text for between three quotes."""
+    escaped = text.replace("\\", "\\\\").replace('"""', "'''")
+    return f'{escaped[:-1]}\\"' if escaped.endswith('"') else escaped
 
 
 def _comment(text: str) -> str:
