@@ -13,6 +13,7 @@ from uuid import UUID
 from django.core.files.base import File
 from django.db.models import Manager, Model, Q, QuerySet
 from django.db.models.expressions import Combinable, CombinedExpression
+from psycopg.types.range import Range as _Range
 from typing_extensions import Self, TypeVar, TypeVarTuple, Unpack
 
 _Row = TypeVar("_Row", covariant=True)
@@ -119,6 +120,12 @@ DurationRange: TypeAlias = tuple[timedelta | Expr, timedelta | Expr]
 UuidValue: TypeAlias = UUID | str | Expr
 UuidValues: TypeAlias = Iterable[UUID | str | Expr] | Expr
 UuidRange: TypeAlias = tuple[UUID | str | Expr, UUID | str | Expr]
+# What a value is in, for `contained_by`. Ranges of other kinds of numbers will do for numbers.
+IntSpan: TypeAlias = _Range[int] | tuple[int | None, int | None] | list[Any] | Expr
+FloatSpan: TypeAlias = _Range[Any] | tuple[float | None, float | None] | list[Any] | Expr
+DecimalSpan: TypeAlias = _Range[Any] | tuple[Decimal | int | None, Decimal | int | None] | list[Any] | Expr
+DateSpan: TypeAlias = _Range[date] | tuple[date | None, date | None] | list[Any] | Expr
+DateTimeSpan: TypeAlias = _Range[datetime] | tuple[datetime | None, datetime | None] | list[Any] | Expr
 # An alias because only django-stubs' File is generic; the files of rows are Files.
 FileLike: TypeAlias = str | File
 

@@ -53,6 +53,19 @@ def test_parts_of_dates() -> None:
     assert offered(models.DateTimeField(), Breadth.ALL)["hour__gte"] == "{IntValue}"
 
 
+def test_what_values_are_contained_by_is_a_range() -> None:
+    class ScoreField(models.IntegerField):  # type: ignore[type-arg]
+        def from_db_value(self, value: object, expression: object, connection: object) -> str:
+            return str(value)
+
+    import django.contrib.postgres.fields  # noqa: F401  (registers the lookup)
+
+    assert offered(models.IntegerField())["contained_by"] == "{IntSpan}"
+    assert offered(models.DateTimeField())["contained_by"] == "{DateTimeSpan}"
+    assert offered(ScoreField())["contained_by"] == "{IntSpan}"
+    assert "contained_by" not in offered(models.TimeField())
+
+
 def test_json() -> None:
     found = offered(models.JSONField())
     assert found["has_key"] == "{StrValue}"

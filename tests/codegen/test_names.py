@@ -52,3 +52,29 @@ def test_ways_back_which_are_no_names(notes: Project) -> None:
     assert "my-thing__in" not in stub
     for path in ("class_set", "pass", "my-thing", "my-thing__id"):
         assert f'"{path}"' in stub
+
+
+_NEWS = """
+from __future__ import annotations
+from django.db import models
+from typing_extensions import Self
+from turbo_orm import AsyncManager, AsyncQuerySet
+
+class ItemQuerySet(AsyncQuerySet):
+    def fresh(self) -> Self:
+        return self.filter(pk__gt=9)
+
+class Item(models.Model):
+    objects = AsyncManager.from_queryset(ItemQuerySet)()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("app", ["abc_news", "typing_lab"])
+def test_methods_in_an_app_which_is_called_nearly_like_a_module_of_pythons(notes: Project, app: str) -> None:
+    notes.write("settings.py", notes.read("settings.py") + f"INSTALLED_APPS += [{app!r}]\n")
+    notes.write(f"{app}/__init__.py", "")
+    notes.write(f"{app}/models.py", _NEWS)
+    finished = notes.generate(app)
+    assert finished.returncode == 0, finished.stderr
+    assert "    def fresh(self) -> ItemQuerySet[_R]: ..." in notes.read(f"{app}/turbo.pyi")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from turbo_orm.codegen.naming import ModelNames, choose_prefixes, name_types
+from turbo_orm.codegen.naming import ModelNames, choose_prefixes, name_managers, name_types
 
 
 def test_prefix_is_the_model() -> None:
@@ -17,7 +17,15 @@ def test_names() -> None:
     names = ModelNames("Book", "Book_")
     assert names["Row"] == "Book_Row"
     assert names["_Optional"] == "_Book_Optional"
-    assert names.of_manager("by_tag", "Manager") == "Book_ByTagManager"
+    assert names.of_manager("ByTag", "Manager") == "Book_ByTagManager"
+
+
+def test_managers_are_named_by_their_words_and_each_differently() -> None:
+    assert name_managers(["by_tag", "byTag", "published"]) == ["ByTag", "ByTag_", "Published"]
+
+
+def test_managers_are_escaped_where_the_model_has_one_of_the_names() -> None:
+    assert name_managers(["many", "related", "rows"]) == ["Many_", "Related_", "Rows"]
 
 
 def test_types_are_named_by_their_words_and_each_differently() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,8 +82,8 @@ def why_no_facade(label: str, known: list[str]) -> str:
             "Add `objects = AsyncManager()` to a model (from turbo_orm import AsyncManager)."
         )
     return (
-        f"The app {label!r} is an installed package's, or its folder is not writable. To write its "
-        f"facade into a package of the project's, run `manage.py turbo_generate --package PACKAGE {label}`."
+        f"The app {label!r} is an installed package's. To write its facade into a package of the project's, "
+        f"run `manage.py turbo_generate --package PACKAGE {label}`."
     )
 
 
@@ -96,8 +95,8 @@ def _unknown(label: str, known: list[str]) -> str:
 
 
 def _is_projects(config: AppConfig) -> bool:
-    """Whether the app's folder is the project's own: not an installed package's, and writable."""
-    folder = Path(config.path).resolve()
-    if {"site-packages", "dist-packages"} & set(folder.parts):
-        return False
-    return os.access(folder, os.W_OK)
+    """Whether the app's folder is the project's own, and not an installed package's.
+
+    Not whether it can be written: in a container that checks the facades it often cannot.
+    """
+    return not {"site-packages", "dist-packages"} & set(Path(config.path).resolve().parts)

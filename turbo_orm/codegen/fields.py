@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from django.db.models import NOT_PROVIDED, Field, Model
+from django.db.models.fields.proxy import OrderWrt
 
 from turbo_orm.codegen import ir
 from turbo_orm.codegen.annotations import AnnotationReader, UnreadableAnnotation, is_importable
@@ -66,7 +67,7 @@ class FieldReader:
             update=nullable(kind.value if not field.is_relation else union(kind.accept, EXPR)),
             descriptor=bool(kind.row),
             null=field.null,
-            required=_is_required(field),
+            required=_is_required(field, model),
             generated=bool(getattr(field, "generated", False)),
             has_choices=bool(field.choices),
             has_steps=field.get_internal_type() in ("DateField", "DateTimeField") and not field.null,
@@ -143,7 +144,8 @@ def _like_its_bases(field_class: type[Any], read: str) -> ValueType:
         return inline(read)
     if known.read == read and not known.row:
         return known
-    return replace(inline(read, union(read, known.accept)), family=known.family)
+    own = inline(read, union(read, known.accept))
+    return replace(own, family=known.family, arguments=known.arguments)
 
 
 def _path(cls: type[Any]) -> str:
@@ -173,10 +175,12 @@ def _configured(field_path: str, type_path: str) -> str:
     return name(module_path, qualname)
 
 
-def _is_required(field: Any) -> bool:
+def _is_required(field: Any, model: Any) -> bool:
     """Whether ``create()`` needs the field, because nothing else gives it a value."""
     supplied = (
-        field.null
+        isinstance(field, OrderWrt)
+        or field.name in _set_by_generic_keys(model)
+        or field.null
         or field.blank
         or field.has_default()
         or getattr(field, "db_default", NOT_PROVIDED) is not NOT_PROVIDED
@@ -186,6 +190,15 @@ def _is_required(field: Any) -> bool:
         or getattr(getattr(field, "remote_field", None), "parent_link", False)
     )
     return not supplied and not field.is_relation and _is_djangos(type(field).pre_save)
+
+
+def _set_by_generic_keys(model: Any) -> set[str]:
+    """The fields which assigning a ``GenericForeignKey`` sets."""
+    return {
+        name
+        for field in model._meta.private_fields
+        for name in (getattr(field, "ct_field", ""), getattr(field, "fk_field", ""))
+    }
 
 
 def _is_djangos(function: Any) -> bool:

@@ -163,6 +163,8 @@ class Manager:
     """An `AsyncManager` of a model."""
 
     name: str
+    #: What the names generated for it have after the model's prefix, where it is not the main one.
+    words: str
     is_default: bool
     #: Whether the model has an ordinary manager of that name, which importing the facade makes async.
     is_attached: bool

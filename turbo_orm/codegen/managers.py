@@ -14,6 +14,7 @@ from turbo_orm.codegen import ir
 from turbo_orm.codegen.annotations import AnnotationReader, UnreadableAnnotation, is_importable
 from turbo_orm.codegen.expressions import ANY, generic, name
 from turbo_orm.codegen.inference import infer_return
+from turbo_orm.codegen.naming import name_managers
 
 __all__ = ["has_async_manager", "model_managers"]
 
@@ -29,6 +30,8 @@ _GENERIC = frozenset(
         ("django.contrib.sites.managers", "CurrentSiteManager"),
     )
 )
+#: Packages whose classes, such as `Generic`, are bases without methods of interest.
+_TYPING = ("abc", "typing", "typing_extensions")
 
 
 def has_async_manager(model: type[Model]) -> bool:
@@ -48,16 +51,23 @@ def model_managers(
     attached = not managers and attach
     if attached:
         managers = [manager for manager in model._meta.managers if manager.name == default]
-    found = (_describe(manager, default, annotations, attached=attached) for manager in managers)
-    return tuple(sorted(found, key=lambda manager: (not manager.is_default, manager.name)))
+    managers.sort(key=lambda manager: (manager.name != default, manager.name))
+    words = ["", *name_managers(manager.name for manager in managers[1:])]
+    return tuple(
+        _describe(manager, called, annotations, is_default=manager.name == default, attached=attached)
+        for manager, called in zip(managers, words, strict=False)
+    )
 
 
-def _describe(adopted: Any, default: str, annotations: AnnotationReader, *, attached: bool) -> ir.Manager:
+def _describe(
+    adopted: Any, words: str, annotations: AnnotationReader, *, is_default: bool, attached: bool
+) -> ir.Manager:
     manager = getattr(adopted, "turbo_original", adopted)
     base = _manager_base(manager, adopted.model)
     return ir.Manager(
         name=manager.name,
-        is_default=manager.name == default,
+        words=words,
+        is_default=is_default,
         is_attached=attached,
         base=base,
         is_unnamed=base is None and bool(_hand_written(type(manager))),
@@ -112,7 +122,8 @@ def _is_turbo(cls: type[Any]) -> bool:
 
 
 def _is_made_by_django(cls: type[Any]) -> bool:
-    return cls.__module__.startswith(("django.db.models.", "typing", "abc"))
+    module = cls.__module__
+    return module.startswith("django.db.models.") or module.partition(".")[0] in _TYPING
 
 
 def _methods(cls: type[Any], annotations: AnnotationReader) -> Iterator[ir.Method]:

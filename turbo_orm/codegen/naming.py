@@ -10,11 +10,13 @@ from dataclasses import dataclass
 __all__ = [
     "DICT_SUFFIXES",
     "GENERIC_SUFFIXES",
+    "MANAGER_SUFFIXES",
     "PUBLIC_SUFFIXES",
     "TYPE_SUFFIXES",
     "ModelNames",
     "choose_prefixes",
     "is_name",
+    "name_managers",
     "name_types",
 ]
 
@@ -22,6 +24,8 @@ __all__ = [
 DICT_SUFFIXES = ("Init", "Create", "Update", "Row")
 GENERIC_SUFFIXES = ("Lookup", "Queries", "Columns")
 TYPE_SUFFIXES = ("Field", "Path", "Order", "Related", "Prefetch", "RelatedManager", "ManyManager")
+#: What there is of each manager, too.
+MANAGER_SUFFIXES = ("Queries", "QuerySet", "Manager")
 #: The public names of a model: those which exist at run time, and those which stand for types there.
 PUBLIC_SUFFIXES = (*DICT_SUFFIXES, *GENERIC_SUFFIXES, *TYPE_SUFFIXES, "Q", "QuerySet", "Manager")
 
@@ -39,9 +43,8 @@ class ModelNames:
             return f"_{self.prefix}{suffix[1:]}"
         return f"{self.prefix}{suffix}"
 
-    def of_manager(self, manager: str, suffix: str) -> str:
+    def of_manager(self, words: str, suffix: str) -> str:
         """Return a name for a manager which is not the main one: ``BookPublishedManager``."""
-        words = "".join(word[:1].upper() + word[1:] for word in manager.split("_"))
         return f"{self.prefix}{words}{suffix}"
 
 
@@ -60,6 +63,20 @@ def choose_prefixes(models: Sequence[str]) -> list[str]:
     too, the names of ``Book`` get an underscore: ``Book_Row``.
     """
     return [model + "_" if _clashes(model, models) else model for model in models]
+
+
+def name_managers(managers: Iterable[str]) -> list[str]:
+    """Return what the names of managers have after the model's prefix: ``ByTag`` for ``by_tag``.
+
+    Where that makes a name which is there, it gets an underscore: ``BookRelated_Manager`` of ``related``.
+    """
+    found: list[str] = []
+    for manager in managers:
+        words = "".join(word[:1].upper() + word[1:] for word in manager.split("_"))
+        while words in found or any(words + suffix in PUBLIC_SUFFIXES for suffix in MANAGER_SUFFIXES):
+            words += "_"
+        found.append(words)
+    return found
 
 
 def name_types(prefix: str, types: Iterable[str]) -> list[str]:

@@ -67,7 +67,10 @@ def inline(read: str, accept: str = "", *, family: str = Family.OTHER) -> ValueT
     )
 
 
-def _aliased(alias: str, read: str, accept: str = "", *, family: str = Family.ORDERED) -> ValueType:
+def _aliased(
+    alias: str, read: str, accept: str = "", *, family: str = Family.ORDERED, has_ranges: bool = False
+) -> ValueType:
+    """``has_ranges`` says that PostgreSQL has ranges of such values."""
     return ValueType(
         read=read,
         accept=accept or read,
@@ -76,6 +79,7 @@ def _aliased(alias: str, read: str, accept: str = "", *, family: str = Family.OR
         range=_shared(f"{alias}Range"),
         family=family,
         exact_column=f"{alias}Column",
+        arguments={"contained_by": _shared(f"{alias}Span")} if has_ranges else {},
     )
 
 
@@ -107,18 +111,19 @@ def range_of(items: ValueType) -> ValueType:
 
 UNKNOWN = inline(ANY)
 
-_INTEGER = _aliased("Int", _INT)
-_FLOAT = _aliased("Float", builtin("float"), family=Family.MEASURE)
+_INTEGER = _aliased("Int", _INT, has_ranges=True)
+_FLOAT = _aliased("Float", builtin("float"), family=Family.MEASURE, has_ranges=True)
 _DECIMAL = _aliased(
     "Decimal",
     name("decimal", "Decimal"),
     union(name("decimal", "Decimal"), _INT),
     family=Family.MEASURE,
+    has_ranges=True,
 )
 _TEXT = _aliased("Str", _STR, family=Family.TEXT)
 _BOOLEAN = replace(_aliased("Bool", builtin("bool"), family=Family.FLAG), range=ANY)
-_DATE = _aliased("Date", name("datetime", "date"), family=Family.MEASURE)
-_DATETIME = _aliased("DateTime", name("datetime", "datetime"), family=Family.MEASURE)
+_DATE = _aliased("Date", name("datetime", "date"), family=Family.MEASURE, has_ranges=True)
+_DATETIME = _aliased("DateTime", name("datetime", "datetime"), family=Family.MEASURE, has_ranges=True)
 _TIME = _aliased("Time", name("datetime", "time"), family=Family.MEASURE)
 _DURATION = _aliased("Duration", name("datetime", "timedelta"), family=Family.MEASURE)
 _UUID = _aliased("Uuid", name("uuid", "UUID"), union(name("uuid", "UUID"), _STR), family=Family.KEY)

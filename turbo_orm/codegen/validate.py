@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from turbo_orm.codegen import ir
-from turbo_orm.codegen.naming import PUBLIC_SUFFIXES, ModelNames, is_name
+from turbo_orm.codegen.naming import MANAGER_SUFFIXES, PUBLIC_SUFFIXES, ModelNames, is_name
 from turbo_orm.errors import CodegenError
 
 __all__ = ["validate"]
@@ -36,7 +36,7 @@ def _names(model: ir.Model) -> Iterator[str]:
     yield model.name
     yield from (names[suffix] for suffix in PUBLIC_SUFFIXES)
     for manager in model.managers[1:]:
-        yield from (names.of_manager(manager.name, suffix) for suffix in ("Queries", "QuerySet", "Manager"))
+        yield from (names.of_manager(manager.words, suffix) for suffix in MANAGER_SUFFIXES)
 
 
 def _model_problems(model: ir.Model) -> Iterator[str]:

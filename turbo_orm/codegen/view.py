@@ -302,7 +302,7 @@ class _ModelViewer:
 
     def _manager(self, manager: ir.Manager, *, is_main: bool, shared: ManagerView | None) -> ManagerView:
         def called(suffix: str) -> str:
-            return self._names[suffix] if is_main else self._names.of_manager(manager.name, suffix)
+            return self._names[suffix] if is_main else self._names.of_manager(manager.words, suffix)
 
         queries = shared.queries if shared else called("Queries")
         queryset = shared.queryset if shared else called("QuerySet")

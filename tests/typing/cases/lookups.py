@@ -9,6 +9,7 @@ import accounts.models
 from accounts.turbo import User
 from django.db.models import Exists, F, OuterRef, Subquery
 from django.db.models.functions import Lower
+from psycopg.types.range import Range
 from shop.turbo import Book, BookQuerySet, Review, Tag
 from typing_extensions import assert_type
 
@@ -23,6 +24,8 @@ async def right(user: User, options: dict[str, Any]) -> None:
     Book.objects.filter(price__gte=Decimal("1.5"), price__lt=10)
     Book.objects.filter(published_on=None, published_on__isnull=True)
     Book.objects.filter(published_on__year=2020, published_on__year__gte=2020, published_on__month=1)
+    Book.objects.filter(id__contained_by=Range(1, 5), price__contained_by=Range(1, 5))
+    Book.objects.filter(published_on__contained_by=(date.today(), None), id__contained_by=[1, 5])
     Book.objects.filter(published_on__range=(date(2020, 1, 1), date.today() - timedelta(1)))
     Book.objects.filter(created_at__date=date.today(), created_at__date__gte=date.today())
     Book.objects.filter(author=user, editor=None)
@@ -62,6 +65,7 @@ async def wrong(book: Book, user: User) -> None:
     Book.objects.filter(author__in=[book])  # E: arg-type
     Book.objects.filter(published_on__year="x")  # E: arg-type
     Book.objects.filter(published_on__isnull="x")  # E: arg-type
+    Book.objects.filter(id__contained_by=3)  # E: arg-type
     Book.objects.filter(id__range=(1, 2, 3))  # E: arg-type
     Book.objects.filter(tags__name=3)  # E: arg-type
     Book.objects.filter(is_active=True)  # E: call-arg

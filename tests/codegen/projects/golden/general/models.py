@@ -16,6 +16,17 @@ class Note(models.Model):
     objects = AsyncManager()
 
 
+class Line(models.Model):
+    """Its place among the lines of a note is not given, but found."""
+
+    note = models.ForeignKey(Note, models.CASCADE)
+    text = models.TextField()
+    objects = AsyncManager()
+
+    class Meta:
+        order_with_respect_to = "note"
+
+
 class Prize(models.Model):
     notes = GenericRelation(Note)
     remarks = GenericRelation(Note, related_query_name="prize")

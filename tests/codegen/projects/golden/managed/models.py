@@ -78,6 +78,7 @@ class Task(models.Model):
     objects = AsyncManager.from_queryset(TaskQuerySet)()
     finished = DoneManager()
     every_one = AsyncManager()
+    related = AsyncManager()
     plain = models.Manager()
 
 
