@@ -15,6 +15,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, router
 from django.db.utils import load_backend
 
+from turbo_orm.bridge.databases import own_pool_options
 from turbo_orm.conf import get_config
 from turbo_orm.instance import is_managed
 
@@ -22,9 +23,12 @@ __all__ = ["check_databases", "check_settings"]
 
 
 def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
-    """``turbo_orm.E001``: the ``TURBO_ORM`` setting can't be read."""
+    """``turbo_orm.E001``: the ``TURBO_ORM`` setting can't be read, or the options of a pool."""
     try:
         get_config()
+        for alias in connections.settings:
+            if _vendor(alias) == "postgresql":
+                own_pool_options(alias)
     except ImproperlyConfigured as exc:
         return [checks.Error(str(exc), id="turbo_orm.E001")]
     return []
@@ -39,12 +43,12 @@ def check_databases(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> l
         if not is_managed(model):
             continue
         alias = router.db_for_read(model)
-        engine = load_backend(connections.settings[alias]["ENGINE"]).DatabaseWrapper
-        if engine.vendor != "postgresql":
+        vendor = _vendor(alias)
+        if vendor != "postgresql":
             found.append(
                 checks.Warning(
                     f"{model._meta.label} has an AsyncManager, and is read from database "
-                    f"{alias!r}, which is {engine.vendor}: its a-methods will raise "
+                    f"{alias!r}, which is {vendor}: its a-methods will raise "
                     "UnsupportedDatabaseError.",
                     hint="Route the model to a PostgreSQL database.",
                     obj=model,
@@ -52,3 +56,7 @@ def check_databases(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> l
                 )
             )
     return found
+
+
+def _vendor(alias: str) -> str:
+    return str(load_backend(connections.settings[alias]["ENGINE"]).DatabaseWrapper.vendor)

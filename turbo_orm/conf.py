@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import lru_cache
@@ -11,8 +12,9 @@ import django
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
+from psycopg_pool import AsyncConnectionPool
 
-__all__ = ["Config", "get_config"]
+__all__ = ["Config", "check_pool_options", "get_config"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,8 @@ _POOL_DEFAULTS: Mapping[str, Any] = {"min_size": 0, "max_size": 20, "timeout": 3
 def get_config() -> Config:
     """Return the project's configuration.
 
-    Raises `ImproperlyConfigured` for a setting that is not a dictionary or has unknown keys.
+    Raises `ImproperlyConfigured` for a setting that is not a dictionary, has unknown keys or wrong
+    values.
     """
     given = getattr(settings, "TURBO_ORM", {})
     if not isinstance(given, Mapping):
@@ -69,13 +72,30 @@ def get_config() -> Config:
             raise ImproperlyConfigured(
                 f'TURBO_ORM["{name.upper()}"] must be True or False, not {values[name]!r}.'
             )
-    if not isinstance(values.get("max_shapes", 1), int) or values.get("max_shapes", 1) < 1:
-        raise ImproperlyConfigured(
-            f'TURBO_ORM["MAX_SHAPES"] must be a positive number, not {values["max_shapes"]!r}.'
-        )
+    shapes = values.get("max_shapes", 1)
+    if not isinstance(shapes, int) or isinstance(shapes, bool) or shapes < 1:
+        raise ImproperlyConfigured(f'TURBO_ORM["MAX_SHAPES"] must be a positive number, not {shapes!r}.')
     values["multiplex"] = _multiplex(given.get("MULTIPLEX"))
-    values["pool"] = {**_POOL_DEFAULTS, **given.get("POOL", {})}
+    pool = given.get("POOL", {})
+    check_pool_options(pool, 'TURBO_ORM["POOL"]')
+    values["pool"] = {**_POOL_DEFAULTS, **pool}
     return Config(**values)
+
+
+#: The parameters of psycopg_pool's which are not the project's to give.
+_OUR_PARAMETERS = frozenset({"self", "conninfo", "kwargs", "open", "configure"})
+
+
+def check_pool_options(given: Any, where: str) -> None:
+    """Raise `ImproperlyConfigured` for options psycopg_pool does not take; ``where`` they are set."""
+    if not isinstance(given, Mapping):
+        raise ImproperlyConfigured(f'{where} must be a dictionary such as {{"max_size": 20}}, not {given!r}.')
+    known = set(inspect.signature(AsyncConnectionPool.__init__).parameters) - _OUR_PARAMETERS
+    unknown = sorted(map(str, set(given) - known))
+    if unknown:
+        raise ImproperlyConfigured(
+            f"{where} has unknown keys: {', '.join(unknown)}. Known are: {', '.join(sorted(known))}."
+        )
 
 
 _MULTIPLEX_KEYS = frozenset({"connections", "slow_after", "in_flight", "grow_at"})

@@ -11,6 +11,7 @@ from django.test import override_settings
 
 from turbo_orm.codegen.annotations import AnnotationReader
 from turbo_orm.codegen.fields import FieldReader
+from turbo_orm.codegen.introspect import Introspection
 from turbo_orm.codegen.options import Breadth, Options, load_options
 from turbo_orm.codegen.render import Renderer
 from turbo_orm.errors import CodegenError
@@ -58,12 +59,28 @@ def test_digest_depends_on_what_the_output_does(tmp_path: Path) -> None:
         ({"MODELS": {"a.B": {"depth": "1"}}}, "MODELS['a.B']: depth must be"),
         ({"MODELS": ["a.B"]}, "MODELS must be a mapping such as"),
         ({"FACADES": {"auth": 1}}, "FACADES must be a mapping such as"),
+        ({"TEMPLATES": 3}, 'TURBO_ORM["CODEGEN"]: TEMPLATES must be the path of a folder, not 3'),
+        (None, 'TURBO_ORM["CODEGEN"] must be a mapping such as {"DEPTH": 2}, not None'),
+        (["DEPTH"], 'TURBO_ORM["CODEGEN"] must be a mapping such as'),
     ],
 )
 def test_wrong_setting(setting: dict[str, Any], expected: str) -> None:
     with override_settings(TURBO_ORM={"CODEGEN": setting}), pytest.raises(CodegenError) as caught:
         load_options()
     assert expected in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [
+        (None, "TURBO_ORM must be a mapping such as"),
+        ({"FIELD_TYPES": ["x"]}, "TURBO_ORM: FIELD_TYPES must be a mapping such as"),
+    ],
+)
+def test_wrong_settings_around_them(setting: Any, expected: str) -> None:
+    with override_settings(TURBO_ORM=setting), pytest.raises(CodegenError) as caught:
+        load_options()
+    assert str(caught.value).startswith(expected)
 
 
 @pytest.fixture
@@ -134,6 +151,8 @@ def test_the_nearest_pyproject_with_the_table_counts(pyproject: Path) -> None:
         ("[tool.turbo_orm]\nmodels = 3\n", "[tool.turbo_orm]: models must be a mapping such as"),
         ('[tool.turbo_orm.models]\n"a.B" = {deep = 1}\n', "models['a.B'] has no option 'deep'"),
         ("[tool.turbo_orm\n", "pyproject.toml cannot be read: "),
+        ("[tool]\nturbo_orm = 3\n", "pyproject.toml: tool.turbo_orm must be a mapping such as"),
+        ("[tool.turbo_orm]\ntemplates = 3\n", "templates must be the path of a folder, not 3"),
     ],
 )
 @override_settings(TURBO_ORM={})
@@ -154,3 +173,26 @@ def test_field_types_must_be_importable() -> None:
     reader = FieldReader(options, AnnotationReader(lambda model: "", {}))
     with pytest.raises(CodegenError, match=r"'no\.such\.Type', which cannot be imported"):
         reader.value_type(models.CharField())
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("django.db.models.fields.ChrField", "which cannot be imported"),
+        ("django.db.models.Model", "which is not a field's class"),
+    ],
+)
+def test_field_types_are_of_fields(path: str, expected: str) -> None:
+    with pytest.raises(CodegenError, match=expected):
+        FieldReader(Options(field_types={path: "int"}), AnnotationReader(lambda model: "", {}))
+
+
+def test_field_types_take_any_path_to_the_field() -> None:
+    options = Options(field_types={"django.db.models.CharField": "int"})
+    reader = FieldReader(options, AnnotationReader(lambda model: "", {}))
+    assert reader.value_type(models.CharField()).read == "{:int}"
+
+
+def test_options_of_models_are_of_models_that_are_there() -> None:
+    with pytest.raises(CodegenError, match=r"no model 'library\.Bok'.* Did you mean 'library\.Book'\?"):
+        Introspection(Options(models={"library.Bok": {"depth": 2}}))

@@ -70,3 +70,12 @@ def test_what_would_not_be_python(notes: Project) -> None:
     assert "notes/turbo.pyi would not be Python (invalid syntax" in message
     assert "template of the project's" in message
     assert notes.facades() == {}
+
+
+def test_relation_to_a_model_which_is_not_installed(notes: Project) -> None:
+    notes.generate()
+    relation = '    by = models.ForeignKey("auth.User", models.CASCADE)\n'
+    notes.replace("notes/models.py", "    objects", f"{relation}    objects")
+    message = refused(notes)
+    assert "notes.Note.by leads to 'auth.User', which is not an installed model" in message
+    assert "turbo_orm.W103" in notes.manage("check").stderr

@@ -17,6 +17,7 @@ from tests.project.library.models import Author
 from tests.runtime.conftest import sessions
 from tests.runtime.support import assert_pool_is_clean, backend_pid, pool
 from turbo_orm import atomic, close_pools, open_pools, run_sync
+from turbo_orm.checks import check_settings
 from turbo_orm.conf import get_config
 from turbo_orm.db import pools
 from turbo_orm.errors import UnsupportedDatabaseError
@@ -168,11 +169,29 @@ async def test_somebody_cancels_every_task() -> None:
 
 @pytest.mark.parametrize(
     ("given", "message"),
-    [(["POOL"], "must be a dictionary"), ({"POOLS": {}}, "unknown keys: POOLS.*POOL")],
+    [
+        (["POOL"], "must be a dictionary"),
+        (None, "must be a dictionary"),
+        ({"POOLS": {}}, "unknown keys: POOLS.*POOL"),
+        ({"POOL": None}, r'TURBO_ORM\["POOL"\] must be a dictionary such as .*, not None'),
+        ({"POOL": {"maxsize": 3}}, r'TURBO_ORM\["POOL"\] has unknown keys: maxsize. Known are: .*max_size'),
+        ({"MAX_SHAPES": True}, r'TURBO_ORM\["MAX_SHAPES"\] must be a positive number, not True'),
+    ],
 )
 def test_bad_settings(given: Any, message: str) -> None:
     with override_settings(TURBO_ORM=given), pytest.raises(ImproperlyConfigured, match=message):
         get_config()
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [(3, "must be a dictionary such as"), ({"maxsize": 3}, "has unknown keys: maxsize")],
+)
+def test_bad_options_of_a_database(given: Any, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(connections.settings["default"]["OPTIONS"], "pool", given)
+    [found] = check_settings(None)
+    assert found.id == "turbo_orm.E001"
+    assert found.msg.startswith(f'DATABASES[\'default\']["OPTIONS"]["pool"] {message}')
 
 
 def test_checks() -> None:

@@ -16,10 +16,17 @@ from psycopg.client_cursor import ClientCursorMixin
 from psycopg_pool import AsyncConnectionPool
 
 from turbo_orm.bridge import async_backend
-from turbo_orm.conf import get_config
+from turbo_orm.conf import check_pool_options, get_config
 from turbo_orm.db.pools import Pool, PoolKey, PoolSpec, find_pool, opened_pools, pools_on
 
-__all__ = ["async_connect_params", "known_pool", "open_pool_of", "pool_key", "pool_of"]
+__all__ = [
+    "async_connect_params",
+    "known_pool",
+    "open_pool_of",
+    "own_pool_options",
+    "pool_key",
+    "pool_of",
+]
 
 
 def async_connect_params(params: Mapping[str, Any]) -> dict[str, Any]:
@@ -102,8 +109,7 @@ _identity_in = itemgetter("ENGINE", "NAME", "HOST", "PORT", "USER")
 
 def _pool_spec(key: PoolKey, wrapper: BaseDatabaseWrapper) -> PoolSpec:
     given = connections.settings[key.alias]
-    own = given["OPTIONS"].get("pool")
-    options = {**get_config().pool, **(own if isinstance(own, Mapping) else {})}
+    options = {**get_config().pool, **own_pool_options(key.alias)}
     if given["CONN_HEALTH_CHECKS"]:
         options.setdefault("check", AsyncConnectionPool.check_connection)
     async_class = async_backend.async_wrapper_class(load_backend(given["ENGINE"]))
@@ -120,6 +126,18 @@ def _pool_spec(key: PoolKey, wrapper: BaseDatabaseWrapper) -> PoolSpec:
         configure=async_wrapper._configure_connection,
         prepares=_prepares(given),
     )
+
+
+def own_pool_options(alias: str) -> Mapping[str, Any]:
+    """Return the alias's ``OPTIONS["pool"]``, where True and False say nothing to us.
+
+    Raises `ImproperlyConfigured` for what psycopg_pool does not take.
+    """
+    own = connections.settings[alias]["OPTIONS"].get("pool")
+    if own is None or isinstance(own, bool):
+        return {}
+    check_pool_options(own, f'DATABASES[{alias!r}]["OPTIONS"]["pool"]')
+    return own  # type: ignore[no-any-return]
 
 
 def _prepares(given: Mapping[str, Any]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import pkgutil
 from dataclasses import replace
 from typing import Any
 
@@ -35,6 +36,8 @@ class FieldReader:
 
     def __init__(self, options: Options, annotations: AnnotationReader) -> None:
         self._options = options
+        #: The entries of the option, by the field's class, however its path is written.
+        self._configured = {_field_class(path): (path, to) for path, to in options.field_types.items()}
         self._annotations = annotations
         #: The columns described so far whose type nothing tells.
         self.unknown: list[ir.Unknown] = []
@@ -88,8 +91,8 @@ class FieldReader:
     def _of_class(self, field: Any) -> ValueType:
         for base in type(field).__mro__:
             path = _path(base)
-            if path in self._options.field_types:
-                return _like_its_bases(type(field), _configured(path, self._options.field_types[path]))
+            if base in self._configured:
+                return _like_its_bases(type(field), _configured(*self._configured[base]))
             if path in KNOWN_FIELDS:
                 return KNOWN_FIELDS[path]
             if path == "django.contrib.postgres.fields.array.ArrayField":
@@ -162,17 +165,30 @@ def column_of(kind: ValueType) -> ir.Column:
 
 def _configured(field_path: str, type_path: str) -> str:
     """Return the expression of a dotted path in ``TURBO_ORM["FIELD_TYPES"]``."""
-    module_path, _, qualname = type_path.rpartition(".")
-    try:
-        found = getattr(importlib.import_module(module_path or "builtins"), qualname)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise CodegenError(
-            f'TURBO_ORM["FIELD_TYPES"][{field_path!r}] is {type_path!r}, which cannot be imported ({error}). '
-            'Give the dotted path of a class, for example "shop.money.Money".'
-        ) from error
+    where = f'TURBO_ORM["FIELD_TYPES"][{field_path!r}] is {type_path!r}'
+    found = _import(type_path, where, 'a class, for example "shop.money.Money"')
     if isinstance(found, type) and is_importable(found):
         return name(found.__module__, found.__qualname__)
+    module_path, _, qualname = type_path.rpartition(".")
     return name(module_path, qualname)
+
+
+def _field_class(path: str) -> Any:
+    """Return the class at a dotted path in ``TURBO_ORM["FIELD_TYPES"]``."""
+    where, wanted = f'TURBO_ORM["FIELD_TYPES"] has {path!r}', "a field's class"
+    found = _import(path, where, wanted)
+    if not isinstance(found, type) or not issubclass(found, Field):
+        raise CodegenError(f"{where}, which is not {wanted}.")
+    return found
+
+
+def _import(path: str, where: str, wanted: str) -> Any:
+    try:
+        return pkgutil.resolve_name(path if "." in path else f"builtins.{path}")
+    except (ImportError, AttributeError, ValueError) as error:
+        raise CodegenError(
+            f"{where}, which cannot be imported ({error}). Give the dotted path of {wanted}."
+        ) from error
 
 
 def _is_required(field: Any, model: Any) -> bool:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 from django.apps import apps
 from django.db.models import Model
@@ -32,6 +34,7 @@ class Introspection:
     """One look at the models of a project."""
 
     def __init__(self, options: Options) -> None:
+        _check_labels(options)
         self._options = options
         #: The facades of all apps, by label: what one refers to may be in another.
         self.facades = find_facades(options)
@@ -95,6 +98,7 @@ class Introspection:
         return self._models[label]
 
     def _describe(self, model: type[Model]) -> ir.Model:
+        _check_targets(model)
         fields = self._fields
         known = len(fields.unknown)
         key = fields.value_type(model._meta.pk)
@@ -135,6 +139,28 @@ class Introspection:
         if model._meta.label in self._module_of:
             return name("@row", model._meta.label)
         return name("@base", model._meta.label)
+
+
+def _check_labels(options: Options) -> None:
+    """Raise `CodegenError` if an option is for a model that is not there."""
+    known = [model._meta.label for model in apps.get_models(include_auto_created=True)]
+    for label in options.models:
+        if label not in known:
+            near = difflib.get_close_matches(label, known, n=1)
+            hint = f"Did you mean {near[0]!r}?" if near else 'Models are written as in "shop.Book".'
+            raise CodegenError(f"There is no model {label!r}, for which the option MODELS is. {hint}")
+
+
+def _check_targets(model: type[Model]) -> None:
+    """Raise `CodegenError` if a relation leads to a model that is not there."""
+    options: Any = model._meta
+    for field in (*options.fields, *options.many_to_many, *options.private_fields):
+        target = getattr(field.remote_field, "model", model)
+        if not isinstance(target, type) or not issubclass(target, Model):
+            raise CodegenError(
+                f"{model._meta.label}.{field.name} leads to {target!r}, which is not an installed model. "
+                "Correct its name, or add its app to INSTALLED_APPS."
+            )
 
 
 def _takes_more(model: type[Model], method: str) -> bool:

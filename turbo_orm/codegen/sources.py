@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -35,16 +36,18 @@ def from_settings() -> dict[str, Any]:
 
     Raises `CodegenError` for one that does not exist or has a wrong value.
     """
-    setting = getattr(settings, "TURBO_ORM", {})
+    setting = _mapping(getattr(settings, "TURBO_ORM", {}), "TURBO_ORM", '{"CODEGEN": {"DEPTH": 2}}')
     where = 'TURBO_ORM["CODEGEN"]'
-    given = {str(key).lower(): value for key, value in setting.get("CODEGEN", {}).items()}
+    chosen = _mapping(setting.get("CODEGEN", {}), where, '{"DEPTH": 2}')
+    given = {str(key).lower(): value for key, value in chosen.items()}
     known = [option.upper() for option in _KNOWN if option != "field_types"]
     for key in given:
         if key.upper() not in known:
             raise CodegenError(f"{where} has no option {key.upper()!r}. Known are: {', '.join(known)}.")
-    given["field_types"] = setting.get("FIELD_TYPES", {})
     check_options(given, where, upper=True)
-    return given
+    field_types = {"field_types": setting.get("FIELD_TYPES", {})}
+    check_options(field_types, "TURBO_ORM", upper=True)
+    return given | field_types
 
 
 def from_pyproject() -> dict[str, Any]:
@@ -78,10 +81,16 @@ def find_pyproject() -> tuple[Path, dict[str, Any]] | None:
             tables = tomllib.loads(path.read_text(encoding="utf-8"))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise CodegenError(f"{path} cannot be read: {error}.") from error
-        table = tables.get("tool", {}).get("turbo_orm")
-        if table is not None:
-            return path, table
+        tools = tables.get("tool")
+        if isinstance(tools, Mapping) and "turbo_orm" in tools:
+            return path, dict(_mapping(tools["turbo_orm"], f"{path}: tool.turbo_orm", "{ depth = 2 }"))
     return None
+
+
+def _mapping(value: Any, where: str, example: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise CodegenError(f"{where} must be a mapping such as {example}, not {value!r}.")
+    return value
 
 
 def _candidates() -> Iterator[Path]:
@@ -100,6 +109,10 @@ def check_options(given: Mapping[str, Any], where: str, *, upper: bool = False) 
 
     With ``upper``, options are called there in upper case.
     """
+    templates = given.get("templates")
+    if not isinstance(templates, str | os.PathLike | None):
+        called = "TEMPLATES" if upper else "templates"
+        raise CodegenError(f"{where}: {called} must be the path of a folder, not {templates!r}.")
     for option, (kind, example) in _TABLES.items():
         entries = given.get(option, {})
         if not isinstance(entries, Mapping) or not all(isinstance(one, kind) for one in entries.values()):
