@@ -28,6 +28,7 @@ from turbo_orm.codegen.expressions import substitute
         (Callable[[int], str], "Callable[[int], str]"),
         (int, "int"),
         (None, "None"),
+        (typing.Literal["{x}", 1], r"Literal['\x7bx\x7d', 1]"),
     ],
     ids=str,
 )

@@ -48,7 +48,7 @@ def column(name: str, *, null: bool = False, attname: str = "") -> ir.Field:
         null=null,
         required=True,
         generated=False,
-        has_choices=False,
+        has_display=False,
         has_steps=False,
         help="",
         lookups=(

@@ -11,7 +11,7 @@ from typing import Any, ForwardRef, TypeVar
 import typing_extensions
 from django.db.models import Model
 
-from turbo_orm.codegen.expressions import ANY, NONE, builtin, generic, name, union
+from turbo_orm.codegen.expressions import ANY, NONE, generic, name, union
 
 __all__ = ["AnnotationReader", "UnreadableAnnotation", "is_importable"]
 
@@ -117,6 +117,5 @@ class AnnotationReader:
 def _literal(value: Any) -> str:
     if isinstance(value, Enum):
         return f"{name(type(value).__module__, type(value).__qualname__)}.{value.name}"
-    if "{" in repr(value) or "}" in repr(value):
-        return builtin(type(value).__name__)
-    return repr(value)
+    # Braces mark names in type expressions.
+    return repr(value).replace("{", r"\x7b").replace("}", r"\x7d")

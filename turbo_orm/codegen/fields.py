@@ -6,6 +6,8 @@ import importlib
 import inspect
 import pkgutil
 from dataclasses import replace
+from functools import partialmethod
+from inspect import getattr_static
 from typing import Any
 
 from django.db.models import NOT_PROVIDED, Field, Model
@@ -72,7 +74,7 @@ class FieldReader:
             null=field.null,
             required=_is_required(field, model),
             generated=bool(getattr(field, "generated", False)),
-            has_choices=bool(field.choices),
+            has_display=isinstance(getattr_static(model, f"get_{field.name}_display", None), partialmethod),
             has_steps=field.get_internal_type() in ("DateField", "DateTimeField") and not field.null,
             help=str(field.help_text),
             lookups=self._lookups_of(field, kind, breadth),

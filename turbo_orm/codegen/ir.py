@@ -117,7 +117,8 @@ class Field:
     required: bool
     #: Whether the database computes it, so that nobody can set it.
     generated: bool
-    has_choices: bool
+    #: Whether the model has Django's ``get_..._display()`` for its choices, and none of its own.
+    has_display: bool
     has_steps: bool
     help: str
     lookups: tuple[Lookup, ...]

@@ -62,7 +62,10 @@ def inline(read: str, accept: str = "", *, family: str = Family.OTHER) -> ValueT
         accept=accept,
         value=value,
         values=union(generic(_ITERABLE, value), EXPR),
-        range=generic(builtin("tuple"), value, value),
+        range=union(
+            generic(builtin("tuple"), value, value),
+            *(generic(builtin("list"), item) for item in (value, accept)),
+        ),
         family=family,
     )
 

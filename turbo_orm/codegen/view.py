@@ -112,7 +112,7 @@ class _ModelViewer:
             attributes=attributes,
             other_managers=other_managers,
             own_managers=own_managers,
-            displays=tuple(field.name for field in model.fields if field.has_choices),
+            displays=tuple(field.name for field in model.fields if field.has_display),
             steps=tuple(field.name for field in model.fields if field.has_steps),
             init=tuple(init),
             optional=tuple(entry for entry in init if entry.name not in self._required()),

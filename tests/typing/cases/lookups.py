@@ -26,6 +26,7 @@ async def right(user: User, options: dict[str, Any]) -> None:
     Book.objects.filter(published_on__year=2020, published_on__year__gte=2020, published_on__month=1)
     Book.objects.filter(id__contained_by=Range(1, 5), price__contained_by=Range(1, 5))
     Book.objects.filter(published_on__contained_by=(date.today(), None), id__contained_by=[1, 5])
+    Book.objects.filter(id__range=[1, 5], price__range=[1, Decimal("1.5")])
     Book.objects.filter(published_on__range=(date(2020, 1, 1), date.today() - timedelta(1)))
     Book.objects.filter(created_at__date=date.today(), created_at__date__gte=date.today())
     Book.objects.filter(author=user, editor=None)

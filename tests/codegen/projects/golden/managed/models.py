@@ -86,9 +86,15 @@ class Step(models.Model):
     """The manager is not the default one: related managers are Django's."""
 
     task = models.ForeignKey(Task, models.CASCADE, related_name="steps")
+    kind = models.CharField(max_length=1, choices=[("a", "A")])
+    size = models.CharField(max_length=1, choices=[("s", "S")])
 
     plain = models.Manager()
     fast = AsyncManager()
+
+    def get_kind_display(self) -> bytes:
+        """Another type than Django's."""
+        return b""
 
     def save(self, *args, notify: bool = True, **kwargs) -> None:
         """Keeps its own parameters."""
