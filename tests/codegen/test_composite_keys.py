@@ -57,3 +57,6 @@ def test_the_columns_are_those_of_the_table(stub: str) -> None:
 
 def test_behind_a_relation(stub: str) -> None:
     assert "lines__pk: _TupleIntStrOrExpr = ..." in stub
+    assert '_ProductPathTupleIntNoneStrNone: TypeAlias = Literal["lines", "lines__pk"]' in stub
+    assert "values_list(self, field: _ProductPathTupleIntNoneStrNone, /, *, flat: Literal[True]) -> " in stub
+    assert "ProductQuerySet[tuple[int | None, str | None]]" in stub

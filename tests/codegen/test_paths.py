@@ -24,6 +24,7 @@ def model(label: str, columns: list[ir.Field], relations: list[ir.Relation]) -> 
         prefix="x",
         is_importable=True,
         key_read="{:int}",
+        key_missing="{:int} | None",
         key_accept="{:int}",
         key_lookups=(exact,),
         key_column=ir.Column("{IntColumn}"),

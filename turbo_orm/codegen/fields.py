@@ -58,6 +58,12 @@ class FieldReader:
             return inline(generic(builtin("tuple"), *parts), family=Family.KEY)
         return self._of_model_annotation(field) or self._of_class(field)
 
+    def missing(self, field: Any) -> str:
+        """Return the type of ``field`` in rows of a join which found none: of a composite key, each part."""
+        if type(field).__name__ != "CompositePrimaryKey":
+            return optional(self.value_type(field).read)
+        return generic(builtin("tuple"), *(optional(self.value_type(part).read) for part in field.fields))
+
     def _column(self, model: type[Model], field: Field[Any, Any], breadth: Breadth) -> ir.Field:
         kind = self.value_type(field)
         if kind is UNKNOWN:

@@ -112,6 +112,7 @@ class Introspection:
             prefix=self._prefixes.get(model._meta.label, model.__name__),
             is_importable=is_importable(model),
             key_read=key.read,
+            key_missing=fields.missing(model._meta.pk),
             key_accept=key.accept,
             key_lookups=key_lookups(model._meta.pk, key, null=False),
             key_column=column_of(key),

@@ -198,6 +198,8 @@ class Model:
     #: Whether the class is in source code, and not made by Django (an automatic through model).
     is_importable: bool
     key_read: str
+    #: The type of the key in ``values()`` where there may be no row.
+    key_missing: str
     key_accept: str
     key_lookups: tuple[Lookup, ...]
     key_column: Column

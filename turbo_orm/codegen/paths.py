@@ -111,7 +111,7 @@ def _values(
     nullable = optional if maybe_null else union
     far = _is_far(prefix)
     if not far:
-        yield Path(_join(prefix, "pk"), nullable(model.key_read))
+        yield Path(_join(prefix, "pk"), model.key_missing if maybe_null else model.key_read)
     for field in model.fields:
         for column in (field.name,) if far else dict.fromkeys((field.name, field.attname)):
             yield Path(_join(prefix, column), nullable(field.row))
@@ -121,7 +121,7 @@ def _values(
         if target is None:
             continue
         if not relation.kind.is_forward_one and _ends(relation, depth, prefix):
-            yield Path(path, optional(target.key_read))
+            yield Path(path, target.key_missing)
         if depth and _continues(relation, prefix):
             yield from _values(target, models, depth - 1, path, maybe_null or relation.null)
 
