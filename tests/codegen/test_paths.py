@@ -32,6 +32,8 @@ def model(label: str, columns: list[ir.Field], relations: list[ir.Relation]) -> 
         fields=tuple(columns),
         relations=tuple(relations),
         managers=(),
+        is_ordered=False,
+        orders=(),
         overridden=(),
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -14,11 +14,11 @@ from django.utils import translation
 
 from turbo_orm.codegen import ir
 from turbo_orm.codegen.annotations import AnnotationReader, is_importable
-from turbo_orm.codegen.expressions import name
+from turbo_orm.codegen.expressions import ANY, generic, name
 from turbo_orm.codegen.facades import Facade, find_facades, why_no_facade
 from turbo_orm.codegen.fields import FieldReader, column_of
 from turbo_orm.codegen.lookups import key_lookups
-from turbo_orm.codegen.managers import model_managers
+from turbo_orm.codegen.managers import is_async, model_managers
 from turbo_orm.codegen.naming import choose_prefixes
 from turbo_orm.codegen.options import Options
 from turbo_orm.codegen.relations import model_relations
@@ -120,10 +120,22 @@ class Introspection:
             fields=fields.columns(model),
             relations=model_relations(model, fields),
             managers=model_managers(model, self._annotations, attach=model._meta.label in self._module_of),
+            is_ordered=_order(model) is not None,
+            orders=tuple(self._orders(model)),
             overridden=tuple(filter(partial(_takes_more, model), _OVERLAID)),
         )
         self._unknown[described.label] = tuple(fields.unknown[known:])
         return described
+
+    def _orders(self, model: type[Model]) -> Iterator[ir.Order]:
+        for other in sorted(apps.get_models(), key=lambda other: other._meta.label):
+            relation = getattr(_order(other), "remote_field", None)
+            if relation is None or other._meta.proxy or not issubclass(model, relation.model):
+                continue
+            key = self._fields.value_type(other._meta.pk)
+            queryset = generic(name("turbo_orm.typing", "AsyncQuerySet"), ANY, key.read)
+            returns = queryset if is_async(other._default_manager) else ANY
+            yield ir.Order(other.__name__.lower(), returns, key.accept)
 
     def _parents(self, model: type[Model]) -> tuple[str, ...]:
         """Return the labels of the nearest generated models which ``model`` extends."""
@@ -140,6 +152,12 @@ class Introspection:
         if model._meta.label in self._module_of:
             return name("@row", model._meta.label)
         return name("@base", model._meta.label)
+
+
+def _order(model: type[Model]) -> Any:
+    """The field with respect to which rows are in order."""
+    options: Any = model._meta
+    return options.order_with_respect_to
 
 
 def _check_labels(options: Options) -> None:

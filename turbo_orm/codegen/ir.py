@@ -24,6 +24,7 @@ __all__ = [
     "Manager",
     "Method",
     "Model",
+    "Order",
     "Reach",
     "Relation",
     "RelationKind",
@@ -146,6 +147,17 @@ class Relation:
 
 
 @dataclass(frozen=True)
+class Order:
+    """The rows of a model which are in order with respect to another: ``book.get_chapter_order()``."""
+
+    #: The model in those names.
+    name: str
+    #: What ``get_..._order()`` returns, and the keys that ``set_..._order()`` takes.
+    returns: str
+    key: str
+
+
+@dataclass(frozen=True)
 class Method:
     """A public method of a hand-written manager or queryset class."""
 
@@ -208,6 +220,10 @@ class Model:
     fields: tuple[Field, ...]
     relations: tuple[Relation, ...]
     managers: tuple[Manager, ...]
+    #: Whether its rows are in order with respect to those of another model, and the models of which
+    #: rows are in order with respect to its own.
+    is_ordered: bool
+    orders: tuple[Order, ...]
     #: Methods such as `save` which its code overrides with parameters of its own.
     overridden: tuple[str, ...]
 

@@ -16,7 +16,7 @@ from turbo_orm.codegen.expressions import ANY, generic, name
 from turbo_orm.codegen.inference import infer_return
 from turbo_orm.codegen.naming import name_managers
 
-__all__ = ["has_async_manager", "model_managers"]
+__all__ = ["has_async_manager", "is_async", "model_managers"]
 
 #: Managers of Django's that are generic in the model in the stubs of Django there are, and subscriptable as
 #: all managers are.
@@ -35,7 +35,7 @@ _TYPING = ("abc", "typing", "typing_extensions")
 
 
 def has_async_manager(model: type[Model]) -> bool:
-    return any(_is_async(manager) for manager in model._meta.managers)
+    return any(is_async(manager) for manager in model._meta.managers)
 
 
 def model_managers(
@@ -47,7 +47,7 @@ def model_managers(
     imported. Where that has happened already, the managers are described as they were before.
     """
     default = model._default_manager.name
-    managers = [manager for manager in model._meta.managers if _is_async(manager)]
+    managers = [manager for manager in model._meta.managers if is_async(manager)]
     attached = not managers and attach
     if attached:
         managers = [manager for manager in model._meta.managers if manager.name == default]
@@ -83,7 +83,7 @@ def _manager_base(manager: Any, model: type[Model]) -> str | None:
     return generic(base, name("@row", model._meta.label)) if base in _GENERIC else base
 
 
-def _is_async(manager: Any) -> bool:
+def is_async(manager: Any) -> bool:
     """Whether the model's own code says so: not if it is importing a facade that made the manager async."""
     return hasattr(manager, "is_turbo_manager") and not hasattr(manager, "turbo_original")
 

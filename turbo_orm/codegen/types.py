@@ -62,10 +62,7 @@ def inline(read: str, accept: str = "", *, family: str = Family.OTHER) -> ValueT
         accept=accept,
         value=value,
         values=union(generic(_ITERABLE, value), EXPR),
-        range=union(
-            generic(builtin("tuple"), value, value),
-            *(generic(builtin("list"), item) for item in (value, accept)),
-        ),
+        range=union(generic(builtin("tuple"), value, value), generic(builtin("list"), ANY)),
         family=family,
     )
 

@@ -15,7 +15,7 @@ from turbo_orm.codegen.naming import PUBLIC_SUFFIXES, ModelNames, is_name
 from turbo_orm.codegen.options import Options
 from turbo_orm.codegen.overlaid import place_managers
 from turbo_orm.codegen.paths import Keyword, lookup_keywords
-from turbo_orm.codegen.views import AppView, Entry, ManagerView, MethodView, ModelView
+from turbo_orm.codegen.views import AppView, Entry, ManagerView, MethodView, ModelView, OrderView
 
 __all__ = ["SELECTED", "TYPE_VARIABLES", "facade_names", "view_app"]
 
@@ -114,6 +114,11 @@ class _ModelViewer:
             own_managers=own_managers,
             displays=tuple(field.name for field in model.fields if field.has_display),
             steps=tuple(field.name for field in model.fields if field.has_steps),
+            is_ordered=model.is_ordered,
+            orders=tuple(
+                OrderView(order.name, self._spell(order.returns), self._spell(order.key))
+                for order in model.orders
+            ),
             init=tuple(init),
             optional=tuple(entry for entry in init if entry.name not in self._required()),
             required=tuple(entry for entry in init if entry.name in self._required()),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from turbo_orm.codegen.naming import ModelNames
 
-__all__ = ["AppView", "Entry", "Loading", "ManagerView", "MethodView", "ModelView"]
+__all__ = ["AppView", "Entry", "Loading", "ManagerView", "MethodView", "ModelView", "OrderView"]
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,13 @@ class Loading:
 
 
 @dataclass(frozen=True)
+class OrderView:
+    name: str
+    returns: str
+    key: str
+
+
+@dataclass(frozen=True)
 class ModelView:
     names: ModelNames
     row: str
@@ -84,6 +91,8 @@ class ModelView:
     own_managers: tuple[Entry, ...]
     displays: tuple[str, ...]
     steps: tuple[str, ...]
+    is_ordered: bool
+    orders: tuple[OrderView, ...]
     init: tuple[Entry, ...]
     optional: tuple[Entry, ...]
     required: tuple[Entry, ...]
