@@ -72,6 +72,15 @@ def test_what_would_not_be_python(notes: Project) -> None:
     assert notes.facades() == {}
 
 
+def test_template_of_another_release(notes: Project) -> None:
+    notes.write("own/facade.py.j2", "{{ imports }}\n")
+    setting = '\nTURBO_ORM = {"CODEGEN": {"TEMPLATES": "own"}}\n'
+    notes.write("settings.py", notes.read("settings.py") + setting)
+    message = refused(notes)
+    assert "facade.py.j2 cannot be printed: UndefinedError: 'imports' is undefined" in message
+    assert notes.facades() == {}
+
+
 def test_relation_to_a_model_which_is_not_installed(notes: Project) -> None:
     notes.generate()
     relation = '    by = models.ForeignKey("auth.User", models.CASCADE)\n'

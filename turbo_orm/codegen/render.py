@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
 
 from turbo_orm.codegen import ir
 from turbo_orm.codegen.header import Header
@@ -100,7 +100,13 @@ class Renderer:
         return {".py": module, ".pyi": stub.rstrip() + "\n"}
 
     def _print(self, template: str, **variables: object) -> str:
-        return self._environment.get_template(template).render(**variables)
+        try:
+            return self._environment.get_template(template).render(**variables)
+        except TemplateError as error:
+            raise CodegenError(
+                f"{template} cannot be printed: {type(error).__name__}: {error}. "
+                "Compare the project's templates with those of this release of turbo_orm."
+            ) from error
 
 
 def _typing_only(view: AppView, suffixes: Iterable[str]) -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
@@ -45,6 +46,7 @@ class _Finder(MetaPathFinder):
         return spec
 
 
+@cache
 def _facades() -> Mapping[str, AppConfig]:
     found = {f"{config.name}.turbo": config for config in apps.get_app_configs()}
     try:
