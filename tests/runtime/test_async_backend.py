@@ -617,13 +617,14 @@ class TestTheirCallsInOurBlock:
             async with await async_connections["default"].cursor() as cursor:
                 await cursor.execute("SELECT pg_sleep(20)")
 
-        async with atomic():
-            await NATIVE.acreate(name="lost")
-            with pytest.raises(TimeoutError):
-                await asyncio.wait_for(slow(), 0.05)
-            for count in (NATIVE.acount, Author.objects.acount):
-                with pytest.raises(transaction.TransactionManagementError):
-                    await count()
+        with pytest.raises(transaction.TransactionManagementError, match="a statement in it was cancelled"):
+            async with atomic():
+                await NATIVE.acreate(name="lost")
+                with pytest.raises(TimeoutError):
+                    await asyncio.wait_for(slow(), 0.05)
+                for count in (NATIVE.acount, Author.objects.acount):
+                    with pytest.raises(transaction.TransactionManagementError):
+                        await count()
         assert await names() == []
 
         async def victim() -> None:
