@@ -76,6 +76,12 @@ class Rows(AsyncQuerySet):
 
         return self.filter(a=helper())
 
+    def filter(self, *args, **kwargs):  # type: ignore[no-untyped-def]
+        return super().filter(*args, **kwargs).distinct()
+
+    def made(self):  # type: ignore[no-untyped-def]
+        return dict(self).filter(a=1)
+
     def values_of(self):  # type: ignore[no-untyped-def]
         return self.values("a")
 
@@ -89,6 +95,7 @@ class Rows(AsyncQuerySet):
         ("by_another", SAME),
         ("branches", SAME),
         ("inner", SAME),
+        ("filter", SAME),
         ("counted", ANNOTATED),
         ("after_counted", ANNOTATED),
         ("a_branch_annotates", ANNOTATED),
@@ -101,6 +108,7 @@ class Rows(AsyncQuerySet):
         ("recursive", None),
         ("generator", None),
         ("values_of", None),
+        ("made", None),
     ],
 )
 def test_inferred(method: str, expected: str | None) -> None:

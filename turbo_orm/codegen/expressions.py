@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "builtin",
     "generic",
     "name",
+    "names",
     "optional",
     "split_union",
     "substitute",
@@ -82,3 +83,9 @@ def split_union(expression: str) -> list[str]:
 def substitute(expression: str, spell: Callable[[str, str], str]) -> str:
     """Replace each name by what ``spell(module, qualname)`` returns."""
     return _NAME.sub(lambda match: spell(match[1], match[2]), expression)
+
+
+def names(expression: str) -> Iterator[tuple[str, str]]:
+    """Yield the module and the qualname of each name in the expression."""
+    for match in _NAME.finditer(expression):
+        yield match[1], match[2]

@@ -18,6 +18,7 @@ from turbo_orm.codegen.annotations import AnnotationReader, UnreadableAnnotation
 from turbo_orm.codegen.expressions import EXPR, builtin, generic, name, optional, union, without_none
 from turbo_orm.codegen.lookups import field_lookups
 from turbo_orm.codegen.options import Breadth, Options
+from turbo_orm.codegen.signatures import annotations_of
 from turbo_orm.codegen.types import KNOWN_FIELDS, UNKNOWN, Family, ValueType, array_of, inline
 from turbo_orm.errors import CodegenError
 
@@ -114,7 +115,7 @@ class FieldReader:
     def _of_converter(self, field_class: type[Any], converter: Any) -> ValueType:
         """Read the return annotation of a custom field's ``from_db_value``."""
         function = inspect.unwrap(getattr(converter, "__func__", converter))
-        annotation = getattr(function, "__annotations__", {}).get("return")
+        annotation = annotations_of(function).get("return") if inspect.isfunction(function) else None
         if annotation is None:
             return UNKNOWN
         try:
@@ -129,7 +130,7 @@ class FieldReader:
         if model is None or _path(type(field)) in KNOWN_FIELDS:
             return None
         for base in model.__mro__:
-            annotation = vars(base).get("__annotations__", {}).get(field.name)
+            annotation = annotations_of(base).get(field.name)
             if annotation is None:
                 continue
             try:

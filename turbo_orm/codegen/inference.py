@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import ast
 import inspect
-import textwrap
 from collections.abc import Iterator
 from typing import Any
 
 from turbo_orm.codegen import ir
+from turbo_orm.codegen.signatures import definition_of
 
 __all__ = ["infer_return"]
 
@@ -58,11 +58,7 @@ class _Method:
         self._assigned: dict[str, list[ast.expr]] = {}
 
     def infer(self, function: Any) -> str | None:
-        try:
-            tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
-        except (OSError, SyntaxError, TypeError):
-            return None
-        definition = tree.body[0]
+        definition = definition_of(function)
         if not isinstance(definition, ast.FunctionDef) or not definition.args.args:
             return None
         self._this = definition.args.args[0].arg
@@ -87,6 +83,8 @@ class _Method:
             return _join([self._chain(node.body, following), self._chain(node.orelse, following)])
         if isinstance(node, ast.Subscript):
             return self._chain(node.value, following) if isinstance(node.slice, ast.Slice) else None
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            return ir.SAME_QUERYSET if node.func.id == "super" else None
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
             start = self._chain(node.func.value, following)
             return start and self._called(node.func.attr, start)

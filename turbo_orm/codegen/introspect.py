@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import difflib
 import inspect
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import chain
 from typing import Any
 
 from django.apps import apps
 from django.db.models import Model
 from django.utils import translation
+from typing_extensions import Self
 
 from turbo_orm.codegen import ir
 from turbo_orm.codegen.annotations import AnnotationReader, is_importable
-from turbo_orm.codegen.expressions import ANY, generic, name
+from turbo_orm.codegen.expressions import ANY, generic, name, names
 from turbo_orm.codegen.facades import Facade, find_facades, why_no_facade
 from turbo_orm.codegen.fields import FieldReader, column_of
 from turbo_orm.codegen.lookups import key_lookups
@@ -22,12 +25,13 @@ from turbo_orm.codegen.managers import is_async, model_managers
 from turbo_orm.codegen.naming import choose_prefixes
 from turbo_orm.codegen.options import Options
 from turbo_orm.codegen.relations import model_relations
+from turbo_orm.codegen.signatures import own_parameters
 from turbo_orm.errors import CodegenError
 
 __all__ = ["Introspection"]
 
 #: The methods of rows to which the stub gives exact parameters.
-_OVERLAID = ("save", "asave", "refresh_from_db", "arefresh_from_db")
+_OVERLAID = ("save", "asave", "refresh_from_db", "arefresh_from_db", "afull_clean", "adelete")
 
 
 class Introspection:
@@ -42,7 +46,7 @@ class Introspection:
             model._meta.label: facade.module for facade in self.facades.values() for model in facade.models
         }
         self._prefixes = _prefixes(self._module_of)
-        self._annotations = AnnotationReader(self._result_type, _model_names())
+        self._annotations = AnnotationReader(self._result_type, {"Self": Self, **_model_names()})
         self._fields = FieldReader(options, self._annotations)
         self._models: dict[str, ir.Model] = {}
         self._unknown: dict[str, tuple[ir.Unknown, ...]] = {}
@@ -77,7 +81,7 @@ class Introspection:
         )
 
     def _reachable(self, models: list[ir.Model]) -> tuple[ir.Model, ...]:
-        """Return the models which the paths of ``models`` lead to, and those they are made of."""
+        """Return the models which the paths and annotations of ``models`` lead to, and their parents."""
         found = {model.label: model for model in models}
         frontier = list(models)
         for _ in range(1 + max((self._options.depth_of(model.label) for model in models), default=0)):
@@ -86,8 +90,10 @@ class Introspection:
             )
             frontier = [self._model(apps.get_model(target)) for target in targets]
             found.update((model.label, model) for model in frontier)
+        others = {parent for model in models for parent in model.parents}
+        others.update(*map(_named_by_fields, found.values()), *map(_named_by_methods, models))
+        found.update((label, self._model(apps.get_model(label))) for label in others)
         for model in models:
-            found.update((parent, self._model(apps.get_model(parent))) for parent in model.parents)
             found.pop(model.label)
         return tuple(found[label] for label in sorted(found))
 
@@ -122,7 +128,7 @@ class Introspection:
             managers=model_managers(model, self._annotations, attach=model._meta.label in self._module_of),
             is_ordered=_order(model) is not None,
             orders=tuple(self._orders(model)),
-            overridden=tuple(filter(partial(_takes_more, model), _OVERLAID)),
+            overridden=tuple(filter(partial(_is_overridden, model), _OVERLAID)),
         )
         self._unknown[described.label] = tuple(fields.unknown[known:])
         return described
@@ -148,10 +154,11 @@ class Introspection:
                 nearest.append(base)
         return tuple(parent._meta.label for parent in nearest)
 
-    def _result_type(self, model: type[Model]) -> str:
-        if model._meta.label in self._module_of:
-            return name("@row", model._meta.label)
-        return name("@base", model._meta.label)
+    def _result_type(self, model: type[Model]) -> str | None:
+        options = getattr(model, "_meta", None)
+        if options is None or options.abstract:  # `Model` itself, and what has no rows of its own
+            return None
+        return name("@row" if options.label in self._module_of else "@base", options.label)
 
 
 def _order(model: type[Model]) -> Any:
@@ -182,18 +189,37 @@ def _check_targets(model: type[Model]) -> None:
             )
 
 
-def _takes_more(model: type[Model], method: str) -> bool:
+def _named_by_fields(model: ir.Model) -> set[str]:
+    """Return the labels of the models which annotations of fields name."""
+    return _labels(field.read for field in model.fields)
+
+
+def _named_by_methods(model: ir.Model) -> set[str]:
+    """Return the labels of the models which annotations of managers' and querysets' methods name."""
+    methods = (
+        method for manager in model.managers for method in (*manager.methods, *manager.queryset_methods)
+    )
+    return _labels(text for method in methods for text in (method.parameters, method.returns))
+
+
+def _labels(expressions: Iterable[str]) -> set[str]:
+    found = chain.from_iterable(map(names, expressions))
+    return {qualname for module, qualname in found if module in ("@row", "@base")}
+
+
+def _is_overridden(model: type[Model], method: str) -> bool:
     """Whether the model's own ``method`` has parameters which Django's does not have."""
-    own, djangos = getattr(model, method), getattr(Model, method, None)
-    if own is djangos or djangos is None:
-        return False
-    more = set(inspect.signature(own).parameters) - set(inspect.signature(djangos).parameters)
-    return bool(more - {"args", "kwargs"})
+    own = getattr(model, method, None)
+    # `afull_clean()` is ours, with the parameters of the other.
+    djangos = getattr(Model, method, None) or getattr(Model, method.removeprefix("a"))
+    return own is not None and bool(own_parameters(own, djangos))
 
 
 def _model_names() -> dict[str, type[Model]]:
-    """Models by class name, for annotations whose import only type checkers see."""
-    return {model.__name__: model for model in apps.get_models(include_auto_created=True)}
+    """Models by class name, for annotations which name one without an import. Not those that share a name."""
+    models = apps.get_models(include_auto_created=True)
+    times = Counter(model.__name__ for model in models)
+    return {model.__name__: model for model in models if times[model.__name__] == 1}
 
 
 def _prefixes(facades: Mapping[str, str]) -> dict[str, str]:

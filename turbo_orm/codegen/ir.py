@@ -34,9 +34,9 @@ __all__ = [
 ]
 
 
-#: The return type of methods which give a queryset of the same rows.
+#: The return type of methods which give a queryset of the same rows, or a part of it.
 SAME_QUERYSET = "{@queryset:same}"
-#: The return type of methods which give a queryset of rows with annotations.
+#: The return type of methods which give a queryset of rows with annotations, or a part of it.
 ANNOTATED_QUERYSET = "{@queryset:annotated}"
 
 
@@ -165,6 +165,10 @@ class Method:
     #: Whether managers do not have it.
     queryset_only: bool
     is_async: bool
+    #: Whether it is one of several signatures of that name.
+    is_overload: bool
+    #: Whether it takes the place of one of Django's, with parameters of its own.
+    is_override: bool
     #: The parameters after ``self``, as source text with type expressions.
     parameters: str
     returns: str

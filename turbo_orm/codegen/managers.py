@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import inspect
-import typing
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import typing_extensions
 from django.db.models import Manager, Model, QuerySet
 
 from turbo_orm.codegen import ir
+from turbo_orm.codegen.accounts import account_method
 from turbo_orm.codegen.annotations import AnnotationReader, UnreadableAnnotation, is_importable
 from turbo_orm.codegen.expressions import ANY, generic, name
-from turbo_orm.codegen.inference import infer_return
 from turbo_orm.codegen.naming import name_managers
+from turbo_orm.codegen.returns import ReturnReader
+from turbo_orm.codegen.signatures import own_parameters, signature_of, takes_anything
 
 __all__ = ["has_async_manager", "is_async", "model_managers"]
 
@@ -73,8 +75,8 @@ def _describe(
         is_unnamed=base is None and bool(_hand_written(type(manager))),
         queryset=_nameable(manager._queryset_class),
         is_queryset_async=any(map(_is_turbo, manager._queryset_class.__mro__)),
-        methods=tuple(_methods(type(manager), annotations)),
-        queryset_methods=tuple(_methods(manager._queryset_class, annotations)),
+        methods=tuple(_methods(type(manager), manager, annotations)),
+        queryset_methods=tuple(_methods(manager._queryset_class, manager, annotations)),
     )
 
 
@@ -126,41 +128,89 @@ def _is_made_by_django(cls: type[Any]) -> bool:
     return module.startswith("django.db.models.") or module.partition(".")[0] in _TYPING
 
 
-def _methods(cls: type[Any], annotations: AnnotationReader) -> Iterator[ir.Method]:
-    found: dict[str, ir.Method] = {}
+def _methods(cls: type[Any], manager: Any, annotations: AnnotationReader) -> Iterator[ir.Method]:
+    """Describe the hand-written methods of ``cls``, the class of ``manager`` or of its querysets."""
+    found: dict[str, tuple[ir.Method, ...]] = {}
+    querysets = _hand_written(manager._queryset_class)
+    row = annotations.read(manager.model, {})
     for base in reversed(_hand_written(cls)):
-        for method_name, function in vars(base).items():
-            if inspect.isfunction(function) and _is_public(method_name, function):
-                found[method_name] = _method(method_name, function, base, annotations)
-    yield from (found[key] for key in sorted(found))
+        returns = ReturnReader(manager.model, base, querysets, annotations)
+        for method_name, attribute in vars(base).items():
+            found.pop(method_name, None)
+            is_static = isinstance(attribute, staticmethod)
+            function = attribute.__func__ if is_static else attribute
+            if not inspect.isfunction(function) or not _is_public(method_name, function):
+                continue
+            known = account_method(base, method_name, function, row)
+            method = _Function(method_name, function, base, is_static)
+            found[method_name] = (known,) if known else tuple(method.describe(annotations, returns))
+    for method_name in sorted(found):
+        yield from found[method_name]
 
 
 def _is_public(method_name: str, function: Any) -> bool:
     """Whether Django copies the method to managers, or would but for `queryset_only`.
 
-    Not if it overrides one of Django's: the generated signature of those is better.
+    Not if it overrides one of Django's and the generated signature of that is better.
     """
     if hasattr(QuerySet, method_name) or hasattr(Manager, method_name):
-        return False
+        return _is_override(method_name, function)
     return not method_name.startswith("_") or getattr(function, "queryset_only", None) is False
 
 
-def _method(called: str, function: Any, owner: type[Any], annotations: AnnotationReader) -> ir.Method:
-    namespace = getattr(inspect.unwrap(function), "__globals__", {})
-    parameters = list(inspect.signature(function).parameters.values())[1:]
-    returns = inspect.signature(function).return_annotation
-    return ir.Method(
-        name=called,  # a decorator may have changed the function's own
-        queryset_only=bool(getattr(function, "queryset_only", False)),
-        is_async=inspect.iscoroutinefunction(function),
-        parameters=_parameters(parameters, namespace, annotations),
-        returns=_returns(returns, owner, namespace, annotations)
-        if returns is not inspect.Signature.empty
-        else infer_return(function, owner) or ANY,
-        doc=inspect.cleandoc(function.__doc__ or "").split("\n")[0],
-    )
+def _is_override(method_name: str, function: Any) -> bool:
+    """Whether it overrides a method of querysets, with parameters that are worth more than generated ones.
+
+    Where those check the names of fields, they are worth more than a method without annotation whose own
+    parameters may be left out.
+    """
+    djangos = inspect.getattr_static(QuerySet, method_name, None)
+    if method_name.startswith("_") or not inspect.isfunction(djangos):
+        return False
+    own = own_parameters(function, djangos)
+    if not own or not takes_anything(djangos):
+        return bool(own)
+    is_annotated = signature_of(function).return_annotation is not inspect.Signature.empty
+    return is_annotated or any(parameter.default is inspect.Parameter.empty for parameter in own)
 
 
+@dataclass(frozen=True)
+class _Function:
+    """A function in the body of a hand-written class."""
+
+    called: str  # a decorator may have changed the function's own name
+    function: Any
+    owner: type[Any]
+    is_static: bool
+
+    def describe(self, annotations: AnnotationReader, returns: ReturnReader) -> Iterator[ir.Method]:
+        """Yield the method, or each of its overloads."""
+        overloads = typing_extensions.get_overloads(self.function)
+        for function in overloads or [self.function]:
+            namespace = self._namespace(function)
+            signature = signature_of(function)
+            parameters = list(signature.parameters.values())
+            if parameters and parameters[0].kind in _POSITIONAL and not self.is_static:
+                del parameters[0]  # self
+            yield ir.Method(
+                name=self.called,
+                queryset_only=bool(getattr(self.function, "queryset_only", False)),
+                is_async=inspect.iscoroutinefunction(function),
+                is_overload=bool(overloads),
+                is_override=hasattr(QuerySet, self.called),
+                parameters=_parameters(parameters, namespace, annotations),
+                returns=returns.read(function, signature.return_annotation, namespace),
+                doc=inspect.cleandoc(function.__doc__ or "").split("\n")[0],
+            )
+
+    def _namespace(self, function: Any) -> dict[str, Any]:
+        """The names that annotations can use: those of the module, and classes in the body of this one."""
+        nested = {key: value for key, value in vars(self.owner).items() if isinstance(value, type)}
+        own = {self.owner.__name__: self.owner}
+        return {**getattr(inspect.unwrap(function), "__globals__", {}), **own, **nested}
+
+
+_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 _STARS: Mapping[Any, str] = {
     inspect.Parameter.VAR_POSITIONAL: "*",
     inspect.Parameter.VAR_KEYWORD: "**",
@@ -193,23 +243,3 @@ def _type(annotation: Any, namespace: Any, annotations: AnnotationReader) -> str
         return annotations.read(annotation, namespace)
     except UnreadableAnnotation:
         return ANY
-
-
-def _returns(annotation: Any, owner: type[Any], namespace: Any, annotations: AnnotationReader) -> str:
-    """Return the type a method returns: querysets become the generated ones.
-
-    ``Self`` and the queryset's own class are the generated queryset of the same rows; a bare
-    ``AsyncQuerySet`` or ``QuerySet``, or one of Any, has what the method annotates as well.
-    """
-    if isinstance(annotation, str) and annotation.partition("[")[0].rpartition(".")[2] == "Self":
-        return ir.SAME_QUERYSET
-    try:
-        value = annotations.evaluate(annotation, {**namespace, owner.__name__: owner})
-    except UnreadableAnnotation:
-        return ANY
-    origin, arguments = typing.get_origin(value) or value, typing.get_args(value)
-    if value is typing_extensions.Self or (isinstance(origin, type) and issubclass(origin, owner)):
-        return ir.SAME_QUERYSET
-    if isinstance(origin, type) and issubclass(origin, QuerySet) and set(arguments) <= {Any}:
-        return ir.SAME_QUERYSET if origin in _hand_written(owner) else ir.ANNOTATED_QUERYSET
-    return _type(value, namespace, annotations)

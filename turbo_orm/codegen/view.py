@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from turbo_orm.codegen import ir
 from turbo_orm.codegen.aliases import Aliases
-from turbo_orm.codegen.expressions import ANY, NONE, builtin, generic, name, optional, union
+from turbo_orm.codegen.expressions import ANY, NONE, builtin, generic, name, names, optional, union
 from turbo_orm.codegen.imports import Imports
 from turbo_orm.codegen.ir import RelationKind
 from turbo_orm.codegen.literals import Literals
@@ -326,11 +326,7 @@ class _ModelViewer:
             else self._spell(generic(name(_STUB, "AsyncQuerySet"), row, annotated_row))
         )
         own = {method.name for method in manager.methods}
-        on_rows = [
-            method
-            for method in manager.queryset_methods
-            if method.returns in (ir.SAME_QUERYSET, ir.ANNOTATED_QUERYSET)
-        ]
+        on_rows = _gives_generated(manager.queryset_methods)
 
         def querysets(rows_of: str) -> str:
             ours = self._spell(generic(name(_STUB, "AsyncQuerySet"), row, rows_of))
@@ -368,22 +364,37 @@ class _ModelViewer:
 
     def _methods(self, methods: Iterable[ir.Method], same: str, annotated: str) -> tuple[MethodView, ...]:
         """Return views of ``methods``, which return the querysets ``same`` and ``annotated``."""
-        querysets = {ir.SAME_QUERYSET: same, ir.ANNOTATED_QUERYSET: annotated}
+
+        def returns(expression: str) -> str:
+            filled = expression.replace(ir.SAME_QUERYSET, same).replace(ir.ANNOTATED_QUERYSET, annotated)
+            return self._spell(filled)
+
         return tuple(
             MethodView(
                 definition="async def" if method.is_async else "def",
                 name=method.name,
                 parameters=self._spell(f", {method.parameters}" if method.parameters else ""),
-                returns=querysets.get(method.returns) or self._spell(method.returns),
+                returns=returns(method.returns),
+                is_overload=method.is_overload,
                 doc=_comment(method.doc),
             )
             for method in methods
         )
 
 
+def _gives_generated(methods: Iterable[ir.Method]) -> list[ir.Method]:
+    """Return the methods whose types neither the hand-written class nor the overlay of Django's tells."""
+    generated = {
+        method.name
+        for method in methods
+        if method.is_override or any(module in ("@row", "@queryset") for module, _ in names(method.returns))
+    }
+    return [method for method in methods if method.name in generated]
+
+
 def _improves(method: ir.Method, manager: ir.Manager) -> bool:
     """Whether to repeat a method of the manager's class: not if checkers can infer more from the class."""
-    return manager.base is None or method.returns != ANY
+    return manager.base is None or method.is_override or method.returns != ANY
 
 
 def _docstring(text: str) -> str:

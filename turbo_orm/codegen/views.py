@@ -25,6 +25,7 @@ class MethodView:
     name: str
     parameters: str
     returns: str
+    is_overload: bool
     doc: str
 
 

@@ -1,9 +1,17 @@
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
 from django.db import models
+from shop.models import Book
 from typing_extensions import Self
 
 from turbo_orm import AsyncManager, AsyncQuerySet
+
+if TYPE_CHECKING:
+    from accounts.models import User as Account
 
 
 class LoanQuerySet(AsyncQuerySet):
@@ -39,3 +47,53 @@ class Reminder(models.Model):
     loan = models.ForeignKey(Loan, models.CASCADE, related_name="reminders")
 
     objects = AsyncManager()
+
+
+class FineQuerySet(AsyncQuerySet):
+    def books(self) -> AsyncQuerySet[Book]:
+        return Book.objects.filter(fines__in=self)
+
+    def plain_books(self) -> models.QuerySet[Book]:
+        return self.books()
+
+    def small(self) -> AsyncQuerySet[Fine]:
+        return self.filter(amount__lt=100)
+
+    def amounts(self) -> models.QuerySet[Fine, int]:
+        return self.values_list("amount", flat=True)
+
+    def halves(self) -> tuple[Self, Self]:
+        return self.filter(amount__lt=50), self.exclude(amount__lt=50)
+
+    def counted(self) -> AsyncQuerySet:
+        return self.annotate(number=models.Count("pk"))
+
+    async def newest(self) -> Fine | None:
+        return await self.order_by("-pk").afirst()
+
+    async def each(self) -> AsyncIterator[Fine]:
+        async for fine in self:
+            yield fine
+
+    @asynccontextmanager
+    async def waived(self, reason: str) -> AsyncIterator[Fine]:
+        yield await self.filter(reason=reason).aget()
+
+    async def acreate(self, *, notify: bool, **fields: Any) -> Fine:
+        return await super().acreate(**fields)
+
+    def payer(self, account: Account) -> Account:
+        return account
+
+
+class Fine(models.Model):
+    """Its methods are of every kind there is."""
+
+    book = models.ForeignKey("shop.Book", models.CASCADE, related_name="fines")
+    amount = models.IntegerField()
+    reason = models.CharField(max_length=20)
+
+    objects = AsyncManager.from_queryset(FineQuerySet)()
+
+    async def adelete(self, *args: Any, refund: bool = False, **kwargs: Any) -> tuple[int, dict[str, int]]:
+        return await super().adelete(*args, **kwargs)

@@ -1,0 +1,42 @@
+"""Hand-written methods of managers, querysets and models."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from accounts.turbo import User
+from lending.turbo import Fine, FineQuerySet
+from shop.turbo import Book
+from typing_extensions import assert_type
+
+
+async def querysets() -> None:
+    assert_type(await Fine.objects.books().alist(), list[Book])
+    assert_type(await Fine.objects.plain_books().alist(), list[Book])
+    assert_type(Fine.objects.small(), FineQuerySet[Fine])
+    assert_type(Fine.objects.filter(amount=1).small().filter(amount=2), FineQuerySet[Fine])
+    assert_type(await Fine.objects.amounts().alist(), list[int])
+    assert_type(Fine.objects.halves(), tuple[FineQuerySet[Fine], FineQuerySet[Fine]])
+    assert_type(Fine.objects.small().halves()[0].small(), FineQuerySet[Fine])
+    async for fine in Fine.objects.counted():
+        assert_type((fine.amount, fine.number + 1), tuple[int, Any])
+
+
+async def rows(book: Book, user: User) -> None:
+    assert_type(await Fine.objects.newest(), Fine | None)
+    assert_type(await Fine.objects.filter(amount=1).newest(), Fine | None)
+    assert_type(await book.fines.filter(amount=1).newest(), Fine | None)
+    assert_type(await Fine.objects.counted().newest(), Fine | None)
+    async for fine in Fine.objects.filter(amount=1).each():
+        assert_type(fine, Fine)
+    async with Fine.objects.waived("age") as fine:
+        assert_type(fine, Fine)
+    async with Fine.objects.small().waived("age") as fine:
+        assert_type(fine, Fine)
+    assert_type(Fine.objects.payer(user), User)
+
+
+async def signatures(fine: Fine) -> None:
+    assert_type(await Fine.objects.acreate(notify=True, amount=1), Fine)
+    assert_type(await Fine.objects.filter(amount=1).acreate(notify=True, amount=1), Fine)
+    assert_type(await fine.adelete(refund=True), tuple[int, dict[str, int]])
