@@ -7,7 +7,7 @@ from decimal import Decimal
 from keyword import iskeyword
 from typing import Any
 
-from django.db.models import Field, Model
+from django.db.models import BinaryField, Field, ForeignKey, Model
 from django.db.models.base import ModelState
 from django.db.models.fields.reverse_related import ForeignObjectRel
 from django.db.models.signals import post_init, pre_init
@@ -116,15 +116,31 @@ def _generated(model: type[Model], names: tuple[str, ...]) -> Construct:
 
 
 def _default(number: int, field: Any, namespace: dict[str, Any]) -> str:
-    is_constant = not field.has_default() or not callable(field.default)
-    if is_constant and type(value := field.get_default()) in _CONSTANTS:
-        if field.has_default():
+    if _is_constant(field) and type(value := field.get_default()) in _CONSTANTS:
+        if field.has_default() and value is field.default:
             namespace[f"field{number}"] = field
             return f"field{number}.default"  # Django looks at it each time, too
         namespace[f"default{number}"] = value
         return f"default{number}"
+    namespace[f"field{number}"] = field
     if type(field).get_default is Field.get_default and "get_default" not in vars(field):
-        namespace[f"field{number}"] = field
         return f"field{number}._get_default()"
-    namespace[f"default{number}"] = field.get_default
-    return f"default{number}()"
+    return f"field{number}.get_default()"
+
+
+def _is_constant(field: Any) -> bool:
+    """Whether *field* has the same default for all objects, by methods of Django's alone."""
+    kind = type(field)
+    # Django keeps it there, too, once it has made it.
+    made = vars(field).get("_get_default", Field)
+    return (
+        (not field.has_default() or not callable(field.default))
+        and kind.get_default in _DJANGOS
+        and "get_default" not in vars(field)
+        and kind._get_default is _get_default
+        and getattr(made, "__module__", None) in (Field.__module__, str.__module__)
+    )
+
+
+_get_default = vars(Field)["_get_default"]
+_DJANGOS = (Field.get_default, ForeignKey.get_default, BinaryField.get_default)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 import uuid
 from collections.abc import Callable, Iterator
 from decimal import Decimal
@@ -15,6 +16,7 @@ from django.db.models.functions import Lower, Now
 from django.db.models.signals import post_init, post_save, pre_init, pre_save
 from django.test.utils import isolate_apps
 from django.utils import timezone
+from django.utils.functional import cached_property
 from django.utils.safestring import mark_safe
 
 from tests.project.library.models import (
@@ -444,6 +446,46 @@ def _without_key(found: Any) -> Any:
 def test_fields_that_save_in_ways_of_their_own(shelf: dict[str, Any]) -> None:
     assert insert_plan(shelf["Counting"](), "default", connections["default"]) is None
     assert insert_plan(shelf["Upload"](), "default", connections["default"]) is None
+
+
+@isolate_apps("tests.project.library")
+def test_defaults_that_fields_make_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers = itertools.count()
+
+    class Numbered(models.IntegerField):
+        def get_default(self) -> Any:
+            return next(numbers)
+
+    class Made(models.IntegerField):
+        @cached_property
+        def _get_default(self) -> Any:
+            return lambda: next(numbers)
+
+    class Marked(models.CharField):
+        def get_default(self) -> Any:
+            return f"{super().get_default()}!"
+
+    class Defaulting(models.Model):
+        number = Numbered()
+        started = Numbered(default=7)
+        made = Made(default=7)
+        plain = models.IntegerField(default=7)
+        mark = Marked(max_length=9, default="x")
+
+        class Meta:
+            app_label = "library"
+
+    def defaults(obj: Any) -> tuple[Any, ...]:
+        return obj.number, obj.started, obj.made, obj.plain, obj.mark
+
+    made = [defaults(each) for each in (new_object(Defaulting, {}), Defaulting(), new_object(Defaulting, {}))]
+    assert made == [(0, 1, 2, 7, "x!"), (3, 4, 5, 7, "x!"), (6, 7, 8, 7, "x!")]
+    plain = Defaulting._meta.get_field("plain")
+    for name in ("get_default", "_get_default"):
+        with monkeypatch.context() as patched:
+            patched.setattr(plain, name, lambda: 8)
+            vars(Defaulting._meta).pop("_turbo_constructors")
+            assert new_object(Defaulting, {}).plain == Defaulting().plain == 8
 
 
 @pytest.mark.usefixtures("snapshot")
