@@ -24,7 +24,7 @@ from turbo_orm.db.wire import Result
 from turbo_orm.plans.columns import Columns
 from turbo_orm.plans.compiled_inserts import Conflict, is_left_to_database, sample_of
 from turbo_orm.plans.keeping import make_and_keep
-from turbo_orm.plans.saving import may_set_at_save, preparer, unchanged_kind
+from turbo_orm.plans.saving import integer_type, may_set_at_save, preparer, unchanged_kind
 from turbo_orm.plans.unsupported import Unsupported
 from turbo_orm.plans.values import Bail
 
@@ -206,7 +206,8 @@ def _checked(field: Any, db_type: str, connection: Any) -> ToArray:
     kind, exactly = _KINDS[db_type]
     prepare = preparer(field, connection)
     # Integers are wrapped for psycopg only, which the array makes unnecessary.
-    unchanged = kind is int or unchanged_kind(field, connection) is kind
+    is_wrapped = kind is int and integer_type(field, connection) is not None
+    unchanged = is_wrapped or unchanged_kind(field, connection) is kind
     fits = _FITS.get(kind)
 
     def one(value: Any) -> Any:

@@ -141,6 +141,21 @@ async def test_arrays_of_json() -> None:
         assert loaded == given
 
 
+class Cents(models.IntegerField):
+    """Euros, in cents in the column."""
+
+    def get_prep_value(self, value: Any) -> Any:
+        return super().get_prep_value(value * 100)
+
+    def from_db_value(self, value: Any, expression: Any, connection: Any) -> Any:
+        return value / 100
+
+
+class Half(models.BigIntegerField):
+    def get_db_prep_save(self, value: Any, connection: Any) -> Any:
+        return super().get_db_prep_save(value // 2, connection)
+
+
 @pytest.fixture(scope="module")
 def paper(filled: Snapshot) -> Iterator[Any]:
     """A model with a column of each type, and its table."""
@@ -157,6 +172,8 @@ def paper(filled: Snapshot) -> Iterator[Any]:
             ok = models.BooleanField(null=True)
             key = models.UUIDField(null=True)
             small = models.PositiveSmallIntegerField(default=3)
+            cents = Cents(default=0)
+            half = Half(default=0)
             title = models.CharField(max_length=10, default="x")
             author = models.ForeignKey(Author, models.CASCADE, null=True, db_constraint=False)
             if hasattr(models, "GeneratedField"):
@@ -277,6 +294,7 @@ COLUMNS: dict[str, dict[str, Sequence[Any]]] = {
         "price": [Decimal("1.005"), 2, "3.5", 1.25, None, Decimal("-5")],
         "small": [0, 1, "2", True, 32767, 5.0],
     },
+    "numbers of the project": {"cents": range(6), "half": [2, 4, True, 6, 7, 8]},
     "booleans and keys": {
         "ok": [True, False, None, 1, "False", 0],
         "key": [None, uuid.UUID(int=5), str(uuid.UUID(int=6)), 7, uuid.UUID(int=8), None],
