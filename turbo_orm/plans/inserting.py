@@ -279,8 +279,9 @@ def _need_keys(objs: Sequence[Any]) -> bool:
     ):
         return False
     name = key.attname
-    if {obj.__dict__.get(name, objs) for obj in objs} != {None}:
-        return False
+    for obj in objs:
+        if obj.__dict__.get(name, objs) is not None:
+            return False
     meta = model._meta
     if meta.private_fields or any(field.is_relation for field in meta.concrete_fields):
         for obj in objs:

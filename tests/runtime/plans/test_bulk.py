@@ -6,11 +6,13 @@ import datetime as dt
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import django
 import psycopg
 import pytest
+from django.contrib.postgres.fields import ArrayField
 from django.db import DataError, IntegrityError, connection, connections, models
 from django.db.models import QuerySet, Value
 from django.db.models.functions import Lower
@@ -544,6 +546,58 @@ async def test_mixed_classes_and_subclasses(snapshot: Snapshot, watched: Watched
     with pytest.raises(ValueError, match="multi-table"):
         await AsyncQuerySet(Restaurant).abulk_create([Restaurant(name="x") for _ in range(6)])
     assert watched.statements == []
+
+
+@pytest.fixture
+def keyed(django_databases: None) -> Iterator[dict[str, Any]]:
+    """Models whose keys have no hash, and their tables."""
+    fields = {
+        "lists": ArrayField(models.IntegerField(), primary_key=True),
+        "JSON": models.JSONField(primary_key=True),
+        "bytes": models.BinaryField(primary_key=True),
+    }
+    with isolate_apps("tests.project.library"):
+        body = {"__module__": __name__, "Meta": type("Meta", (), {"app_label": "library"})}
+        made: dict[str, Any] = {
+            name: type(f"Keyed{number}", (models.Model,), {**body, "key": field})
+            for number, (name, field) in enumerate(fields.items())
+        }
+        with connection.schema_editor() as editor:
+            for model in made.values():
+                editor.create_model(model)
+        connections.close_all()
+        yield made
+        with connection.schema_editor() as editor:
+            for model in made.values():
+                editor.delete_model(model)
+        connections.close_all()
+
+
+@pytest.mark.parametrize(
+    ("name", "keys"),
+    [("lists", [[1], [2]]), ("JSON", [{"a": 1}, [2]]), ("bytes", [bytearray(b"a"), bytearray(b"b")])],
+)
+async def test_keys_without_a_hash(keyed: dict[str, Any], name: str, keys: Sequence[Any]) -> None:
+    model = keyed[name]
+    made = await AsyncQuerySet(model).abulk_create([model(key=key) for key in keys])
+    assert [each.key for each in made] == keys
+    stored = await AsyncQuerySet(model).order_by("pk").values_list("pk", flat=True).alist()
+    assert sorted(map(repr, stored)) == sorted(repr(bytes(k) if name == "bytes" else k) for k in keys)
+
+
+async def test_objects_without_the_attribute_of_their_key(snapshot: Snapshot) -> None:
+    outcomes = []
+    for create in (partial(run_sync, QuerySet(Tag).bulk_create), AsyncQuerySet(Tag).abulk_create):
+        tags = [Tag(label="k1"), Tag(label="k2")]
+        del tags[1].__dict__["id"]
+        try:
+            await create(tags)
+        except Exception as error:
+            outcomes.append(repr(error))
+        else:
+            outcomes.append("created")
+        snapshot.restore()
+    assert outcomes[0] == outcomes[1]
 
 
 @by_unnest
