@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timezone
-from typing import Any
+from math import isfinite
+from typing import Any, ClassVar
 
 from psycopg import AsyncConnection
 from psycopg.abc import Dumper, Loader
-from psycopg.adapt import AdaptersMap, PyFormat
+from psycopg.adapt import AdaptersMap, PyFormat, RecursiveDumper
 from psycopg.adapt import Dumper as BaseDumper
 from psycopg.postgres import adapters, types
 from psycopg.pq import Format
@@ -17,8 +19,9 @@ from psycopg.types.numeric import Int2, Int4, Int8
 from turbo_orm.db.arrays import array_dumper
 from turbo_orm.db.json_text import JsonText, json_dumper
 
-__all__ = ["IntegerDumper", "WireContext", "is_psycopgs", "session_settings"]
+__all__ = ["FloatDumper", "IntegerDumper", "WireContext", "is_psycopgs", "session_settings"]
 
+_NUMERIC = types["numeric"].oid
 _TIMESTAMPTZ = types["timestamptz"].oid
 
 
@@ -77,15 +80,50 @@ _INTEGER_DUMPERS: dict[Any, type[Dumper]] = {
 }
 
 
+class FloatDumper(BaseDumper):
+    """Floats in the type that PostgreSQL gives to literals, which Django's cursors send: ``numeric``.
+
+    To compare or calculate with, in what is no ``double precision``, it is another number: psycopg's
+    would be rounded, or round the column. Infinity and NaN are no literals.
+    """
+
+    oid = _NUMERIC
+
+    def dump(self, obj: float) -> bytes:
+        """Return the shortest text of *obj* that is no other float's, see psycopg."""
+        return _float_text(obj).encode()
+
+    def get_key(self, obj: float, format: PyFormat) -> Any:  # noqa: A002  psycopg's name
+        """Return what the dumper of *obj* is kept by, see psycopg."""
+        return self.cls if isfinite(obj) else (self.cls, float)
+
+    def upgrade(self, obj: float, format: PyFormat) -> Any:  # noqa: A002
+        """Return psycopg's dumper, of what is no number."""
+        return adapters.get_dumper(float, format)(self.cls)
+
+
+# Not repr(): classes of the project have their own.
+_float_text = float.__repr__
+
+#: By psycopg's.
+_FLOAT_DUMPERS: dict[Any, type[Dumper]] = {
+    adapters.get_dumper(float, PyFormat.TEXT): FloatDumper,
+    adapters.get_dumper(float, PyFormat.BINARY): FloatDumper,
+}
+
+
 class WireContext:
     """What a `Transformer` adapts by: a connection and its adapters, but for a few of them.
 
-    Integers are dumped by `IntegerDumper`. Django's loader of ``timestamptz`` calls psycopg's
-    and replaces the time zone of what it returns, in Python. Where it would replace UTC by UTC,
-    psycopg's own does the same in C.
+    Integers are dumped by `IntegerDumper`, floats by `FloatDumper`. Django's loader of
+    ``timestamptz`` calls psycopg's and replaces the time zone of what it returns, in Python. Where
+    it would replace UTC by UTC, psycopg's own does the same in C.
     """
 
     __slots__ = ("connection",)
+
+    #: Dumpers in the place of psycopg's.
+    dumpers: ClassVar[Mapping[Any, type[Dumper]]] = {**_INTEGER_DUMPERS, **_FLOAT_DUMPERS}
 
     def __init__(self, connection: AsyncConnection[Any]) -> None:
         self.connection = connection
@@ -104,8 +142,15 @@ class WireContext:
             return json_dumper(self.connection.adapters)
         if cls in _FIXED_INTEGERS:
             format = PyFormat.TEXT  # noqa: A001
-        found = array_dumper(cls) or self.connection.adapters.get_dumper(cls, format)
-        return _INTEGER_DUMPERS.get(found, found)
+        found: Any = array_dumper(cls) or self.connection.adapters.get_dumper(cls, format)
+        if issubclass(found, RecursiveDumper):
+            found = self._with_items(found)
+        made: type[Dumper] = self.dumpers.get(found, found)
+        return made
+
+    def _with_items(self, found: Any) -> Any:
+        items = _ItemsContext(self.connection)
+        return lambda cls, context: found(cls, items)
 
     def get_loader(self, oid: int, format: Format) -> type[Loader] | None:  # noqa: A002  psycopg's name
         """Return the class of loader for a PostgreSQL type, see psycopg."""
@@ -124,3 +169,17 @@ class WireContext:
             psycopgs = adapters.get_loader(oid, format)
             return psycopgs if is_psycopgs(psycopgs, "TimestamptzLoader") else found
         return found  # type: ignore[no-any-return]
+
+
+class _ItemsContext(WireContext):
+    """What the items of lists, ranges and the like are adapted by.
+
+    Their literals are one text, in the type that psycopg finds: floats are floats in them.
+    """
+
+    __slots__ = ()
+
+    dumpers = _INTEGER_DUMPERS
+
+    def _with_items(self, found: Any) -> Any:
+        return found

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
-from math import isfinite
 from typing import Any
 
 from django.conf import settings
@@ -32,7 +31,6 @@ from turbo_orm.plans.sqltext import SQLText
 from turbo_orm.plans.template import Param
 from turbo_orm.plans.unsupported import Unsupported
 from turbo_orm.plans.updates import assignment
-from turbo_orm.plans.values import Bail
 
 __all__ = ["NotYet", "compile_plan", "time_zone"]
 
@@ -260,7 +258,7 @@ def _write_binders(
             expression = f"*{expression}"
         elif param.group.parts > 1:
             expression = f"{expression}[{param.part}]"
-        dynamic.append(f"S{number}({expression})" if f"S{number}" in namespace else expression)
+        dynamic.append(expression)
         everything.append(expression)
     plan.text = text = SQLText(sql, params, TOKEN, [group.item for group in groups])
     if not names.keys() >= {*text.lists}:
@@ -283,8 +281,6 @@ def _written(number: int, group: Group, binding: Binding, namespace: dict[str, A
     if binding.condition is not None:
         namespace[f"Q{number}"] = binding.otherwise
         source = f"({source} if {binding.condition.format(value)} else Q{number}({value}))"
-    if binding.sent is not None:
-        namespace[f"S{number}"] = binding.sent
     if binding.many:
         first.append(f" g{number} = {source}")
         source = f"g{number}"
@@ -312,16 +308,7 @@ def _binding_of_value(value: Any, compiler: Any) -> Binding:
         binding = assignment(field, compiler.connection, kind)
         if binding.condition is not None:
             return binding._replace(otherwise=thorough)
-    return Binding(thorough, sent=_as_literal if kind is float else None)
-
-
-def _as_literal(param: Any) -> Any:
-    """Return *param* as a number of the type that PostgreSQL gives to a literal of it, if it is a float."""
-    if type(param) is not float:
-        return param
-    if not isfinite(param):
-        raise Bail
-    return Decimal(repr(param))
+    return Binding(thorough)
 
 
 #: Fields and types of values which become the same parameters wherever they stand.

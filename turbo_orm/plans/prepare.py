@@ -231,8 +231,6 @@ class Binding(NamedTuple):
     condition: str | None = None
     #: What prepares the others.
     otherwise: Prepare | None = None
-    #: What makes of a parameter, as a cursor takes it, the one that is sent. None where it is the same.
-    sent: Prepare | None = None
 
 
 def at_bind(group: Group, compiler: Any) -> Binding:

@@ -302,6 +302,10 @@ PLANNED: dict[str, tuple[Make, tuple[Any, ...]]] = {
         ),
         ([1], [2, 3], [1, 2, 3]),
     ),
+    "floats and infinity": (
+        lambda rows, n: rows(Author).annotate(x=F("age") * n, y=Value(n)).filter(x__gte=n),
+        (2.5, float("inf"), 1 / 3),
+    ),
     "related": (
         lambda rows, pk: rows(Tag).filter(books__in=Author(pk=pk).books.filter(price__gt=pk)),
         (1, 2),
@@ -385,7 +389,6 @@ DJANGOS: dict[str, Make] = {
     "a subquery with a template": lambda rows, n: rows(Author).annotate(
         n=Subquery(rows(Book).filter(pk=n).values("pk"), template="(SELECT 1 + %(subquery)s)")
     ),
-    "a float of no number": lambda rows, n: rows(Author).annotate(x=F("age") * (n * float("inf"))),
     "a naive moment": lambda rows, n: rows(Author).annotate(x=Value(dt.datetime(2020, 1, n))),
     "ordered by two that are alike": lambda rows, n: (
         rows(Book).alias(x=F("pk") * n, y=F("pk") * 3).order_by("x", "-y")

@@ -202,6 +202,39 @@ async def test_small_integers_are_what_literals_are(wire: Wire) -> None:
     assert len({types for made, types in wire.prepared.names if made is both}) == 1
 
 
+class Share(float, Enum):
+    THIRD = 1 / 3
+
+
+async def test_floats_are_what_literals_are(wire: Wire) -> None:
+    """Of type numeric: no other number where the column is not of type double precision."""
+    sql = "SELECT third = %s, pg_typeof(%s)::text, pg_typeof(%s)::text FROM (SELECT 1 / 3.0) AS t (third)"
+    for number in (0.1, -0.0, 1e300, 1 / 3, Share.THIRD, float("inf"), float("nan")):
+        values = (number, number, [number, -number])
+        expected = await run_sync(query, sql, values)
+        assert (await wire.run(statement(sql, 3), values)).rows == expected
+        assert expected[0][2] == "double precision[]"
+    sql = "SELECT %s::float8[], %s, %s::text"
+    values = ([-0.0, 0.1], Range(0.1, 0.2), Range(0.1, None))
+    assert (await wire.run(statement(sql, 3), values)).rows == await run_sync(query, sql, values)
+
+
+async def test_an_index_of_floats_is_used(wire: Wire) -> None:
+    async def run(sql: str, *params: Any) -> str:
+        return str((await wire.run(statement(sql, len(params)), params)).rows)
+
+    await run("CREATE TEMP TABLE floats (size float8 PRIMARY KEY)")
+    await run("INSERT INTO floats SELECT random() FROM generate_series(1, 10000)")
+    await run("ANALYZE floats")
+    for mode in ("force_custom_plan", "force_generic_plan"):
+        await run(f"SET plan_cache_mode = {mode}")
+        for condition, params in [("size = %s", [0.5]), ("size IN (%s, %s)", [0.1, 0.5])]:
+            plan = await run(f"EXPLAIN SELECT 1 FROM floats WHERE {condition}", *params)
+            assert "Index Cond: (size = " in plan
+    await run("RESET plan_cache_mode")
+    await run("DROP TABLE floats")
+
+
 async def test_many_parameters_and_columns(wire: Wire) -> None:
     values = tuple(range(1500))
     made = statement(f"SELECT {', '.join(['%s::int'] * 1500)}", 1500)
