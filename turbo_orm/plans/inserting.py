@@ -54,7 +54,7 @@ class InsertsByColumn(_Base):
             and not any(more_conflicts.values())
             and len(conflicts) < len(_OPTIONS)
             and _OPTIONS.issuperset(more_conflicts)
-            and (batch_size is None or batch_size > 0)
+            and (batch_size is None or (type(batch_size) is int and batch_size > 0))
             and isinstance(objs, list | tuple)
             and _is_simple(type(self), self.model)
             and _need_keys(objs)
@@ -269,7 +269,9 @@ def _need_keys(objs: Sequence[Any]) -> bool:
     if not objs or len(set(map(type, objs))) > 1:
         return False
     model: Any = type(objs[0])
-    key = model._meta.pk
+    if not issubclass(model, Model):
+        return False
+    key: Any = model._meta.pk
     if (
         key.has_default()
         or (hasattr(key, "has_db_default") and key.has_db_default())

@@ -382,6 +382,17 @@ async def test_wrong_options(arguments: dict[str, Any], error: type[Exception]) 
         await AsyncQuerySet(Author).abulk_create(authors(6), **arguments)
 
 
+@pytest.mark.parametrize("options", [{"batch_size": "x"}, {"batch_size": 1.5}, {}])
+async def test_errors_of_what_is_given(snapshot: Snapshot, options: dict[str, Any]) -> None:
+    given: list[Any] = [Tag(label="x"), Tag(label="y")] if options else [1, 2]
+    with pytest.raises((TypeError, AttributeError)) as expected:
+        await run_sync(QuerySet(Tag).bulk_create, given, **options)
+    for create in (AsyncQuerySet(Tag).abulk_create, partial(run_sync, AsyncQuerySet(Tag).bulk_create)):
+        with pytest.raises(expected.type) as caught:
+            await create(given, **options)
+        assert str(caught.value) == str(expected.value)
+
+
 @by_unnest
 async def test_blocks_and_watchers_have_the_bridge(
     snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch
