@@ -7,6 +7,7 @@ from decimal import Decimal
 from keyword import iskeyword
 from typing import Any
 
+from django.core.exceptions import FieldDoesNotExist
 from django.db.models import BinaryField, Field, ForeignKey, Model
 from django.db.models.base import ModelState
 from django.db.models.fields.reverse_related import ForeignObjectRel
@@ -76,10 +77,25 @@ def _constructor(model: type[Model], names: tuple[str, ...]) -> Construct | None
     refused: frozenset[str] = getattr(model._meta, "_reverse_one_to_one_field_names", frozenset())
     if not refused.isdisjoint(names):
         return None
+    # Django fails, but only when it has asked for all defaults.
+    if not all(_is_taken(model, name) for name in names):
+        return None
     try:
         return _generated(model, names)
     except Unsupported:
         return lambda kwargs: model(**kwargs)
+
+
+def _is_taken(model: type[Model], name: str) -> bool:
+    """Whether ``model(**{name: value})`` is no mistake."""
+    meta: Any = model._meta
+    if name in meta._property_names:
+        return True
+    try:
+        meta.get_field(name)
+    except FieldDoesNotExist:
+        return False
+    return True
 
 
 def _generated(model: type[Model], names: tuple[str, ...]) -> Construct:

@@ -320,6 +320,16 @@ def test_mistakes_are_left_to_django(kwargs: dict[str, Any]) -> None:
     assert new_object(Author, kwargs) is None
 
 
+def test_mistakes_do_not_ask_for_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(Person._meta.get_field("id"), "_get_default", lambda: asked.append(1))
+    assert new_object(Person, {"nme": "x"}) is None
+    assert new_object(Person, {"name": "x", "1": 2}) is None
+    assert asked == []
+    assert new_object(Person, {"name": "x"}) is not None
+    assert asked == [1]
+
+
 @pytest.mark.usefixtures("snapshot")
 def test_fields_errors_come_before_the_statement() -> None:
     author = Author(name="x", age="old")
