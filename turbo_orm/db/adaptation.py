@@ -14,6 +14,7 @@ from psycopg.adapt import Dumper as BaseDumper
 from psycopg.postgres import adapters, types
 from psycopg.pq import Format
 from psycopg.pq.abc import PGconn
+from psycopg.types.hstore import BaseHstoreBinaryDumper
 from psycopg.types.numeric import Int2, Int4, Int8
 
 from turbo_orm.db.arrays import array_dumper
@@ -143,6 +144,8 @@ class WireContext:
         if cls in _FIXED_INTEGERS:
             format = PyFormat.TEXT  # noqa: A001
         found: Any = array_dumper(cls) or self.connection.adapters.get_dumper(cls, format)
+        if issubclass(found, BaseHstoreBinaryDumper):  # has other errors for what is no hstore
+            found = self.connection.adapters.get_dumper(cls, PyFormat.TEXT)
         if issubclass(found, RecursiveDumper):
             found = self._with_items(found)
         made: type[Dumper] = self.dumpers.get(found, found)

@@ -11,6 +11,9 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg.postgres import types
+from psycopg.types import TypeInfo
+from psycopg.types.hstore import register_hstore
 from psycopg.types.json import Json, Jsonb
 from psycopg.types.range import Range, TimestamptzRange
 from psycopg.types.string import TextLoader
@@ -285,6 +288,24 @@ async def test_a_changed_adapter_is_used_at_once(wire: Wire) -> None:
     assert (await wire.run(text, ("a",))).rows == [("a",)]
     wire.conn.adapters.register_dumper(str, Shout)
     assert (await wire.run(text, ("a",))).rows == [("A",)]
+
+
+@pytest.mark.parametrize("value", [{"a": "1", "b": None}, {}, {"a": 1}, {1: "a"}, {"a": "\0"}])
+async def test_hstores_are_what_literals_are(wire: Wire, value: Any) -> None:
+    # The extension may be missing: another type has the same texts.
+    text = types["varchar"]
+    register_hstore(TypeInfo(text.name, text.oid, text.array_oid), wire.conn)
+    outcomes: list[Any] = []
+    try:
+        cursor = await psycopg.AsyncClientCursor(wire.conn).execute("SELECT %s", (value,))
+        outcomes.append(await cursor.fetchall())
+    except psycopg.Error as error:
+        outcomes.append((type(error), str(error)))
+    try:
+        outcomes.append((await wire.run(statement("SELECT %s", 1), (value,))).rows)
+    except psycopg.Error as error:
+        outcomes.append((type(error), str(error)))
+    assert outcomes[0] == outcomes[1]
 
 
 @pytest.mark.parametrize(
