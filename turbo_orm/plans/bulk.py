@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from django.db.models import JSONField, Model
 
+from turbo_orm.bridge.refusals import refusals
 from turbo_orm.db.arrays import ENCODERS, Array
 from turbo_orm.db.json_text import JSON_KINDS, json_texts
 from turbo_orm.db.statements import Statement, statement
@@ -70,6 +71,7 @@ def bulk_insert(
     if len(objs) < 2 or len(set(map(type, objs))) > 1:
         return None
     rows = [obj.__dict__ for obj in objs]
+    refused = refusals.count
     try:
         given = _without_defaults(fields, rows)
         plan = _plan_for(model, objs, (tuple(fields), given), returning_fields, conflict, connection)
@@ -78,6 +80,8 @@ def bulk_insert(
         params = tuple([column(objs, rows) for column in plan.columns])
     except Exception:
         # Django's own path raises it, or knows better.
+        return None
+    if refusals.count != refused:
         return None
     return BulkInsert(plan.statement, params, given, plan.load)
 

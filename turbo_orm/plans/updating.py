@@ -11,6 +11,7 @@ from django.db.models import Model, QuerySet
 
 from turbo_orm.bridge.greenlets import current_bridge
 from turbo_orm.bridge.handler import in_transaction
+from turbo_orm.bridge.refusals import refusals
 from turbo_orm.bridge.run import run_sync
 from turbo_orm.bridge.straight import goes_straight
 from turbo_orm.conf import get_config
@@ -120,10 +121,13 @@ def _writes(
     if batch_size is not None:
         size = min(batch_size, size)
     batches = [objs[start : start + size] for start in range(0, len(objs), size)]
+    refused = refusals.count
     try:
         plan = bulk_update_plan(model, fields, alias, connection)
         writes = None if plan is None else [plan.write(batch) for batch in batches]
     except Exception:  # Django raises it again, or knows better
+        return None
+    if refusals.count != refused:
         return None
     if writes is not None and get_config().verify_plans:
         for batch, write in zip(batches, writes, strict=True):

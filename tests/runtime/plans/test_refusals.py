@@ -134,3 +134,12 @@ async def test_values_that_are_updated():
         await Row.objects.filter(pk=row.pk).aupdate(number="setting")
         await row.arefresh_from_db()
         assert row.number == 7
+
+
+async def test_values_of_several():
+    for _ in range(4):
+        rows = await Row.objects.abulk_create([Row(code=1, number="setting"), Row(code=1, number="setting")])
+        assert await Row.objects.filter(pk__in=[row.pk for row in rows], number=7).acount() == 2
+        await Row.objects.aupdate(number=0)
+        await Row.objects.abulk_update(rows, ["number"])
+        assert await Row.objects.filter(pk__in=[row.pk for row in rows], number=7).acount() == 2
