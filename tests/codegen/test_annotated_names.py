@@ -149,7 +149,7 @@ def _lines(project: Project, app: str, class_name: str) -> list[str]:
 @pytest.mark.parametrize(
     "line",
     [
-        "def lonely(self, one: Lonely, many: list[Lonely]) -> Lonely: ...",
+        "def lonely(self, one: _m4.Lonely, many: list[Lonely]) -> Lonely: ...",
         "def group(self) -> _m3.Group: ...",
         "def user(self, who: AbstractBaseUser) -> Base: ...",
         "def any_model(self, which: type[Model], one: Model) -> None: ...",

@@ -13,7 +13,7 @@ from django.db.models import Manager, Model, QuerySet
 from turbo_orm.codegen import ir
 from turbo_orm.codegen.accounts import account_method
 from turbo_orm.codegen.annotations import AnnotationReader, UnreadableAnnotation, is_importable
-from turbo_orm.codegen.expressions import ANY, generic, name
+from turbo_orm.codegen.expressions import ANY, generic, name, names, split_union, union
 from turbo_orm.codegen.naming import name_managers
 from turbo_orm.codegen.returns import ReturnReader
 from turbo_orm.codegen.signatures import own_parameters, signature_of, takes_anything
@@ -237,9 +237,15 @@ def _parameters(parameters: list[inspect.Parameter], namespace: Any, annotations
 
 
 def _type(annotation: Any, namespace: Any, annotations: AnnotationReader) -> str:
+    """The type of a parameter: where rows are annotated, those of the hand-written class fit in too."""
     if annotation is inspect.Parameter.empty:
         return ANY
     try:
-        return annotations.read(annotation, namespace)
+        return union(*map(_accepting, split_union(annotations.read(annotation, namespace))))
     except UnreadableAnnotation:
         return ANY
+
+
+def _accepting(member: str) -> str:
+    labels = (label for _, label in names(member) if member == name("@row", label))
+    return next((name("@base", label) for label in labels), member)
