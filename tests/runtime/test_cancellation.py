@@ -12,6 +12,7 @@ from django.db import transaction
 from tests.project.library.models import Author
 from tests.runtime.support import assert_pool_is_clean, backend_pid, query, sleep
 from turbo_orm import atomic, run_sync
+from turbo_orm.bridge.turns import Turns
 from turbo_orm.db import leases
 from turbo_orm.db.pools import Pool
 
@@ -219,6 +220,40 @@ async def test_cancelling_one_of_many_leaves_the_others_alone():
     tasks[3].cancel()
     outcomes = await asyncio.gather(*tasks, return_exceptions=True)
     assert sum(isinstance(outcome, int) for outcome in outcomes) == 9
+
+
+async def test_a_coroutine_destroyed_while_it_waits_for_its_turn():
+    """The turn goes to who comes next."""
+    for _ in range(3):
+        await Author.objects.filter(name="a").acount()
+
+    async def work() -> int:
+        async with atomic():
+            running = asyncio.create_task(run_sync(sleep, 0.05))
+            await asyncio.sleep(0.01)
+            waiting = Author.objects.filter(name="a").acount().__await__()
+            next(waiting)
+            waiting.close()
+            await running
+            return await Author.objects.filter(name="a").acount()
+
+    assert await asyncio.wait_for(work(), 10) == 0
+    await assert_pool_is_clean()
+
+
+@pytest.mark.parametrize("ended", [False, True])
+async def test_a_wait_for_a_turn_is_cancelled_as_it_ends(ended: bool):
+    """It has the turn then, to pass it on, if it came; not if it was told that none will come."""
+    turns = Turns(asyncio.get_running_loop())
+    assert turns.take()
+    waiting = asyncio.create_task(turns.acquire())
+    await asyncio.sleep(0)
+    if ended:
+        turns.end()
+    else:
+        turns.release()
+    await cancelled(waiting)
+    assert turns.taken is ended
 
 
 def test_give_back_is_named_in_one_place():

@@ -49,15 +49,18 @@ class Turns:
         if hopeless is not None and (reason := hopeless()) is not None:
             raise reason
         turn = self._loop.create_future()
-        if self._waiting is None:
-            self._waiting = deque()
-        self._waiting.append(turn)
+        waiting = self._waiting
+        if waiting is None:
+            waiting = self._waiting = deque()
+        waiting.append(turn)
         watch = None if hopeless is None else _Watch(self._loop, turn, hopeless)
         try:
             await turn
-        except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
-                self.release()  # the turn came together with the cancellation
+        except BaseException:
+            if not turn.done():
+                waiting.remove(turn)  # the coroutine is destroyed, and the event loop maybe closed
+            elif not turn.cancelled() and turn.exception() is None:
+                self.release()  # the turn came together with the interruption
             raise
         finally:
             if watch is not None:

@@ -344,7 +344,8 @@ class Channel:
         """Bring the connection back to order after *exc* came while it was in use, or close it."""
         conn = self.conn
         if not isinstance(exc, asyncio.CancelledError | KeyboardInterrupt | SystemExit):
-            # It is lost; or nothing can be awaited any more.
+            # It is lost; or nothing can be awaited any more. Who waited does not.
+            self._waiter = None
             close_now(conn)
             return
         deadline = self._loop.time() + _ABORT_TIMEOUT

@@ -180,12 +180,17 @@ async def test_a_destroyed_coroutine_closes_the_connection(pool: Pool) -> None:
     conn = await lease(pool)
     wire = wire_of(conn)
     assert wire is not None
+    told: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
     running = wire.run(SLEEP, (1,))
     running.send(None)
     running.close()
     assert conn.closed
     assert not conn.lock.locked()
     await give_back(conn, pool)
+    del running, wire
+    gc.collect()
+    assert told == [], "the failure of what nobody waits for"
 
 
 @pytest.mark.slow
