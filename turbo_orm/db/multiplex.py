@@ -95,7 +95,7 @@ class _Line(Wire):
         pgconn = self.pgconn
         if known is not None:
             pgconn.send_query_prepared(known, values, formats)
-        elif self.conn.prepares:
+        elif self.conn.prepares and not statement.unnamed:
             name = self.fresh[key] = self.prepared.new_name()
             pgconn.send_prepare(name, statement.text, key[1])
             pgconn.send_query_prepared(name, values, formats)
@@ -309,9 +309,10 @@ class Multiplexer:
             self._opening.discard(opening)
             opening.set_result(None)
         former: Wire | None = conn.wire
+        line = conn.wire = _Line(conn, self._loop, self.options.slow_after)
         if former is not None:
             former.release()
-        line = conn.wire = _Line(conn, self._loop, self.options.slow_after)
+            line.prepared = former.prepared
         line.pgconn.enter_pipeline_mode()
         line.attach()
         self._lines.append(line)

@@ -106,7 +106,7 @@ async def _run_first(wire: Wire, statement: Statement, params: Sequence[Any], be
             queue.command(_END_OF_GUARD)
         queue.sync()
         queue.close_unneeded()
-    results = iter(await wire.collect(queue.commands))
+    results = await queue.results()
     for _, result in zip(before, results, strict=False):
         if result.status in _FAILED:
             raise wire.error_of(result)
@@ -149,14 +149,16 @@ async def execute(wire: Wire, command: bytes) -> None:
 
 
 class Queue:
-    """Commands queued in libpq's pipeline mode; `Wire.collect()` sends them and leaves the mode."""
+    """Commands queued in libpq's pipeline mode; `results()` sends them and leaves the mode."""
 
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
         self._pgconn = wire.pgconn
+        # Outside of transactions, an error breaks nothing.
+        self._alone = wire.conn._autocommit and wire.pgconn.transaction_status == TransactionStatus.IDLE
         self._fresh: dict[Key, bytes] = {}
         #: How many commands there are before each synchronisation point.
-        self.commands: list[int] = []
+        self._commands: list[int] = []
         self._count = 0
 
     def __enter__(self) -> Self:
@@ -200,16 +202,27 @@ class Queue:
         """Queue the end of a transaction, or of a group within one."""
         self._pgconn.pipeline_sync()
         self._wire.syncs_due += 1
-        self.commands.append(self._count)
+        self._commands.append(self._count)
         self._count = 0
 
     def close_unneeded(self) -> None:
         """Queue the closing of prepared statements nobody needs."""
+        if not (_CAN_CLOSE_PREPARED or self._alone):
+            return  # some may be unknown to the server, which is an error for SQL
         names, self._wire.prepared.unneeded = self._wire.prepared.unneeded, []
         for name in names:
             close_prepared(self._pgconn, name)
             self._count += 1
             self.sync()
+
+    async def results(self) -> Iterator[PGresult]:
+        """Send everything, and return what `Wire.collect()` does."""
+        try:
+            return iter(await self._wire.collect(self._commands))
+        except BaseException:
+            # The server may have prepared them all the same.
+            self._wire.prepared.unneeded.extend(self._fresh.values())
+            raise
 
 
 def close_prepared(pgconn: PGconn, name: bytes) -> None:
@@ -236,6 +249,9 @@ async def run_many(wire: Wire, work: Work, *, isolated: bool) -> list[Result | E
     if begin is not None and any(map(_is_stale, answers)):
         await execute(wire, b"ROLLBACK")
         return await _run_many(wire, work, begin, isolated)
+    if begin is not None and any(map(_is_refused, work, answers)):
+        await execute(wire, b"ROLLBACK")
+        return await _run_each(wire, work)
     if wire.pgconn.transaction_status != TransactionStatus.IDLE:
         return answers
     if isolated:
@@ -249,6 +265,10 @@ async def run_many(wire: Wire, work: Work, *, isolated: bool) -> list[Result | E
 
 def _is_stale(answer: Result | Exception) -> bool:
     return isinstance(answer, psycopg.Error) and is_stale(answer)
+
+
+def _is_refused(work: tuple[Statement, Sequence[Any]], answer: Result | Exception) -> bool:
+    return work[0].refused and isinstance(answer, psycopg.Error) and is_refusal(answer)
 
 
 async def _run_each(wire: Wire, work: Work) -> list[Result | Exception]:
@@ -275,7 +295,7 @@ async def _run_many(wire: Wire, work: Work, begin: bytes | None, isolated: bool)
         ]
         queue.sync()
         queue.close_unneeded()
-    results = iter(await wire.collect(queue.commands))
+    results = await queue.results()
     if begin is not None and (result := next(results)).status in _FAILED:
         raise wire.error_of(result)
     answers: list[Result | Exception] = []
@@ -302,14 +322,24 @@ def _answer(wire: Wire, bound: Bound, name: bytes | None, results: Iterator[PGre
         if preparing is None:
             raise psycopg.OperationalError("the connection is lost")
         if preparing.status in _FAILED:
-            error = wire.error_of(preparing, bound.key)
-            statement.refused = statement.refused or is_refusal(error)
-            raise error
+            raise _noted(statement, wire.error_of(preparing, bound.key))
         wire.prepared.add(bound.key, name)
     else:
         executing = next(results, None)
     if executing is None:
         raise psycopg.OperationalError("the connection is lost")
-    answer = wire.result_of(executing, bound.key)
+    known = bound.key in wire.prepared.names
+    try:
+        answer = wire.result_of(executing, bound.key)
+    except psycopg.Error as error:
+        if not known:
+            _noted(statement, error)
+        raise
     statement.note_accepted(types)
     return answer
+
+
+def _noted(statement: Statement, error: psycopg.Error) -> psycopg.Error:
+    if is_refusal(error):
+        statement.refused = True
+    return error

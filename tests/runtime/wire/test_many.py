@@ -104,6 +104,23 @@ async def test_in_a_transaction(wire: Wire, numbers: None, isolated: bool) -> No
 
 
 @pytest.mark.parametrize("isolated", [True, False])
+@pytest.mark.parametrize("prepares", [True, False])
+async def test_a_refusal_as_a_transaction_begins(
+    wire: Wire, numbers: None, isolated: bool, prepares: bool
+) -> None:
+    wire.conn.prepares = prepares
+    await wire.conn.set_autocommit(False)
+    refused = statement("SELECT left('abc', %s)", 1)
+    work: list[tuple[Statement, tuple[Any, ...]]] = [(INSERT, (1,)), (refused, (2**40,)), (COUNT, ())]
+    assert plain(await wire.run_many(work, isolated=isolated)) == [1, errors.UndefinedFunction, [(1,)]]
+    assert refused.refused
+    assert wire.pgconn.transaction_status == TransactionStatus.INTRANS
+    await wire.conn.rollback()
+    await wire.conn.set_autocommit(True)
+    assert (await wire.run(COUNT, ())).rows == [(0,)]
+
+
+@pytest.mark.parametrize("isolated", [True, False])
 @pytest.mark.parametrize("autocommit", [True, False])
 async def test_stale_statements(wire: Wire, numbers: None, isolated: bool, autocommit: bool) -> None:
     every = statement("SELECT * FROM numbers", 0)

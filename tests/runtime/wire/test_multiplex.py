@@ -18,6 +18,7 @@ from turbo_orm.db.leases import give_back, lease
 from turbo_orm.db.multiplex import Multiplexer, MultiplexOptions, multiplexer_of
 from turbo_orm.db.pools import Pool
 from turbo_orm.db.statements import statement
+from turbo_orm.db.wire import wire_of
 
 NUMBER = statement("SELECT %s::int", 1)
 SLEEP = statement("SELECT %s::int, pg_sleep(%s)", 2)
@@ -223,9 +224,34 @@ async def test_prepared_statements_are_bounded(shared: Multiplexer, monkeypatch:
     monkeypatch.setattr(prepared, "PREPARED_MAX", 3)
     for value in range(20):
         assert (await shared.run(statement(f"SELECT {value}", 0), ())).rows == [(value,)]
+    assert await kept(shared) <= 5
+
+
+async def test_large_statements_are_not_kept_prepared(shared: Multiplexer) -> None:
+    many = statement(f"SELECT count(*)::int FROM (VALUES {', '.join(['(%s)'] * 600)}) AS v", 600)
+    for _ in range(3):
+        assert (await shared.run(many, tuple(range(600)))).rows == [(600,)]
+    assert await kept(shared) == 1, "only what asks"
+
+
+async def test_what_a_connection_had_prepared_before_is_used(pool: Pool) -> None:
+    conn = await lease(pool)
+    wire = wire_of(conn)
+    assert wire is not None
+    for value in range(3):
+        await wire.run(statement(f"SELECT {value}", 0), ())
+    await wire.run(NUMBER, (1,))
+    await give_back(conn, pool)
+    shared = made(pool, connections=1)
+    await number(shared, 1)
+    assert await kept(shared) == 5
+    assert len(shared._lines[0].prepared.names) == 5
+
+
+async def kept(shared: Multiplexer) -> int:
     rows = (await shared.run(statement("SELECT count(*)::int FROM pg_prepared_statements", 0), ())).rows
     assert rows is not None
-    assert rows[0][0] <= 5
+    return int(rows[0][0])
 
 
 async def test_copy_is_an_error(shared: Multiplexer) -> None:

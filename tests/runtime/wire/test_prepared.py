@@ -288,3 +288,37 @@ async def test_an_interrupted_first_use_leaves_it_usable(wire: Wire) -> None:
         await task
     assert_clean(wire.conn)
     assert await rows(wire, made, 0) == [("",)]
+
+
+@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.parametrize("can_close", [False, True])
+async def test_interrupted_first_uses_leave_none_behind(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch, several: bool, can_close: bool
+) -> None:
+    if not can_close:
+        monkeypatch.setattr("turbo_orm.db.pipeline._CAN_CLOSE_PREPARED", False)
+    made = statement("SELECT pg_sleep(%s)", 1)
+    for _ in range(5):
+        work = wire.run_many([(made, (30,))] * 2, isolated=True) if several else wire.run(made, (30,))
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(work, 0.02)
+    assert_clean(wire.conn)
+    assert len(await on_server(wire)) <= 1, "the last one goes with the next preparation"
+
+
+async def test_an_unknown_one_is_not_closed_in_a_transaction(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where SQL is needed for it, that would be an error."""
+    monkeypatch.setattr("turbo_orm.db.pipeline._CAN_CLOSE_PREPARED", False)
+    wire.prepared.unneeded.append(b"turbo_unknown")
+    await wire.conn.set_autocommit(False)
+    await rows(wire, statement("SELECT 1", 0))
+    await rows(wire, statement("SELECT 2", 0))
+    await wire.run_many([(statement("SELECT 3", 0), ())], isolated=True)
+    assert wire.pgconn.transaction_status == TransactionStatus.INTRANS
+    await wire.conn.rollback()
+    await wire.conn.set_autocommit(True)
+    assert await rows(wire, statement("SELECT 4", 0)) == [(4,)]
+    assert wire.prepared.unneeded == []
+    assert_clean(wire.conn)
