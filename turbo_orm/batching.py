@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Awaitable, Sequence
+from copy import copy
 from typing import Any, Literal, Protocol, TypeAlias, TypeVar, overload
 
 from django.db.models import QuerySet
@@ -164,9 +165,11 @@ async def batch(*operations: _Operation[Any], return_exceptions: bool = False) -
                 await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
                 await collected.run()
         results = everything.result()
-    except BaseException:
-        everything.cancel()
-        await asyncio.wait(tasks)
+    except BaseException as exc:
+        for task in tasks:
+            task.cancel()
+        if not isinstance(exc, GeneratorExit):
+            await asyncio.wait(tasks)
         raise
     finally:
         collected.end()
@@ -196,6 +199,9 @@ def _awaitables(operations: Sequence[Any]) -> list[Awaitable[Any]]:
     )
 
 
+_Group: TypeAlias = "list[tuple[Work, asyncio.Future[Result | None]]]"
+
+
 class _Collected:
     """The statements that wait to be sent together."""
 
@@ -204,7 +210,7 @@ class _Collected:
         self._scope = inherited_scope()
         self._ended = False
         #: An answer of None says that the statement has not been sent.
-        self._waiting: list[tuple[Work, asyncio.Future[Result | None]]] = []
+        self._waiting: _Group = []
         #: Done when there is something to send.
         self.due: asyncio.Future[None] = loop.create_future()
 
@@ -244,16 +250,41 @@ class _Collected:
             return
         waiting, self._waiting = self._waiting, []
         self.due = self._loop.create_future()
-        by_alias: dict[str, list[tuple[Work, asyncio.Future[Result | None]]]] = {}
+        by_alias: dict[str, _Group] = {}
         for work, answer in waiting:
             if not answer.done():  # its operation was cancelled
                 by_alias.setdefault(work.alias, []).append((work, answer))
-        for alias, group in by_alias.items():
-            results = await running.run_together(alias, [work for work, _ in group])
-            for (_, answer), result in zip(group, results, strict=True):
-                if answer.done():
-                    continue
-                if isinstance(result, Exception):
-                    answer.set_exception(result)
-                else:
-                    answer.set_result(result)
+        if len(by_alias) > 1 and self._scope is None:
+            await asyncio.gather(*(_answer(alias, group) for alias, group in by_alias.items()))
+            return
+        for alias, group in by_alias.items():  # in a block they would only wait for each other
+            await _answer(alias, group)
+
+
+async def _answer(alias: str, group: _Group) -> None:
+    results = await _results(alias, [work for work, _ in group])
+    for (_, answer), result in zip(group, results, strict=True):
+        if answer.done():
+            continue
+        if isinstance(result, Exception):
+            answer.set_exception(result)
+        else:
+            answer.set_result(result)
+
+
+async def _results(alias: str, works: Sequence[Work]) -> Sequence[Result | Exception]:
+    """Execute *works*; what keeps all of them from it, as a pool with no connection, is said to each."""
+    try:
+        return await running.run_together(alias, works)
+    except Exception as exc:
+        return [exc, *(_another(exc) for _ in works[1:])]
+
+
+def _another(error: Exception) -> Exception:
+    """Return what says the same as *error*: tracebacks grow where exceptions are raised."""
+    try:
+        other = copy(error)
+    except Exception:  # of a class with a constructor of its own
+        return error
+    other.__cause__ = error.__cause__
+    return other.with_traceback(error.__traceback__)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import contextvars
+import gc
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, OperationalError, transaction
 from django.db.models import QuerySet
+from django.test.utils import override_settings
+from psycopg_pool import PoolTimeout
 
 from tests.project.library.models import Author, Tag
 from tests.runtime.support import assert_pool_is_clean
-from turbo_orm import atomic, batch
+from turbo_orm import atomic, batch, close_pools
 from turbo_orm.db.wire import Wire
 from turbo_orm.testing import capture_queries
 
@@ -175,6 +179,94 @@ async def test_cancelled():
     with pytest.raises(asyncio.CancelledError):
         await task
     await assert_pool_is_clean()
+
+
+async def test_a_cancelled_batch_is_silent():
+    await seen_twice()
+    told: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    task = asyncio.create_task(batch(Author.objects.filter(name="a").acount(), asyncio.sleep(30)))
+    await asyncio.sleep(0.05)
+    task.cancel()
+    await asyncio.wait({task})
+    assert task.cancelled()
+    del task
+    gc.collect()
+    assert told == []
+
+
+async def test_a_destroyed_batch_ends_its_operations():
+    await seen_twice()
+    ended: list[str] = []
+
+    async def waiting() -> None:
+        try:
+            await asyncio.sleep(30)
+        finally:
+            ended.append("waiting")
+
+    running = batch(waiting()).__await__()
+    next(running)
+    await asyncio.sleep(0)
+    running.close()
+    await asyncio.sleep(0.01)
+    assert ended == ["waiting"]
+
+
+@pytest.fixture
+async def one_connection_each() -> AsyncIterator[None]:
+    """Of the two databases; everything `one_of_each()` needs has a plan."""
+    with override_settings(TURBO_ORM={"POOL": {"max_size": 1, "timeout": 0.3}}):
+        for alias in ("default", "other"):
+            for _ in range(3):
+                await Author.objects.using(alias).filter(name="a").acount()
+                await Author.objects.using(alias).filter(name="a").aexists()
+        yield
+        await close_pools()
+
+
+def two_of(alias: str) -> list[Any]:
+    authors = Author.objects.using(alias).filter(name="a")
+    return [authors.acount(), authors.aexists()]
+
+
+async def test_a_database_without_a_connection_fails_only_its_own(one_connection_each: None):
+    done: list[str] = []
+
+    async def slow() -> None:
+        await asyncio.sleep(0.5)
+        done.append("slow")
+
+    async with atomic(using="other"):
+        await Author.objects.using("other").acount()
+        running = contextvars.Context().run(
+            asyncio.ensure_future,
+            batch(*two_of("other"), slow(), *two_of("default"), return_exceptions=True),
+        )
+        first, second, _, *others = await running
+    assert done == ["slow"]
+    assert others == [0, False]
+    assert isinstance(first, OperationalError)
+    assert isinstance(second, OperationalError)
+    assert first is not second
+    assert str(first) == str(second) == "couldn't get a connection after 0.30 sec"
+    assert isinstance(second.__cause__, PoolTimeout)
+    assert await batch(*two_of("other")) == (0, False)
+
+
+async def test_two_databases_at_the_same_time(one_connection_each: None):
+    async with atomic(using="other"):
+        await Author.objects.using("other").acount()
+        answered: list[Any] = []
+
+        async def noting(operation: Any) -> None:
+            answered.append(await operation)
+
+        operations = [*two_of("other"), *map(noting, two_of("default"))]
+        running = contextvars.Context().run(asyncio.ensure_future, batch(*operations))
+        await asyncio.sleep(0.1)
+        assert answered == [0, False], "they did not wait for the other database"
+    assert await running == (0, False, None, None)
 
 
 async def test_a_block_of_an_operation_is_its_own(trips: list[int]):
