@@ -241,17 +241,13 @@ async def run_many(wire: Wire, work: Work, *, isolated: bool) -> list[Result | E
     if not wire.attached:
         wire.attach()
     begin = _begin_due(wire)
-    if begin is None and wire.pgconn.transaction_status == TransactionStatus.INTRANS:
+    if begin is not None:
+        return await _run_many_first(wire, work, begin, isolated)
+    if wire.pgconn.transaction_status == TransactionStatus.INTRANS:
         bound = [wire.bind(statement, params) for statement, params in work]
         if not all(statement.accepted(types) for (statement, types), *_ in bound):
             return await _run_each(wire, work)
-    answers = await _run_many(wire, work, begin, isolated)
-    if begin is not None and any(map(_is_stale, answers)):
-        await execute(wire, b"ROLLBACK")
-        return await _run_many(wire, work, begin, isolated)
-    if begin is not None and any(map(_is_refused, work, answers)):
-        await execute(wire, b"ROLLBACK")
-        return await _run_each(wire, work)
+    answers = await _run_many(wire, work, None, isolated)
     if wire.pgconn.transaction_status != TransactionStatus.IDLE:
         return answers
     if isolated:
@@ -260,6 +256,18 @@ async def run_many(wire: Wire, work: Work, *, isolated: bool) -> list[Result | E
                 answers[index : index + 1] = await _run_many(wire, work[index : index + 1], None, isolated)
     elif any(map(_is_stale, answers)):
         return await _run_many(wire, work, None, isolated)
+    return answers
+
+
+async def _run_many_first(wire: Wire, work: Work, begin: bytes, isolated: bool) -> list[Result | Exception]:
+    # As the first thing in a transaction, which can begin again without losing anything.
+    answers = await _run_many(wire, work, begin, isolated)
+    if any(map(_is_stale, answers)):
+        await execute(wire, b"ROLLBACK")
+        return await _run_many(wire, work, begin, isolated)
+    if any(map(_is_refused, work, answers)):
+        await execute(wire, b"ROLLBACK")
+        return await _run_each(wire, work)
     return answers
 
 
