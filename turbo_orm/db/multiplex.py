@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any
@@ -19,7 +20,7 @@ from psycopg.pq import ConnStatus, DiagnosticField, ExecStatus
 from psycopg.pq.abc import PGresult
 
 from turbo_orm.db.connections import TurboConnection, close_now
-from turbo_orm.db.leases import abandon, give_back, lease, put_idle, take_idle
+from turbo_orm.db.leases import abandon, discard, give_back, lease, put_idle, take_idle
 from turbo_orm.db.pipeline import close_prepared
 from turbo_orm.db.pools import Pool
 from turbo_orm.db.prepared import Key, is_refusal, is_stale
@@ -34,6 +35,10 @@ _UNKNOWN_STATEMENT = b"26000"
 _COPYING = {ExecStatus.COPY_IN, ExecStatus.COPY_OUT, ExecStatus.COPY_BOTH}
 _OK = int(ConnStatus.OK)
 
+#: Seconds the server has to stop everything that was sent on one connection.
+_STOP_TIMEOUT = 2.0
+#: Seconds after which it is asked to stop the next statement.
+_STOP_INTERVAL = 0.02
 
 #: Leases a connection that is ready for statements.
 Take = Callable[[], Awaitable[AsyncConnection[Any]]]
@@ -43,7 +48,8 @@ Take = Callable[[], Awaitable[AsyncConnection[Any]]]
 class MultiplexOptions:
     """How many connections share the statements, and when one of them is too busy."""
 
-    #: Connections to share; they are taken from the pool one by one, as they are needed.
+    #: Connections to share; they are taken from the pool one by one, as they are needed, but for its
+    #: last one.
     connections: int = 4
     #: Seconds without an answer after which, or after twice as many, later statements go elsewhere.
     slow_after: float = 0.02
@@ -69,10 +75,17 @@ class _Pending:
 class _Line(Wire):
     """A connection in pipeline mode, for as long as it lives."""
 
-    __slots__ = ("_answered", "_flushing", "_slow_after", "_watching", "fresh", "pending", "slow")
+    __slots__ = ("_answered", "_flushing", "_forget", "_slow_after", "_watching", "fresh", "pending", "slow")
 
-    def __init__(self, conn: TurboConnection, loop: asyncio.AbstractEventLoop, slow_after: float) -> None:
+    def __init__(
+        self,
+        conn: TurboConnection,
+        loop: asyncio.AbstractEventLoop,
+        slow_after: float,
+        forget: Callable[[_Line], None],
+    ) -> None:
         super().__init__(conn, loop)
+        self._forget = forget
         self.pending: deque[_Pending] = deque()
         #: Prepared in pipelines that were not answered yet.
         self.fresh: dict[Key, bytes] = {}
@@ -93,18 +106,21 @@ class _Line(Wire):
         known = self.fresh[key] if relies else known
         name = None
         pgconn = self.pgconn
-        if known is not None:
-            pgconn.send_query_prepared(known, values, formats)
-        elif self.conn.prepares and not statement.unnamed:
-            name = self.fresh[key] = self.prepared.new_name()
-            pgconn.send_prepare(name, statement.text, key[1])
-            pgconn.send_query_prepared(name, values, formats)
-        else:
-            pgconn.send_query_params(statement.text, values, key[1], formats)
-        pending = self._sent(key, name, relies)
-        while self.prepared.unneeded:
-            close_prepared(pgconn, self.prepared.unneeded.pop())
-            self._sent(key, None, False).answer.cancel()
+        try:
+            if known is not None:
+                pgconn.send_query_prepared(known, values, formats)
+            elif self.conn.prepares and not statement.unnamed:
+                name = self.fresh[key] = self.prepared.new_name()
+                pgconn.send_prepare(name, statement.text, key[1])
+                pgconn.send_query_prepared(name, values, formats)
+            else:
+                pgconn.send_query_params(statement.text, values, key[1], formats)
+            pending = self._sent(key, name, relies)
+            while self.prepared.unneeded:
+                close_prepared(pgconn, self.prepared.unneeded.pop())
+                self._sent(key, None, False).answer.cancel()
+        except psycopg.Error as error:
+            raise self._broken(error) from None
         if not self._flushing:
             self._flushing = True
             self._loop.call_soon(self._flush)
@@ -131,6 +147,12 @@ class _Line(Wire):
     def _note_slow(self, answered: int) -> None:
         if self.pending and answered == self._answered:
             self.slow = True
+            self.stop_if_unwanted()
+
+    def stop_if_unwanted(self) -> None:
+        """Have the server stop if nobody waits any more for what may take for ever."""
+        if self.slow and all(each.answer.done() for each in self.pending):
+            self._forget(self)
 
     def _flush(self) -> None:
         try:
@@ -157,6 +179,10 @@ class _Line(Wire):
             return
         try:
             self.pgconn.consume_input()
+        except psycopg.Error as error:
+            self._lose_unread(error)
+            return
+        try:
             self._hand_out()
         except psycopg.Error as error:
             self.lose(error)
@@ -189,15 +215,32 @@ class _Line(Wire):
         if not done.answer.done():
             done.answer.set_result(done.results)
 
+    def _broken(self, error: psycopg.Error) -> psycopg.Error:
+        """Close the connection, which did not take a statement as a whole; return why."""
+        if self.pgconn.status != _OK:
+            # psycopg takes whatever fails for a wrong mode.
+            error = psycopg.OperationalError(self.pgconn.get_error_message())
+        self._lose_unread(error)
+        return error
+
+    def _lose_unread(self, error: psycopg.Error) -> None:
+        """Do what `lose()` does, after looking at what has arrived: the server may have said why."""
+        with suppress(psycopg.Error):
+            self._hand_out()
+        self.lose(error)
+
     def lose(self, error: psycopg.Error) -> None:
         """Fail what is under way with *error*, and close the connection."""
         lost, self.pending = self.pending, deque()
         close_now(self.conn)
+        results = lost[0].results if lost else []
+        while results and not results[-1].error_field(DiagnosticField.SQLSTATE):
+            results.pop()  # libpq's
         for index, each in enumerate(lost):
             if each.answer.done():
                 continue
-            if index == 0 and each.results and each.results[-1].status in _FAILED:
-                each.answer.set_result(each.results)  # the server said why it hangs up
+            if index == 0 and results:
+                each.answer.set_result(results)  # the server said why it hangs up
             else:
                 # One exception for each: tracebacks grow where they are raised.
                 each.answer.set_exception(type(error)(*error.args))
@@ -235,8 +278,11 @@ class Multiplexer:
         self._take = take or self._lease
         self._pool = pool
         self._loop = loop
+        # They stay with us: without another connection nothing else could be executed any more.
+        self._lines_max = min(options.connections, pool.max_size - 1)
         self._lines: list[_Line] = []
         self._opening: set[asyncio.Future[None]] = set()
+        self._stopping: dict[asyncio.Task[None], _Line] = {}
 
     async def run(self, statement: Statement, params: Sequence[Any]) -> Result:
         """Execute *statement* in autocommit mode and return everything it returned.
@@ -255,9 +301,9 @@ class Multiplexer:
     async def _run(self, statement: Statement, params: Sequence[Any]) -> Result:
         line = self._pick()
         while line is None:
-            if len(self._lines) + len(self._opening) < self.options.connections:
+            if len(self._lines) + len(self._opening) < self._lines_max:
                 line = await self._open()
-            elif self._opening:
+            elif self._opening and not self._pool.exhausted():
                 await asyncio.wait(self._opening, return_when=asyncio.FIRST_COMPLETED)
                 line = self._pick()
             else:
@@ -265,18 +311,21 @@ class Multiplexer:
         try:
             pending = line.send(statement, params)
         except psycopg.Error as error:
-            if line.conn.closed or line.pgconn.status != _OK:
+            if line.conn.closed:
                 line.lose(error)
                 self._forget(line)
             raise
+        answer = pending.answer
         try:
-            await pending.answer
-        except asyncio.CancelledError:
-            if line.slow and len(line.pending) == 1 and line.pending[0] is pending:
-                self._forget(line)  # nobody waits for it any more, and it may take for ever
-            raise
+            await answer
         except psycopg.Error:
             self._forget(line)
+            raise
+        except BaseException:
+            if not self._loop.is_closed():
+                if not answer.cancel() and not answer.cancelled():
+                    answer.exception()  # it came together with the interruption, and is nobody's
+                line.stop_if_unwanted()
             raise
         return line.answer(pending)
 
@@ -293,7 +342,11 @@ class Multiplexer:
         if not least and (best.conn.closed or not best.attached or best.conn._expire_at <= monotonic()):
             self._forget(best)
             return self._pick()
-        if least >= self.options.grow_at and len(self._lines) + len(self._opening) < self.options.connections:
+        if (
+            least >= self.options.grow_at
+            and len(self._lines) + len(self._opening) < self._lines_max
+            and not self._pool.exhausted()
+        ):
             return None
         return best
 
@@ -309,7 +362,7 @@ class Multiplexer:
             self._opening.discard(opening)
             opening.set_result(None)
         former: Wire | None = conn.wire
-        line = conn.wire = _Line(conn, self._loop, self.options.slow_after)
+        line = conn.wire = _Line(conn, self._loop, self.options.slow_after, self._forget)
         if former is not None:
             former.release()
             line.prepared = former.prepared
@@ -321,7 +374,21 @@ class Multiplexer:
     def _forget(self, line: _Line) -> None:
         if line in self._lines:
             self._lines.remove(line)
-            abandon(line.conn, self._pool, self._loop)
+            if line.pending and self._loop.is_running():
+                task = self._loop.create_task(self._stop(line))
+                self._stopping[task] = line
+                task.add_done_callback(self._stopping.pop)
+            else:
+                abandon(line.conn, self._pool, self._loop)
+
+    async def _stop(self, line: _Line) -> None:
+        """Have the server stop one after the other what *line* has sent, and close it."""
+        conn, until = line.conn, self._loop.time() + _STOP_TIMEOUT
+        with suppress(psycopg.Error):
+            while line.pending and self._loop.time() < until:
+                await conn.cancel_safe(timeout=_STOP_TIMEOUT)
+                await asyncio.sleep(_STOP_INTERVAL)
+        await discard(conn, self._pool)
 
     async def _run_alone(self, statement: Statement, params: Sequence[Any]) -> Result:
         pool = self._pool
@@ -337,7 +404,7 @@ class Multiplexer:
     def close(self) -> None:
         """Close the shared connections; what is under way fails."""
         lines, self._lines = self._lines, []
-        for line in lines:
+        for line in (*lines, *self._stopping.values()):
             close_now(line.conn)
 
 

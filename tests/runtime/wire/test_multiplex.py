@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import os
 import random
+import socket
 import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import psycopg
@@ -16,9 +20,9 @@ from turbo_orm import close_pools
 from turbo_orm.db import prepared
 from turbo_orm.db.leases import give_back, lease
 from turbo_orm.db.multiplex import Multiplexer, MultiplexOptions, multiplexer_of
-from turbo_orm.db.pools import Pool
+from turbo_orm.db.pools import Pool, PoolKey, PoolSpec
 from turbo_orm.db.statements import statement
-from turbo_orm.db.wire import wire_of
+from turbo_orm.db.wire import Result, wire_of
 
 NUMBER = statement("SELECT %s::int", 1)
 SLEEP = statement("SELECT %s::int, pg_sleep(%s)", 2)
@@ -160,6 +164,138 @@ async def test_a_cancelled_slow_statement_is_stopped(pool: Pool, observer: psyco
     while any(state == "active" for _, state, _ in sessions(observer)):
         assert time.monotonic() < deadline
         await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize("slow_after", [0.02, 0.3])
+async def test_cancelled_slow_statements_are_stopped_all(
+    pool: Pool, observer: psycopg.Connection[Any], slow_after: float
+) -> None:
+    """Also if they were cancelled before they were slow, and those that the server begins after them."""
+    shared = made(pool, connections=1, slow_after=slow_after)
+    await number(shared, 1)
+    await shared.run(SLEEP, (1, 0))
+    (line,) = shared._lines
+    backend = line.conn.info.backend_pid
+    kinds = (SLEEP, (1, 30)), (NUMBER, (1,)), (SLEEP, (2, 30)), (NUMBER, (2,))
+    tasks = [asyncio.ensure_future(shared.run(*each)) for each in kinds]
+    await asyncio.sleep(0.1)
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+    assert all(task.cancelled() for task in tasks)
+    deadline = time.monotonic() + 5
+    while not line.conn.closed or any(pid == backend for pid, *_ in sessions(observer)):
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.02)
+    await number(shared, 1)
+    assert line not in shared._lines
+
+
+async def test_a_slow_statement_that_somebody_waits_for_is_not_stopped(pool: Pool) -> None:
+    shared = made(pool, connections=1, slow_after=0.02)
+    await number(shared, 1)
+    waiting = asyncio.ensure_future(shared.run(SLEEP, (1, 0.3)))
+    cancelled = asyncio.ensure_future(shared.run(SLEEP, (2, 0.3)))
+    await asyncio.sleep(0.1)
+    cancelled.cancel()
+    assert (await waiting).rows == [(1, "")]
+
+
+async def test_a_destroyed_coroutine_is_forgotten(pool: Pool) -> None:
+    shared = made(pool, connections=1, slow_after=0.02)
+    await number(shared, 1)
+    told: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    (line,) = shared._lines
+    running = shared.run(SLEEP, (1, 30)).__await__()
+    next(running)
+    running.close()
+    deadline = time.monotonic() + 5
+    while not line.conn.closed:
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.02)
+    gc.collect()
+    assert told == []
+
+
+async def test_a_connection_that_breaks_as_statements_are_sent(shared: Multiplexer) -> None:
+    await number(shared, 1)
+    (line,) = shared._lines
+    with socket.socket(fileno=os.dup(line.pgconn.socket)) as theirs:
+        theirs.shutdown(socket.SHUT_RDWR)
+    # Before the event loop can notice.
+    first, second = (shared.run(NUMBER, (value,)).__await__() for value in range(2))
+    answer = next(first)
+    with pytest.raises(psycopg.OperationalError, match="closed the connection unexpectedly"):
+        next(second)
+    with pytest.raises(psycopg.OperationalError, match="closed the connection unexpectedly"):
+        next(first)
+    assert answer.done()
+    assert line.conn.closed
+    await number(shared, 2)
+    assert line not in shared._lines
+
+
+async def test_the_server_says_why_it_has_hung_up(
+    shared: Multiplexer, observer: psycopg.Connection[Any]
+) -> None:
+    await number(shared, 1)
+    (line,) = shared._lines
+    observer.execute("SELECT pg_terminate_backend(%s)", [line.conn.info.backend_pid])
+    while sessions(observer):
+        time.sleep(0.01)  # noqa: ASYNC251  the event loop must not notice
+    first, *others = await asyncio.gather(
+        *[shared.run(NUMBER, (n,)) for n in range(3)], return_exceptions=True
+    )
+    if not isinstance(first, Result):  # uvloop has noticed
+        assert isinstance(first, errors.AdminShutdown)
+        assert all("closed the connection unexpectedly" in str(each) for each in others)
+    await number(shared, 2)
+
+
+@pytest.fixture
+async def small(pool: Pool) -> AsyncIterator[Callable[[int], Awaitable[Multiplexer]]]:
+    """Makes a multiplexer of a pool of so many connections; "couldn't get one" comes soon."""
+    made: list[Pool] = []
+
+    async def make(max_size: int) -> Multiplexer:
+        options = {"max_size": max_size, "timeout": 1}
+        made.append(Pool(PoolSpec(PoolKey("extra", ()), pool.kwargs, options)))  # type: ignore[arg-type]
+        await made[0].open()
+        return multiplexer_of(made[0], asyncio.get_running_loop())
+
+    yield make
+    for each in made:
+        await each.close()
+
+
+@pytest.mark.parametrize("max_size", [1, 2, 3, 4])
+async def test_a_small_pool_keeps_one_connection_for_everything_else(
+    small: Callable[[int], Awaitable[Multiplexer]], max_size: int
+) -> None:
+    shared = await small(max_size)
+    await asyncio.gather(*[number(shared, value) for value in range(100)])
+    assert len(shared._lines) == max_size - 1
+    conn = await lease(shared._pool)
+    if max_size > 1:
+        await asyncio.gather(*[number(shared, value) for value in range(100)])
+    await give_back(conn, shared._pool)
+
+
+async def test_no_connection_is_waited_for_where_there_is_room(
+    small: Callable[[int], Awaitable[Multiplexer]],
+) -> None:
+    shared = await small(3)
+    await number(shared, 1)
+    taken = [await lease(shared._pool) for _ in range(2)]
+    started = time.monotonic()
+    await asyncio.gather(*[number(shared, value) for value in range(100)])
+    assert time.monotonic() - started < 0.9
+    assert len(shared._lines) == 1
+    for conn in taken:
+        await give_back(conn, shared._pool)
+    await asyncio.gather(*[number(shared, value) for value in range(100)])
+    assert len(shared._lines) == 2
 
 
 async def test_a_lost_connection(shared: Multiplexer, pool: Pool, observer: psycopg.Connection[Any]) -> None:
