@@ -211,15 +211,16 @@ def _enter(block: transaction.Atomic, options: _Options) -> None:
 def _leave(block: transaction.Atomic, options: _Options, exc_info: Any) -> None:
     connection: Any = connections[options.using]
     leased = connection.connection
+    # Unless what was cut short has been rolled back, to a savepoint of sync code.
+    cut_by: BaseException | None = getattr(connection, "cut_by", None) if connection.needs_rollback else None
     try:
         block.__exit__(*exc_info)
     finally:
         if connection.connection is leased and leased is not None and not leased.closed:
             for name in options.characteristics:
                 setattr(leased, name, None)
-    cut_by: BaseException | None = getattr(connection, "cut_by", None)
     if cut_by is not None:
-        if not connection.needs_rollback:  # to the savepoint
+        if not connection.needs_rollback:  # it was, to the savepoint
             connection.cut_by = None
         if exc_info[0] is None:
             raise writes_lost() from cut_by

@@ -99,6 +99,20 @@ async def test_a_timeout_of_a_nested_block_is_no_matter(begin: Any):
     await assert_pool_is_clean()
 
 
+async def test_a_timeout_of_a_nested_block_of_sync_code_is_no_matter(begin: Any):
+    def nested() -> None:
+        with transaction.atomic():
+            Author.objects.create(name="nested")
+            sleep(30)
+
+    async with atomic():
+        await begin()
+        await timed_out(run_sync(nested))
+        await Author.objects.acreate(name="second")
+    assert await names() == ["first", "second"]
+    await assert_pool_is_clean()
+
+
 async def test_cancelled_at_the_savepoint(begin: Any):
     """Whether it was set nobody knows, so the block around it can't be saved either."""
     started = asyncio.Event()

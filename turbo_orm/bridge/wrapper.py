@@ -97,8 +97,8 @@ class BridgedWrapper(_Base):
         Of one that was destroyed in the middle of a block, the rest of the block is refused.
         """
         if self.in_atomic_block:
-            self.closed_in_transaction = self.needs_rollback = True
-            self.cut_by = self.cut_by or GeneratorExit()
+            self.closed_in_transaction = True
+            self.break_block(GeneratorExit())
         self.connection = None
 
     @property
