@@ -60,7 +60,8 @@ def test_a_program_that_is_no_python_is_skipped(program: Program, candidates: Ca
         (["3.11", "3.12"], (3, 12)),
         (["3.12", "3.13", "3.14"], (3, 13)),
         (["3.11", "3.14"], (3, 14)),
-        (["3.9", "3.10", "3.15"], (3, 10)),
+        (["3.10", "3.15"], (3, 15)),
+        (["3.9", "3.10", "3.16"], (3, 10)),
     ],
 )
 def test_the_newest_python_of_the_matrix_is_chosen(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 import psycopg
-from django.db import connections, transaction
+from django.db import ProgrammingError, connections, transaction
 from django.db.backends.base.base import NO_DB_ALIAS, BaseDatabaseWrapper
 from django.db.utils import load_backend
 
@@ -151,6 +151,8 @@ class BridgedWrapper(_Base):
 
     def connect(self) -> None:
         """Take a connection and set it up as Django does."""
+        if self.in_atomic_block and self.closed_in_transaction:  # as Django since 5.0
+            raise ProgrammingError("Cannot open a new connection in an atomic block.")
         super().connect()
         if self._adopted is None and isinstance(self.connection, BridgedConnection) and self.get_autocommit():
             note_ready(self.alias, self.connection, self.timezone)
