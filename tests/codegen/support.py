@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 __all__ = ["PROJECTS", "ROOT", "Project"]
@@ -60,6 +61,20 @@ class Project:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
         return file
+
+    def write_apps(self, settings: str, models: Mapping[str, str]) -> None:
+        """Write a project: its settings, and the models of each app."""
+        self.write("settings.py", settings)
+        for app, text in models.items():
+            self.write(f"{app}/__init__.py", "")
+            self.write(f"{app}/models.py", text)
+
+    def class_lines(self, app: str, class_name: str) -> list[str]:
+        """The lines in the body of a class of the app's stub."""
+        _, _, rest = self.read(f"{app}/turbo.pyi").partition(f"\nclass {class_name}(")
+        body = rest.split("\n")[1:]
+        end = next(index for index, line in enumerate(body) if not line.startswith("    "))
+        return [line.strip() for line in body[:end]]
 
     def read(self, path: str) -> str:
         return (self.folder / path).read_text(encoding="utf-8")

@@ -128,22 +128,11 @@ raise RuntimeError("The generator must not import this.")
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project = Project(tmp_path_factory.mktemp("project"))
-    project.write("settings.py", _SETTINGS)
-    for app, text in {"people": _PEOPLE, "staff": _STAFF, "stock": _STOCK, "till": _TILL}.items():
-        project.write(f"{app}/__init__.py", "")
-        project.write(f"{app}/models.py", text)
+    project.write_apps(_SETTINGS, {"people": _PEOPLE, "staff": _STAFF, "stock": _STOCK, "till": _TILL})
     project.write("till/rates.py", _RATES)
     finished = project.generate()
     assert finished.returncode == 0, finished.stderr
     return project
-
-
-def _lines(project: Project, app: str, class_name: str) -> list[str]:
-    """The lines in the body of a class of the stub."""
-    _, _, rest = project.read(f"{app}/turbo.pyi").partition(f"\nclass {class_name}(")
-    body = rest.split("\n")[1:]
-    end = next(index for index, line in enumerate(body) if not line.startswith("    "))
-    return [line.strip() for line in body[:end]]
 
 
 @pytest.mark.parametrize(
@@ -167,17 +156,17 @@ def _lines(project: Project, app: str, class_name: str) -> list[str]:
     ],
 )
 def test_methods(project: Project, line: str) -> None:
-    lines = _lines(project, "stock", "PartManager")
+    lines = project.class_lines("stock", "PartManager")
     assert line in lines, "\n".join(lines)
 
 
 def test_fields(project: Project) -> None:
-    assert {"keeper: Lonely", "user: AbstractBaseUser"} <= set(_lines(project, "stock", "Part"))
+    assert {"keeper: Lonely", "user: AbstractBaseUser"} <= set(project.class_lines("stock", "Part"))
     assert "part__keeper: Lonely | Expr = ..." in project.read("till/turbo.pyi")
 
 
 def test_a_name_without_import_is_that_of_one_model_or_of_none(project: Project) -> None:
-    lines = _lines(project, "till", "ReceiptManager")
+    lines = project.class_lines("till", "ReceiptManager")
     assert "def account(self) -> Any: ..." in lines
     assert "def lonely(self) -> Lonely: ..." in lines
     assert "def kind(self) -> type[int]: ..." in lines

@@ -158,21 +158,10 @@ class Other(models.Model):
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project = Project(tmp_path_factory.mktemp("project"))
-    project.write("settings.py", _SETTINGS)
-    for app, text in {"people": _PEOPLE, "staff": _STAFF, "stock": _STOCK}.items():
-        project.write(f"{app}/__init__.py", "")
-        project.write(f"{app}/models.py", text)
+    project.write_apps(_SETTINGS, {"people": _PEOPLE, "staff": _STAFF, "stock": _STOCK})
     finished = project.generate()
     assert finished.returncode == 0, finished.stderr
     return project
-
-
-def _lines(project: Project, app: str, class_name: str) -> list[str]:
-    """The lines in the body of a class of the stub."""
-    _, _, rest = project.read(f"{app}/turbo.pyi").partition(f"\nclass {class_name}(")
-    body = rest.split("\n")[1:]
-    end = next(index for index, line in enumerate(body) if not line.startswith("    "))
-    return [line.strip() for line in body[:end]]
 
 
 @pytest.mark.parametrize(
@@ -205,14 +194,14 @@ def _lines(project: Project, app: str, class_name: str) -> list[str]:
     ],
 )
 def test_manager(project: Project, line: str) -> None:
-    lines = _lines(project, "stock", "PartManager")
+    lines = project.class_lines("stock", "PartManager")
     assert line in lines, "\n".join(lines)
 
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10 does not keep overloads")
 def test_overloads_are_those_that_are_written(project: Project) -> None:
-    assert "def either(self, number: int) -> int: ..." in _lines(project, "stock", "PartQuerySet")
-    lines = _lines(project, "stock", "PartManager")
+    assert "def either(self, number: int) -> int: ..." in project.class_lines("stock", "PartQuerySet")
+    lines = project.class_lines("stock", "PartManager")
     first = lines.index("@overload")
     assert lines[first : first + 4] == [
         "@overload",
@@ -223,7 +212,7 @@ def test_overloads_are_those_that_are_written(project: Project) -> None:
 
 
 def test_managers_have_what_django_gives_them(project: Project) -> None:
-    methods = [line.partition("(")[0] for line in _lines(project, "stock", "PartManager")]
+    methods = [line.partition("(")[0] for line in project.class_lines("stock", "PartManager")]
     assert methods.count("def get_queryset") == 1
     assert {"def of_the_class", "def exclude", "def select_related", "def _clone"}.isdisjoint(methods)
     assert {"def update", "def disabled"}.isdisjoint(methods)
@@ -244,22 +233,22 @@ def test_managers_have_what_django_gives_them(project: Project) -> None:
     ],
 )
 def test_querysets_repeat_what_gives_generated_classes(project: Project, line: str) -> None:
-    assert line in _lines(project, "stock", "PartQuerySet")
+    assert line in project.class_lines("stock", "PartQuerySet")
 
 
 def test_querysets_leave_the_others_to_the_hand_written_class(project: Project) -> None:
-    methods = {line.partition("(")[0] for line in _lines(project, "stock", "PartQuerySet")}
+    methods = {line.partition("(")[0] for line in project.class_lines("stock", "PartQuerySet")}
     assert {"def locked", "def wrapped", "def json", "def exclude", "def bulk_create"}.isdisjoint(methods)
 
 
 def test_overridden_creation_is_that_of_relations(project: Project) -> None:
-    assert [line.partition("(")[0] for line in _lines(project, "stock", "PartManyManager")] == [
+    assert [line.partition("(")[0] for line in project.class_lines("stock", "PartManyManager")] == [
         "async def acreate"
     ]
 
 
 def test_accounts_are_the_generated_ones(project: Project) -> None:
-    lines = _lines(project, "people", "UserManager")
+    lines = project.class_lines("people", "UserManager")
     account = "username: str, email: str | None = ..., password: str | None = ..., **extra_fields: Any"
     assert f"def create_user(self, {account}) -> User: ..." in lines
     assert "def get_by_natural_key(self, username: str | None) -> User: ..." in lines
@@ -268,8 +257,8 @@ def test_accounts_are_the_generated_ones(project: Project) -> None:
 
 
 def test_methods_of_rows_keep_parameters_of_their_own(project: Project) -> None:
-    methods = {line.partition("(")[0] for line in _lines(project, "stock", "Part")}
+    methods = {line.partition("(")[0] for line in project.class_lines("stock", "Part")}
     assert {"async def adelete", "async def afull_clean"}.isdisjoint(methods)
     assert "async def asave" in methods
-    others = {line.partition("(")[0] for line in _lines(project, "stock", "Other")}
+    others = {line.partition("(")[0] for line in project.class_lines("stock", "Other")}
     assert {"async def adelete", "async def afull_clean"} <= others

@@ -176,12 +176,8 @@ class Scope:
         """
         cancelled: BaseException | None = None
         while self.turns is not None and self.turns.taken:
-            try:
-                await self.turns.acquire()
-            except asyncio.CancelledError as exc:
-                cancelled = exc
-            else:
-                self.turns.release()
+            cancelled = await self._acquire() or cancelled
+            self.turns.release()
         return cancelled
 
     def end(self) -> None:

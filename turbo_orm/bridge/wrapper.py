@@ -98,7 +98,7 @@ class BridgedWrapper(_Base):
         """
         if self.in_atomic_block:
             self.closed_in_transaction = True
-            self.break_block(GeneratorExit())
+            self.break_block(self.cut_by or GeneratorExit())
         self.connection = None
 
     @property
