@@ -138,9 +138,6 @@ async def test_the_exception_that_is_handled():
     assert await run_sync(inside) == (None, None)
 
 
-@pytest.mark.skipif(
-    sys.version_info >= (3, 14), reason="a thread has one current task: no other loop can run in the bridge"
-)
 async def test_a_loop_of_its_own_below_sync_code():
     """Nothing can be awaited on this loop there, and nobody is to think that it were sync code."""
     for _ in range(3):

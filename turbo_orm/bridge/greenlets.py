@@ -36,6 +36,8 @@ class BridgeGreenlet(greenlet):
     busy = False
     #: The driving coroutine is being destroyed: nothing can be awaited any more.
     closing = False
+    #: The driving task, while it is hidden from what runs in the greenlet; see `_swap_task`.
+    task: asyncio.Task[Any] | None = None
 
 
 def current_bridge() -> BridgeGreenlet | None:
@@ -102,13 +104,28 @@ def _note_collection(phase: str, info: dict[str, int]) -> None:
 
 @contextmanager
 def loop_visible(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
-    """Show *loop* as running for a moment, as it is outside of the greenlet."""
+    """Show *loop* as running for a moment, and its task, as they are outside of the greenlet."""
+    bridge = current_bridge()
     shown = _get_running_loop()
     _set_running_loop(loop)
+    task = None if bridge is None else _swap_task(loop, bridge.task)
     try:
         yield
     finally:
+        if bridge is not None:
+            _swap_task(loop, task)
         _set_running_loop(shown)
+
+
+if sys.version_info >= (3, 14):
+    #: Make another task the current one of a running loop, and return the one before it. Each loop
+    #: has a current task before Python 3.14. There a thread has one, and a loop that code in the
+    #: bridge starts would wait for ever for the driving task to be done.
+    _swap_task: Callable[[asyncio.AbstractEventLoop, Any], Any] = asyncio.tasks._swap_current_task
+else:
+
+    def _swap_task(loop: asyncio.AbstractEventLoop, task: Any) -> Any:
+        return None
 
 
 class _IdleGreenlets(threading.local):
@@ -169,7 +186,7 @@ def _park(bridge: BridgeGreenlet) -> None:
 async def drive(scope: Scope, fn: Callable[..., T], args: Any = (), kwargs: Any = None) -> T:
     """Call ``fn(*args, **kwargs)`` in a bridge greenlet for *scope*, awaiting its waits.
 
-    While the greenlet runs, the event loop is hidden, so that Django's guard against sync
+    While the greenlet runs, the event loop and its task are hidden, so that Django's guard against sync
     database calls in async code (`async_unsafe`) lets it pass.
     """
     loop = scope.loop
@@ -180,7 +197,7 @@ async def drive(scope: Scope, fn: Callable[..., T], args: Any = (), kwargs: Any 
     # The driver's own context, not a copy: context variables flow both ways.
     bridge.gr_context = parent.gr_context
     cancelled: CancelledError | None = None
-    awaited = _step(loop, bridge.switch, (fn, args, kwargs or {}, sys.exc_info()[1]))
+    awaited = _step(bridge, loop, bridge.switch, (fn, args, kwargs or {}, sys.exc_info()[1]))
     while bridge.busy:
         try:
             value = await awaited
@@ -191,9 +208,9 @@ async def drive(scope: Scope, fn: Callable[..., T], args: Any = (), kwargs: Any 
             if isinstance(exc, CancelledError):
                 cancelled = exc
             # With its traceback: greenlet drops it otherwise.
-            awaited = _step(loop, bridge.throw, type(exc), exc, exc.__traceback__)
+            awaited = _step(bridge, loop, bridge.throw, type(exc), exc, exc.__traceback__)
         else:
-            awaited = _step(loop, bridge.switch, value)
+            awaited = _step(bridge, loop, bridge.switch, value)
     error, result = bridge.failure, bridge.result
     _park(bridge)
     if error is None:
@@ -206,12 +223,17 @@ async def drive(scope: Scope, fn: Callable[..., T], args: Any = (), kwargs: Any 
         error = cancelled = None  # or the traceback would keep this frame alive in a cycle
 
 
-def _step(loop: asyncio.AbstractEventLoop, step: Callable[..., Any], *values: Any) -> Any:
+def _step(
+    bridge: BridgeGreenlet, loop: asyncio.AbstractEventLoop, step: Callable[..., Any], *values: Any
+) -> Any:
+    bridge.task = _swap_task(loop, None)
     _set_running_loop(None)
     try:
         return step(*values)
     finally:
         _set_running_loop(loop)
+        _swap_task(loop, bridge.task)
+        bridge.task = None
 
 
 def _destroy(bridge: BridgeGreenlet, exc: GeneratorExit) -> None:
@@ -220,11 +242,10 @@ def _destroy(bridge: BridgeGreenlet, exc: GeneratorExit) -> None:
     if bridge.scope is not None:
         bridge.scope.abort()
     loop = _get_running_loop()
-    _set_running_loop(None)
-    try:
+    if loop is None:
         bridge.throw(exc)
-    finally:
-        _set_running_loop(loop)
+    else:
+        _step(bridge, loop, bridge.throw, exc)
     if bridge.failure is not None and not isinstance(bridge.failure, GeneratorExit | Exception):
         raise bridge.failure
 
