@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from turbo_orm.codegen import ir
 from turbo_orm.codegen.aliases import Aliases
+from turbo_orm.codegen.dicts import view_dicts
 from turbo_orm.codegen.expressions import ANY, NONE, builtin, generic, name, names, optional, union
 from turbo_orm.codegen.imports import Imports
 from turbo_orm.codegen.ir import RelationKind
@@ -19,7 +20,16 @@ from turbo_orm.codegen.views import AppView, Entry, ManagerView, MethodView, Mod
 
 __all__ = ["SELECTED", "TYPE_VARIABLES", "facade_names", "view_app"]
 
-_PRIVATE = ("_Optional", "_Managers", "_Annotated", "_Descending", "_Paths", "_Orders", "_Prefetches")
+_PRIVATE = (
+    "_Optional",
+    "_Find",
+    "_Managers",
+    "_Annotated",
+    "_Descending",
+    "_Paths",
+    "_Orders",
+    "_Prefetches",
+)
 _STUB = "turbo_orm.typing"
 _NEVER = name("typing_extensions", "Never")
 #: Of how many columns `select()` knows the types.
@@ -88,8 +98,8 @@ class _ModelViewer:
         model = self._model
         keyword_names = {keyword.name for group in keywords for keyword in group}
         base = self._spell(name("@base", model.label))
-        init = self._init()
-        init_names = {entry.name for entry in init}
+        dicts = view_dicts(model, keywords, self._spell, aliases)
+        init_names = dicts.init_names
         managers = self._managers()
         attributes, other_managers, own_managers = place_managers(
             model, self._attributes(), managers, self._spell
@@ -119,11 +129,7 @@ class _ModelViewer:
                 OrderView(order.name, self._spell(order.returns), self._spell(order.key))
                 for order in model.orders
             ),
-            init=tuple(init),
-            optional=tuple(entry for entry in init if entry.name not in self._required()),
-            required=tuple(entry for entry in init if entry.name in self._required()),
-            update=tuple(self._update()),
-            values=tuple(Entry(field.attname, self._spell(field.row)) for field in model.fields),
+            dicts=dicts,
             literals=tuple(self._literals.entries()),
             lookups=tuple(
                 ", ".join(f"{keyword.name}: {aliases.spell(keyword.value)} = ..." for keyword in group)
@@ -143,7 +149,7 @@ class _ModelViewer:
             get_or_create_keywords=(
                 self._spell(ANY)
                 if {"defaults", "create_defaults"} & init_names
-                else f"{self._spell(name('typing_extensions', 'Unpack'))}[{self._names['Init']}]"
+                else f"{self._spell(name('typing_extensions', 'Unpack'))}[{self._names['_Find']}]"
             ),
             overridden=model.overridden,
         )
@@ -167,9 +173,6 @@ class _ModelViewer:
         if self._is_strict(self._model) and not strict:
             parents.append(generic(name(_STUB, "Loaded"), "_L"))
         return parents
-
-    def _required(self) -> set[str]:
-        return {field.name for field in self._model.fields if field.required}
 
     def _attributes(self) -> list[Entry]:
         key_names = {"pk", *(field.name for field in self._model.fields)}
@@ -226,35 +229,6 @@ class _ModelViewer:
         if relation.kind.takes_keys:
             return generic(name(_STUB, "PlainManyManager"), base, relation.key_accept, row)
         return generic(name(_STUB, "PlainRelatedManager"), base, row)
-
-    def _init(self) -> list[Entry]:
-        entries = [] if "pk" in self._required() else [Entry("pk", self._spell(self._model.key_accept))]
-        for field in self._model.fields:
-            if field.generated:
-                continue
-            relation = self._foreign_keys.get(field.name)
-            if relation is not None:
-                target = name("@base", relation.target)
-                entries.append(Entry(field.name, self._spell(optional(target) if field.null else target)))
-            entries.append(Entry(field.attname, self._spell(field.accept)))
-        entries += [
-            Entry(relation.name, self._spell(ANY))
-            for relation in self._model.relations
-            if relation.kind is RelationKind.GENERIC_FOREIGN_KEY
-        ]
-        return list({entry.name: entry for entry in entries}.values())
-
-    def _update(self) -> list[Entry]:
-        entries = []
-        for field in self._model.fields:
-            if field.generated:
-                continue
-            relation = self._foreign_keys.get(field.name)
-            if relation is not None:
-                target = union(name("@base", relation.target), field.update)
-                entries.append(Entry(field.name, self._spell(target)))
-            entries.append(Entry(field.attname, self._spell(field.update)))
-        return list({entry.name: entry for entry in entries}.values())
 
     def _fetched(self) -> list[Entry]:
         by_type: dict[str, list[str]] = {}

@@ -76,6 +76,24 @@ class OrderView:
 
 
 @dataclass(frozen=True)
+class Dicts:
+    """The entries of a model's TypedDicts."""
+
+    #: What the constructor takes: fields that may be left out, and those that `create()` needs.
+    optional: tuple[Entry, ...]
+    required: tuple[Entry, ...]
+    #: What `get_or_create()` takes besides these: lookups, which say nothing of a new row.
+    find: tuple[Entry, ...]
+    update: tuple[Entry, ...]
+    values: tuple[Entry, ...]
+
+    @property
+    def init_names(self) -> frozenset[str]:
+        """What the constructor takes, by name."""
+        return frozenset(entry.name for entry in (*self.optional, *self.required))
+
+
+@dataclass(frozen=True)
 class ModelView:
     names: ModelNames
     row: str
@@ -94,11 +112,7 @@ class ModelView:
     steps: tuple[str, ...]
     is_ordered: bool
     orders: tuple[OrderView, ...]
-    init: tuple[Entry, ...]
-    optional: tuple[Entry, ...]
-    required: tuple[Entry, ...]
-    update: tuple[Entry, ...]
-    values: tuple[Entry, ...]
+    dicts: Dicts
     #: Source text of the Literal types.
     literals: tuple[Entry, ...]
     #: One line of keywords for each field or relation.

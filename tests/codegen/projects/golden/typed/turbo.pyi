@@ -91,6 +91,45 @@ class EverythingCreate(_EverythingOptional, closed=True):
     origin: Point
     opaque: Any
     loud: str
+@type_check_only
+class _EverythingFind(_EverythingOptional, total=False, closed=True):
+    big: int
+    binary: bytes | bytearray | memoryview
+    boolean: bool
+    char: str
+    colour: int
+    day: date
+    decimal: Decimal | int
+    duration: timedelta
+    file: FileLike
+    image_path: str
+    address: str
+    document: Any
+    small: int
+    slug: str
+    text: str
+    time: _time
+    identifier: UUID | str
+    money: Money | Decimal | int
+    origin: Point
+    opaque: Any
+    loud: str
+    char__iexact: StrValue
+    day__day: IntValue
+    day__month: IntValue
+    day__year: IntValue
+    moment__date: DateValue
+    moment__day: IntValue
+    moment__month: IntValue
+    moment__year: IntValue
+    email__iexact: StrValue
+    file__iexact: StrValue
+    image_path__iexact: StrValue
+    address__iexact: StrValue
+    slug__iexact: StrValue
+    text__iexact: StrValue
+    url__iexact: StrValue | None
+    loud__iexact: StrValue
 class EverythingUpdate(TypedDict, total=False, closed=True):
     id: IntValue
     big: IntValue
@@ -375,12 +414,12 @@ class EverythingQueries(Queries[EverythingQuerySet[_R], _R, Everything, _Everyth
     @overload
     def values_as(self: EverythingQuerySet[tuple[Unpack[_Ts]]], row_class: Callable[[Unpack[_Ts]], _T1], /) -> EverythingQuerySet[_T1]: ...
     def create(self, **kwargs: Unpack[EverythingCreate]) -> Everything: ...
-    def get_or_create(self, defaults: EverythingInit = ..., **kwargs: Unpack[EverythingInit]) -> tuple[Everything, bool]: ...
-    def update_or_create(self, defaults: EverythingUpdate = ..., create_defaults: EverythingInit = ..., **kwargs: Unpack[EverythingInit]) -> tuple[Everything, bool]: ...
+    def get_or_create(self, defaults: EverythingInit = ..., **kwargs: Unpack[_EverythingFind]) -> tuple[Everything, bool]: ...
+    def update_or_create(self, defaults: EverythingUpdate = ..., create_defaults: EverythingInit = ..., **kwargs: Unpack[_EverythingFind]) -> tuple[Everything, bool]: ...
     def update(self, **kwargs: Unpack[EverythingUpdate]) -> int: ...
     async def acreate(self, **kwargs: Unpack[EverythingCreate]) -> Everything: ...
-    async def aget_or_create(self, defaults: EverythingInit = ..., **kwargs: Unpack[EverythingInit]) -> tuple[Everything, bool]: ...
-    async def aupdate_or_create(self, defaults: EverythingUpdate = ..., create_defaults: EverythingInit = ..., **kwargs: Unpack[EverythingInit]) -> tuple[Everything, bool]: ...
+    async def aget_or_create(self, defaults: EverythingInit = ..., **kwargs: Unpack[_EverythingFind]) -> tuple[Everything, bool]: ...
+    async def aupdate_or_create(self, defaults: EverythingUpdate = ..., create_defaults: EverythingInit = ..., **kwargs: Unpack[_EverythingFind]) -> tuple[Everything, bool]: ...
     async def aupdate(self, **kwargs: Unpack[EverythingUpdate]) -> int: ...
 
 class EverythingQuerySet(EverythingQueries[_R], Rows[_R], AsyncQuerySet[Everything, _R], Generic[_R]):
