@@ -52,7 +52,7 @@ def attach_manager(model: type[Model], name: str) -> None:
     manager.__class__ = async_manager_class(current.__class__, current._queryset_class)
     manager.turbo_original = current  # what the generator describes, whether this has run or not
     options: Any = model._meta
-    options.local_managers[:] = [other for other in options.local_managers if other.name != name]
+    options.local_managers = [other for other in options.local_managers if other.name != name]
     manager.contribute_to_class(model, name)
     for other in apps.get_models():
         if issubclass(other, model):

@@ -77,6 +77,21 @@ def test_inherited_manager_is_attached_to_the_model_only() -> None:
 
 
 @isolate_apps("tests.project.library")
+def test_managers_that_may_not_be_mutated() -> None:
+    class Thing(models.Model):
+        objects = ThingManager()
+
+        class Meta:
+            app_label = "library"
+
+    options: Any = Thing._meta
+    options.local_managers = options.managers  # as django-modeltranslation does
+    attach_manager(Thing, "objects")
+    assert isinstance(Thing.objects, AsyncManager)
+    assert options.managers == (Thing.objects,)
+
+
+@isolate_apps("tests.project.library")
 def test_migrations_see_the_manager_it_was() -> None:
     class Thing(models.Model):
         objects = ThingManager()
