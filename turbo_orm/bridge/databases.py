@@ -16,6 +16,7 @@ from psycopg.client_cursor import ClientCursorMixin
 from psycopg_pool import AsyncConnectionPool
 
 from turbo_orm.bridge import async_backend
+from turbo_orm.bridge.cursors import has_djangos
 from turbo_orm.conf import check_pool_options, get_config
 from turbo_orm.db.pools import Pool, PoolKey, PoolSpec, find_pool, opened_pools, pools_on
 
@@ -112,10 +113,13 @@ def _pool_spec(key: PoolKey, wrapper: BaseDatabaseWrapper) -> PoolSpec:
     options = {**get_config().pool, **own_pool_options(key.alias)}
     if given["CONN_HEALTH_CHECKS"]:
         options.setdefault("check", AsyncConnectionPool.check_connection)
-    async_class = async_backend.async_wrapper_class(load_backend(given["ENGINE"]))
+    engine = load_backend(given["ENGINE"])
+    params = wrapper.get_connection_params()
+    wired = has_djangos(engine.DatabaseWrapper, params["cursor_factory"])
+    async_class = async_backend.async_wrapper_class(engine)
     if async_class is None:
         return PoolSpec(
-            key, async_connect_params(wrapper.get_connection_params()), options, prepares=_prepares(given)
+            key, async_connect_params(params), options, prepares=_prepares(given), wired=wired
         )
     # django-async-backend's connections, so that either library can use them.
     async_wrapper = async_class(given, key.alias)
@@ -125,6 +129,7 @@ def _pool_spec(key: PoolKey, wrapper: BaseDatabaseWrapper) -> PoolSpec:
         options,
         configure=async_wrapper._configure_connection,
         prepares=_prepares(given),
+        wired=wired,
     )
 
 

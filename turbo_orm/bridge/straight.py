@@ -16,6 +16,7 @@ from psycopg import AsyncConnection
 
 from turbo_orm.bridge.async_backend.join import in_their_block
 from turbo_orm.bridge.async_backend.setup import enabled
+from turbo_orm.bridge.cursors import are_untouched
 from turbo_orm.bridge.databases import known_pool, open_pool_of
 from turbo_orm.bridge.handler import ambient_connection, has_ambient
 from turbo_orm.bridge.querylog import recorders, recording
@@ -63,7 +64,7 @@ async def take_later(loop: asyncio.AbstractEventLoop, alias: str) -> Wire | None
 async def take_ready(loop: asyncio.AbstractEventLoop, alias: str) -> tuple[AsyncConnection[Any], Pool] | None:
     """Lease a connection to *alias* which Django has set up once already.
 
-    None if there can't be one, because somebody wants to be told each time Django connects.
+    None if there can't be one, because somebody wants to be told each time Django connects or executes.
     """
     pool = open_pool_of(loop, alias)
     if pool is None or not _plain_receivers():
@@ -71,6 +72,8 @@ async def take_ready(loop: asyncio.AbstractEventLoop, alias: str) -> tuple[Async
         pool = open_pool_of(loop, alias)
         if pool is None or not _plain_receivers():
             return None
+    if not pool.wired:
+        return None
     conn = take_idle(pool)
     while conn is None or not is_ready(conn):
         if conn is None:
@@ -107,6 +110,8 @@ def goes_straight(alias: str) -> bool:
 
     Not if somebody watches, and not in a block of django-async-backend.
     """
+    if not are_untouched():
+        return False
     if (has_ambient() or _recorders() or _attribute(settings, "_wrapped").DEBUG) and is_watched(alias):
         return False
     # Its engine imports it; enabled() alone would be asked for each statement.

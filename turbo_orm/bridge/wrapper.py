@@ -17,6 +17,7 @@ from django.db.backends.base.base import NO_DB_ALIAS, BaseDatabaseWrapper
 from django.db.utils import load_backend
 
 from turbo_orm.bridge.connection import BridgedConnection
+from turbo_orm.bridge.cursors import are_untouched
 from turbo_orm.bridge.databases import async_connect_params, pool_key, pool_of
 from turbo_orm.bridge.greenlets import await_only, current_bridge
 from turbo_orm.bridge.interruptions import is_interruption
@@ -113,6 +114,7 @@ class BridgedWrapper(_Base):
             or self.closed_in_transaction
             or self.execute_wrappers
             or self.queries_logged
+            or not are_untouched()
             or not isinstance(conn, BridgedConnection)
             or conn._aconn is None
             or self._root is None

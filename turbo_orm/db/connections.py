@@ -32,6 +32,8 @@ class TurboConnection(AsyncConnection[Any]):
 
     #: Made at first use, see `wire_of()`.
     wire: Wire | None = None
+    #: Whether it may have one.
+    wired = True
     #: Whether the wire keeps prepared statements on the server.
     prepares = True
 

@@ -55,6 +55,8 @@ class PoolSpec:
     configure: Configure | None = None
     #: Whether statements may be prepared on the server: not behind a pooler in transaction mode.
     prepares: bool = True
+    #: Whether statements may go straight to the wire: not past cursors which are not Django's own.
+    wired: bool = True
 
 
 #: Seconds between two looks at whether connections are ready.
@@ -79,6 +81,7 @@ class Pool(AsyncConnectionPool[AsyncConnection[Any]]):
         options.setdefault("connection_class", TurboConnection)
         #: Whether the wires of its connections prepare statements.
         self.prepares = spec.prepares
+        self.wired = spec.wired
         self._knows_its_sessions = False
         #: Of the requests for connections, those which are not in psycopg_pool's statistics yet.
         self.taken = 0
@@ -219,7 +222,7 @@ class Pool(AsyncConnectionPool[AsyncConnection[Any]]):
                     await self._waiting.popleft().fail(exc)
                 self.waiters.fail(exc)
             raise
-        conn.__dict__["prepares"] = self.prepares
+        conn.__dict__.update(prepares=self.prepares, wired=self.wired)
         self._live.add(conn)
         return conn
 

@@ -303,15 +303,15 @@ def wire_of(conn: AsyncConnection[Any], loop: asyncio.AbstractEventLoop | None =
     """Return the wire of *conn*, which it keeps; None if only psycopg's cursors can use it.
 
     *loop* is to be given where the event loop is hidden, in the bridge.
-    So it is with connections which are not from our pools, in psycopg's pipeline mode, with a
-    client encoding other than UTF-8, and on Windows' proactor event loop.
+    So it is with connections which are not from our pools, or from one that is not ``wired``, in
+    psycopg's pipeline mode, with a client encoding other than UTF-8, and on Windows' proactor event loop.
     """
     if not isinstance(conn, TurboConnection) or conn._pipeline is not None:
         return None
     wire = conn.wire
     if wire is None and not conn.closed:
         loop = loop or asyncio.get_running_loop()
-        if _has_readers(loop) and conn.pgconn._encoding == "utf-8":
+        if conn.wired and _has_readers(loop) and conn.pgconn._encoding == "utf-8":
             wire = conn.wire = Wire(conn, loop)
     return wire
 

@@ -1,0 +1,1 @@
+"""Database backends as other packages have them, on top of Django's."""

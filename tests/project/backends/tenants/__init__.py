@@ -1,0 +1,1 @@
+"""Sets the schema of the current tenant before each statement."""

@@ -1,0 +1,1 @@
+"""Connects with a token that is made for each connection, as to a cloud's servers."""

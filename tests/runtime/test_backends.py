@@ -1,0 +1,100 @@
+"""Database backends of other packages, and what replaces Django's cursors: all statements pass them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from functools import wraps
+from typing import Any
+
+import pytest
+from django.db import connection, connections
+from django.db.backends.utils import CursorWrapper
+from django.test import override_settings
+
+from tests.project.backends.tenants.base import tenant
+from tests.project.library.models import Migrated
+from turbo_orm import atomic, batch, run_sync
+
+TENANTS = ("public", "one", "two")
+
+
+@pytest.fixture
+def tenants(django_databases: None) -> Iterator[str]:
+    """An alias of the default database with a schema for each tenant, in which a row has the tenant's name."""
+    with connection.cursor() as cursor:
+        for name in TENANTS[1:]:
+            cursor.execute(f"CREATE SCHEMA {name}")
+            cursor.execute(f"CREATE TABLE {name}.library_migrated (LIKE public.library_migrated INCLUDING ALL)")
+        for name in TENANTS:
+            cursor.execute(f"INSERT INTO {name}.library_migrated (name) VALUES ('{name}')")
+    connections.settings["tenants"] = {
+        **connections["default"].settings_dict,
+        "ENGINE": "tests.project.backends.tenants",
+    }
+    yield "tenants"
+    del connections.settings["tenants"]
+    with connection.cursor() as cursor:
+        for name in TENANTS[1:]:
+            cursor.execute(f"DROP SCHEMA {name} CASCADE")
+
+
+@pytest.mark.parametrize("multiplex", [False, True])
+async def test_a_backend_that_prepares_each_cursor(tenants: str, multiplex: bool) -> None:
+    with override_settings(TURBO_ORM={"MULTIPLEX": multiplex}):
+        for name in TENANTS * 3:
+            tenant.set(name)
+            rows = Migrated.objects.using(tenants)
+            names = rows.values_list("name", flat=True)
+            assert (await rows.aget()).name == name
+            assert await names.all().alist() == [name]
+            assert [row.name async for row in rows.aiterator()] == [name]
+            assert await run_sync(list, names.all()) == [name]
+            assert await batch(names.all(), rows.acount()) == ([name], 1)
+            assert await rows.filter(name=name).aupdate(name=name) == 1
+            async with atomic(tenants):
+                row = await rows.acreate(name="new")
+                assert await names.order_by("pk").alist() == [name, "new"]
+                row.name = "newer"
+                await row.asave()
+                await row.adelete()
+            made = await rows.abulk_create([Migrated(name="a"), Migrated(name="b")])
+            await rows.abulk_update(made, ["name"])
+            assert await rows.exclude(name=name).adelete() == (2, {"library.Migrated": 2})
+
+
+async def test_many_tenants_at_once(tenants: str) -> None:
+    async def look(name: str) -> list[str]:
+        tenant.set(name)
+        async with atomic(tenants):
+            return await Migrated.objects.using(tenants).values_list("name", flat=True).alist()
+
+    names = list(TENANTS * 5)
+    assert await asyncio.gather(*map(look, names)) == [[name] for name in names]
+
+
+async def test_cursors_that_others_have_replaced_see_all_statements(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+    execute = CursorWrapper.execute
+
+    @wraps(execute)
+    def noting(self: Any, sql: str, params: Any = None) -> Any:
+        seen.append(sql.partition(" ")[0])
+        return execute(self, sql, params)
+
+    async def work() -> None:
+        row = await Migrated.objects.acreate(name="a")
+        async with atomic():
+            assert await Migrated.objects.acount() == 1
+            await row.adelete()
+
+    for _ in range(3):
+        await work()
+    assert seen == []
+    monkeypatch.setattr(CursorWrapper, "execute", noting)
+    for _ in range(2):
+        await work()
+    assert seen == ["INSERT", "SELECT", "DELETE"] * 2
+    monkeypatch.undo()
+    await work()
+    assert len(seen) == 6

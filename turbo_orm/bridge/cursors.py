@@ -1,0 +1,54 @@
+"""Whether the cursors that the wire does without are Django's own.
+
+A database backend of another package may do something of its own with each statement or connection
+(set the tenant's schema, count), and so may what replaces methods of Django's cursors (caches,
+monitoring). Their statements go through cursors then.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from types import FunctionType
+from typing import Any
+
+from django.db.backends import utils
+
+__all__ = ["are_untouched", "has_djangos"]
+
+#: What a statement passes on its way from a wrapper to psycopg, if it does not go to the wire.
+_ON_THE_WAY = (
+    "ensure_connection",
+    "connect",
+    "get_new_connection",
+    "init_connection_state",
+    "cursor",
+    "_cursor",
+    "_prepare_cursor",
+    "create_cursor",
+    "make_cursor",
+    "make_debug_cursor",
+)
+
+
+@cache
+def has_djangos(engine: type[Any], cursor_class: type[Any]) -> bool:
+    """Whether wrappers of the class *engine*, whose cursors are of *cursor_class*, execute as Django's do."""
+    places = [next((each for each in engine.__mro__ if name in vars(each)), engine) for name in _ON_THE_WAY]
+    return all(place.__module__.partition(".")[0] == "django" for place in (*places, cursor_class))
+
+
+def _original(name: str) -> Any:
+    """Return Django's own method *name* of its cursors; None if it has been replaced already."""
+    method = vars(utils.CursorWrapper)[name]
+    # Not by its name and module: a decorator copies these.
+    is_own = type(method) is FunctionType and method.__globals__ is vars(utils)
+    return method if is_own else None
+
+
+_cursors = utils.CursorWrapper
+_execute = _original("execute")
+
+
+def are_untouched() -> bool:
+    """Whether nobody has replaced what executes statements in Django's cursors."""
+    return _cursors.execute is _execute
