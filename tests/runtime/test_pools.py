@@ -135,6 +135,18 @@ async def test_open_pools_fills_them(observer: Any) -> None:
     assert len(sessions(observer)) == 2
 
 
+async def test_a_backend_that_has_a_token_for_each_connection(alias: Any) -> None:
+    extra = alias(ENGINE="tests.project.backends.tokens")
+
+    def token() -> str:
+        with connections[extra].cursor() as cursor:
+            cursor.execute("SELECT current_setting('application_name'), pg_sleep(0.05)")
+            name: str = cursor.fetchone()[0]
+            return name
+
+    assert len(set(await asyncio.gather(*[run_sync(token) for _ in range(3)]))) == 3
+
+
 async def test_open_pools_reports_a_missing_server(alias: Any) -> None:
     import psycopg
 

@@ -114,18 +114,23 @@ def _pool_spec(key: PoolKey, wrapper: BaseDatabaseWrapper) -> PoolSpec:
     if given["CONN_HEALTH_CHECKS"]:
         options.setdefault("check", AsyncConnectionPool.check_connection)
     engine = load_backend(given["ENGINE"])
-    params = wrapper.get_connection_params()
-    wired = has_djangos(engine.DatabaseWrapper, params["cursor_factory"])
+    # One that no operation uses: the pool keeps it.
+    wrapper = type(wrapper)(given, key.alias)
+    wired = has_djangos(engine.DatabaseWrapper, wrapper.get_connection_params()["cursor_factory"])
     async_class = async_backend.async_wrapper_class(engine)
     if async_class is None:
         return PoolSpec(
-            key, async_connect_params(params), options, prepares=_prepares(given), wired=wired
+            key,
+            lambda: async_connect_params(wrapper.get_connection_params()),
+            options,
+            prepares=_prepares(given),
+            wired=wired,
         )
     # django-async-backend's connections, so that either library can use them.
     async_wrapper = async_class(given, key.alias)
     return PoolSpec(
         key,
-        async_wrapper.get_connection_params(),
+        async_wrapper.get_connection_params,
         options,
         configure=async_wrapper._configure_connection,
         prepares=_prepares(given),

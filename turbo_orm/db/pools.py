@@ -47,8 +47,9 @@ class PoolSpec:
     """Everything needed to build the pool of one database on any loop."""
 
     key: PoolKey
-    #: Keyword arguments of `AsyncConnection.connect()`.
-    connect: Mapping[str, Any]
+    #: Returns keyword arguments of `AsyncConnection.connect()`, for each connection: a password may
+    #: be a token that does not live long.
+    connect: Callable[[], Mapping[str, Any]]
     #: Keyword arguments of `AsyncConnectionPool`.
     options: Mapping[str, Any]
     #: Called with every new connection.
@@ -90,7 +91,7 @@ class Pool(AsyncConnectionPool[AsyncConnection[Any]]):
         self.waiters = Waiters(self)
         self._live: WeakSet[AsyncConnection[Any]] = WeakSet()
         super().__init__(
-            kwargs={**spec.connect, "autocommit": True},
+            kwargs=lambda: {**spec.connect(), "autocommit": True},
             min_size=0,
             open=False,
             configure=spec.configure,
