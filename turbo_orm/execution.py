@@ -149,7 +149,8 @@ def reading_in_bridge(like: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(like)
     def method(self: PlannedQuerySet, *args: Any, **kwargs: Any) -> Any:
-        return like(self._readable() if current_bridge() is not None else self, *args, **kwargs)
+        djangos = getattr(QuerySet, like.__name__)
+        return djangos(self._readable() if current_bridge() is not None else self, *args, **kwargs)
 
     return method
 
@@ -164,7 +165,7 @@ def terminal_in_bridge(name: str, like: Callable[..., Any]) -> Callable[..., Any
             bound = self._bound(name)
             if bound is not None:
                 return answer(running.run_in_bridge(bound).rows)
-        return like(self)
+        return getattr(QuerySet, name)(self)
 
     return terminal
 
@@ -181,7 +182,7 @@ def update_in_bridge(like: Callable[..., Any]) -> Callable[..., Any]:
                     count = running.run_in_bridge(bound).rowcount
                 self._result_cache = None
                 return count
-        return like(self, **kwargs)
+        return QuerySet.update(self, **kwargs)
 
     return update
 
@@ -195,7 +196,7 @@ def aggregate_in_bridge(like: Callable[..., Any]) -> Callable[..., Any]:
             bound = self._bound_aggregate(args, kwargs)
             if bound is not None and (loader := bound.plan.loader) is not None:
                 return loader(running.run_in_bridge(bound).rows or (), bound.alias)[0]
-        return like(self, *args, **kwargs)
+        return QuerySet.aggregate(self, *args, **kwargs)
 
     return aggregate
 
@@ -211,7 +212,7 @@ def delete_in_bridge(like: Callable[..., Any]) -> Callable[..., Any]:
                 with transaction.mark_for_rollback_on_error(using=bound.alias):
                     count = running.run_in_bridge(bound).rowcount
                 return _deleted(self, count)
-        return like(self)
+        return QuerySet.delete(self)
 
     return delete
 

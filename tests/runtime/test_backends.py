@@ -1,4 +1,4 @@
-"""Database backends of other packages, and what replaces Django's cursors: all statements pass them."""
+"""Database backends of other packages, and what replaces methods of Django: all statements pass them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from django.db import connection, connections
 from django.db.backends.utils import CursorWrapper
+from django.db.models import QuerySet
 from django.test import override_settings
 
 from tests.project.backends.tenants.base import tenant
@@ -21,11 +22,12 @@ TENANTS = ("public", "one", "two")
 
 @pytest.fixture
 def tenants(django_databases: None) -> Iterator[str]:
-    """An alias of the default database with a schema for each tenant, in which a row has the tenant's name."""
+    """An alias of the default database with a schema for each tenant, in which a row has its name."""
     with connection.cursor() as cursor:
         for name in TENANTS[1:]:
             cursor.execute(f"CREATE SCHEMA {name}")
-            cursor.execute(f"CREATE TABLE {name}.library_migrated (LIKE public.library_migrated INCLUDING ALL)")
+            table = f"{name}.library_migrated"
+            cursor.execute(f"CREATE TABLE {table} (LIKE public.library_migrated INCLUDING ALL)")
         for name in TENANTS:
             cursor.execute(f"INSERT INTO {name}.library_migrated (name) VALUES ('{name}')")
     connections.settings["tenants"] = {
@@ -98,3 +100,29 @@ async def test_cursors_that_others_have_replaced_see_all_statements(monkeypatch:
     monkeypatch.undo()
     await work()
     assert len(seen) == 6
+
+
+async def test_bulk_create_that_others_have_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+    bulk_create: Any = QuerySet.bulk_create
+
+    @wraps(bulk_create)
+    def noting(self: Any, objs: Any, *args: Any, **kwargs: Any) -> Any:
+        made.append(len(objs))
+        return bulk_create(self, objs, *args, **kwargs)
+
+    async def work() -> None:
+        await Migrated.objects.abulk_create([Migrated(name="a"), Migrated(name="b")])
+        await run_sync(Migrated.objects.bulk_create, [Migrated(name="c") for _ in range(3)])
+
+    for _ in range(3):
+        await work()
+    monkeypatch.setattr(QuerySet, "bulk_create", noting)
+    await work()
+    assert made == [2, 3]
+
+
+@pytest.mark.parametrize("name", ["count", "exists", "delete"])
+def test_methods_that_others_have_replaced_in_sync_code(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(QuerySet, name, lambda self: "replaced")
+    assert getattr(Migrated.objects.all(), name)() == "replaced"

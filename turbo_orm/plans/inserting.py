@@ -252,10 +252,14 @@ def _alone(queryset: Any, objs: Any, options: Mapping[str, Any]) -> _Insert | No
 
 
 def _is_simple(queryset_class: Any, model: Any) -> bool:
-    """Whether `bulk_create()` is Django's for *queryset_class* and one table is all there is to it."""
+    """Whether `bulk_create()` is Django's for *queryset_class* and one table is all there is to it.
+
+    It may have been replaced in `QuerySet` itself, as django-cacheops does.
+    """
     meta = model._meta
     return (
-        not meta.order_with_respect_to
+        QuerySet.bulk_create is _bulk_create
+        and not meta.order_with_respect_to
         and all(parent._meta.concrete_model is meta.concrete_model for parent in meta.get_parent_list())
         and all(getattr(queryset_class, name) is step for name, step in _STEPS)
     )

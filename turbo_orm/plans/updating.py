@@ -39,7 +39,7 @@ def bulk_update_in_bridge(like: Callable[..., Any]) -> Callable[..., Any]:
             writes = _writes(self, objs, fields, batch_size)
             if writes is not None:
                 return _execute(writes)
-        return like(self, objs, fields, batch_size)
+        return QuerySet.bulk_update(self, objs, fields, batch_size)
 
     return bulk_update
 
