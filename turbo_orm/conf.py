@@ -34,8 +34,9 @@ class Config:
     max_shapes: int = 2_000
     #: Compare every planned statement with what Django would execute.
     verify_plans: bool = False
-    #: Execute planned statements without psycopg's cursor.
-    wire: bool = True
+    #: Execute planned statements without psycopg's cursor; "always" also where others have replaced
+    #: what Django's cursors do.
+    wire: bool | str = True
     #: Let the autocommit reads of all tasks share a few connections: the options for that
     #: (``connections``, ``slow_after`` seconds, ``in_flight``, ``grow_at``), or None. ``True``
     #: stands for the default options.
@@ -68,10 +69,9 @@ def get_config() -> Config:
         )
     values = {key.lower(): value for key, value in given.items() if key in runtime}
     for name in ("plans", "verify_plans", "wire"):
-        if not isinstance(values.get(name, True), bool):
-            raise ImproperlyConfigured(
-                f'TURBO_ORM["{name.upper()}"] must be True or False, not {values[name]!r}.'
-            )
+        value = values.get(name, True)
+        if not isinstance(value, bool) and (name, value) != ("wire", "always"):
+            raise ImproperlyConfigured(f'TURBO_ORM["{name.upper()}"] must be True or False, not {value!r}.')
     shapes = values.get("max_shapes", 1)
     if not isinstance(shapes, int) or isinstance(shapes, bool) or shapes < 1:
         raise ImproperlyConfigured(f'TURBO_ORM["MAX_SHAPES"] must be a positive number, not {shapes!r}.')

@@ -97,6 +97,9 @@ async def test_cursors_that_others_have_replaced_see_all_statements(monkeypatch:
     for _ in range(2):
         await work()
     assert seen == ["INSERT", "SELECT", "DELETE"] * 2
+    with override_settings(TURBO_ORM={"WIRE": "always"}):
+        await work()
+    assert len(seen) == 6
     monkeypatch.undo()
     await work()
     assert len(seen) == 6

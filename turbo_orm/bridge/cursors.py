@@ -13,6 +13,8 @@ from typing import Any
 
 from django.db.backends import utils
 
+from turbo_orm.conf import get_config
+
 __all__ = ["are_untouched", "has_djangos"]
 
 #: What a statement passes on its way from a wrapper to psycopg, if it does not go to the wire.
@@ -50,5 +52,5 @@ _execute = _original("execute")
 
 
 def are_untouched() -> bool:
-    """Whether nobody has replaced what executes statements in Django's cursors."""
-    return _cursors.execute is _execute
+    """Whether nobody has replaced what executes statements in Django's cursors, or is to see them all."""
+    return _cursors.execute is _execute or get_config().wire == "always"
