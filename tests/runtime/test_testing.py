@@ -6,12 +6,13 @@ import asyncio
 
 import pytest
 from django.db import connection, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.test import override_settings
 from django.utils.connection import ConnectionDoesNotExist
 
 from tests.project.library.models import Author, Book, Tag
 from tests.runtime.support import query
-from turbo_orm import atomic, cursor, on_commit, run_sync
+from turbo_orm import atomic, batch, cursor, on_commit, run_sync
 from turbo_orm.testing import assert_num_queries, capture_on_commit_callbacks, capture_queries
 
 
@@ -218,3 +219,32 @@ async def test_commit_hooks_of_another_database():
             await on_commit(lambda: None, using="other")
             await on_commit(lambda: None)
         assert len(callbacks) == 1
+
+
+@pytest.mark.parametrize("multiplex", [False, True])
+async def test_guards_of_tests_are_asked_for_open_pools_too(monkeypatch: pytest.MonkeyPatch, multiplex: bool):
+    def refuse(self: BaseDatabaseWrapper) -> None:
+        raise LookupError("no database here")
+
+    async def block() -> None:
+        async with atomic():
+            await Tag.objects.acount()
+
+    with override_settings(TURBO_ORM={"MULTIPLEX": multiplex}):
+        for number in range(3):
+            await Tag.objects.acreate(label=f"{number}")
+            await Tag.objects.acount()
+        # As pytest-django and Django's test cases do.
+        monkeypatch.setattr(BaseDatabaseWrapper, "ensure_connection", refuse)
+        for refused in (
+            Tag.objects.acount(),
+            Tag.objects.acreate(label="x"),
+            Tag.objects.abulk_create([Tag(label="x")]),
+            batch(Tag.objects.acount(), Tag.objects.aexists()),
+            block(),
+            run_sync(Tag.objects.count),
+        ):
+            with pytest.raises(LookupError, match="no database here"):
+                await refused
+        monkeypatch.undo()
+        assert await Tag.objects.acount() == 3

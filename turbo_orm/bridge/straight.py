@@ -10,6 +10,7 @@ from typing import Any
 import psycopg
 from django.conf import settings
 from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 from django.db.utils import DatabaseErrorWrapper
 from psycopg import AsyncConnection
@@ -26,7 +27,15 @@ from turbo_orm.db.leases import give_back, lease, take_idle, take_wire
 from turbo_orm.db.pools import Pool
 from turbo_orm.db.wire import Wire, wire_of
 
-__all__ = ["django_errors", "goes_straight", "is_watched", "take_later", "take_now", "take_ready"]
+__all__ = [
+    "django_errors",
+    "goes_straight",
+    "is_guarded",
+    "is_watched",
+    "take_later",
+    "take_now",
+    "take_ready",
+]
 
 #: Without the detours of a lazy object.
 _attribute = object.__getattribute__
@@ -37,11 +46,21 @@ _recorders = recorders.get
 #: Turns psycopg's exceptions into Django's.
 django_errors = DatabaseErrorWrapper(SimpleNamespace(Database=psycopg, errors_occurred=False))
 
+#: Django's own. Test cases and pytest-django put in its place what refuses tests a database.
+_ensure_connection = BaseDatabaseWrapper.ensure_connection
+
+
+def is_guarded() -> bool:
+    """Whether somebody else than Django decides who may have a connection, and must be asked."""
+    return BaseDatabaseWrapper.ensure_connection is not _ensure_connection
+
 
 def take_now(loop: asyncio.AbstractEventLoop, alias: str) -> Wire | None:
     """Lease a connection as `take_later()` does if that is possible without waiting, else None."""
     pool = known_pool(loop, alias)
     if pool is None or (connection_created.receivers and not _plain_receivers()):
+        return None
+    if BaseDatabaseWrapper.ensure_connection is not _ensure_connection:  # is_guarded(), without a call
         return None
     return take_wire(pool, Epoch.current)
 
@@ -67,7 +86,7 @@ async def take_ready(loop: asyncio.AbstractEventLoop, alias: str) -> tuple[Async
     None if there can't be one, because somebody wants to be told each time Django connects or executes.
     """
     pool = open_pool_of(loop, alias)
-    if pool is None or not _plain_receivers():
+    if pool is None or not _plain_receivers() or is_guarded():
         await run_sync(_connect, alias)
         pool = open_pool_of(loop, alias)
         if pool is None or not _plain_receivers():

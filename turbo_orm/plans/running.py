@@ -20,6 +20,7 @@ from turbo_orm.bridge.scopes import Scope, active_scope, inherited_scope, open_s
 from turbo_orm.bridge.straight import (
     django_errors,
     goes_straight,
+    is_guarded,
     is_watched,
     take_later,
     take_now,
@@ -280,7 +281,7 @@ async def _run_multiplexed(
     loop: asyncio.AbstractEventLoop, work: Work, options: tuple[tuple[str, float], ...]
 ) -> Result:
     """Run a read on a connection that other tasks use at the same time."""
-    pool = open_pool_of(loop, work.alias)
+    pool = None if is_guarded() else open_pool_of(loop, work.alias)
     if pool is not None:
         multiplexer = pool.multiplexer
         if multiplexer is None:
