@@ -11,6 +11,8 @@ from django.db import connection
 from django.http import HttpResponse
 from django.test import override_settings
 from django.urls import path
+from hypothesis import given, settings, strategies
+from hypothesis.extra import django as hypothesis_django
 
 from tests.project.library.models import Author
 from turbo_orm import atomic, on_commit, testing
@@ -105,6 +107,38 @@ class BrokenSetUp(testing.TestCase):
         seen.append("never")
 
 
+@unittest.skip("as a whole")
+class Skipped(testing.TestCase):
+    def test_never_runs(self):
+        seen.append("never")
+
+
+class SkippedByItsSetUp(testing.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        raise unittest.SkipTest("before ours")
+
+    def test_never_runs(self):
+        seen.append("never")
+
+
+class BrokenAhead(SkippedByItsSetUp):
+    @classmethod
+    def setUpClass(cls):
+        cls.addClassCleanup(seen.append, "cleaned up")
+        raise LookupError("before ours")
+
+
+class WithHypothesis(hypothesis_django.TestCase, testing.TestCase):
+    @settings(max_examples=3, deadline=None, database=None)
+    @given(hypothesis_django.from_model(Author, name=strategies.text("abc", max_size=5)))
+    def test_examples(self, author):
+        async_to_sync(self.count)()
+
+    async def count(self):
+        seen.append(await Author.objects.acount())
+
+
 def run(*cases: type[unittest.TestCase]) -> unittest.TestResult:
     seen.clear()
     suite = unittest.TestSuite(
@@ -113,7 +147,15 @@ def run(*cases: type[unittest.TestCase]) -> unittest.TestResult:
     return unittest.TextTestRunner(io.StringIO()).run(suite)
 
 
-for case in (Example, Durable, BrokenSetUp):
+for case in (
+    Example,
+    Durable,
+    BrokenSetUp,
+    Skipped,
+    SkippedByItsSetUp,
+    BrokenAhead,
+    WithHypothesis,
+):
     case.__test__ = False  # run by the tests below, not by pytest
 
 
@@ -138,4 +180,17 @@ def test_a_broken_set_up_leaves_nothing():
     result = run(BrokenSetUp)
     assert len(result.errors) == 1
     assert seen == []
+    assert Author.objects.count() == 0
+
+
+def test_classes_that_are_not_set_up():
+    result = run(Skipped, SkippedByItsSetUp, BrokenAhead, Durable)
+    assert [reason for _, reason in result.skipped] == ["as a whole", "before ours"]
+    assert len(result.errors) == 1
+    assert (result.failures, seen) == ([], ["cleaned up", 1])
+
+
+def test_with_hypothesis():
+    result = run(WithHypothesis)
+    assert (result.errors, result.failures, set(seen)) == ([], [], {1})
     assert Author.objects.count() == 0
