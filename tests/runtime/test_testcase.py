@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import unittest
 
@@ -15,6 +16,7 @@ from hypothesis import given, settings, strategies
 from hypothesis.extra import django as hypothesis_django
 
 from tests.project.library.models import Author
+from tests.runtime.support import sleep
 from turbo_orm import atomic, on_commit, testing
 
 
@@ -129,6 +131,29 @@ class BrokenAhead(SkippedByItsSetUp):
         raise LookupError("before ours")
 
 
+def interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+class Interrupted(testing.TestCase):
+    def setUp(self):
+        Author.objects.create(name="from setUp")
+
+    async def test_a_wait(self):
+        asyncio.get_running_loop().call_later(0.05, interrupt)
+        await asyncio.sleep(60)
+
+    def test_a_query(self):
+        self._session._loop.call_later(0.05, interrupt)
+        sleep(60)
+
+    async def test_another(self):
+        seen.append(await Author.objects.acount())
+
+    def tearDown(self):
+        seen.append("torn down")
+
+
 class WithHypothesis(hypothesis_django.TestCase, testing.TestCase):
     @settings(max_examples=3, deadline=None, database=None)
     @given(hypothesis_django.from_model(Author, name=strategies.text("abc", max_size=5)))
@@ -154,6 +179,7 @@ for case in (
     Skipped,
     SkippedByItsSetUp,
     BrokenAhead,
+    Interrupted,
     WithHypothesis,
 ):
     case.__test__ = False  # run by the tests below, not by pytest
@@ -193,4 +219,21 @@ def test_classes_that_are_not_set_up():
 def test_with_hypothesis():
     result = run(WithHypothesis)
     assert (result.errors, result.failures, set(seen)) == ([], [], {1})
+    assert Author.objects.count() == 0
+
+
+def test_an_interrupted_test_is_ended_before_the_next():
+    seen.clear()
+    Interrupted.setUpClass()
+    try:
+        for name in ("test_a_wait", "test_a_query"):
+            result = unittest.TestResult()
+            with pytest.raises(KeyboardInterrupt):
+                Interrupted(name)(result)
+            assert "CancelledError: KeyboardInterrupt" in result.errors[0][1]
+            assert Interrupted("test_another")(unittest.TestResult()) is None
+    finally:
+        Interrupted.tearDownClass()
+        Interrupted.doClassCleanups()
+    assert seen == ["torn down", 1, "torn down"] * 2
     assert Author.objects.count() == 0

@@ -6,6 +6,7 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from contextvars import Context, copy_context
 from typing import Any, TypeVar
 
@@ -54,11 +55,26 @@ class Session:
             finally:
                 context = copy_context()
 
+        task = self._loop.create_task(operation())
         try:
-            return self._loop.run_until_complete(operation())
+            return self._loop.run_until_complete(task)
+        except BaseException as exc:
+            self._end(task, exc)
+            raise
         finally:
             if context is not None:
                 _adopt(context)
+
+    def _end(self, task: asyncio.Task[Any], interruption: BaseException) -> None:
+        """Cancel *task* if *interruption* came from outside: Ctrl-C, a time limit's signal.
+
+        Without that it would be suspended for ever with what it has opened, or go on in the next operation.
+        """
+        if task.done():
+            return
+        task.cancel(f"{type(interruption).__name__}: {interruption}")
+        with suppress(Exception, asyncio.CancelledError):
+            self._loop.run_until_complete(task)
 
     def close(self) -> None:
         """Close the connections, the pools of the loop, and the loop."""
