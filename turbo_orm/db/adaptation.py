@@ -11,8 +11,9 @@ from psycopg import AsyncConnection
 from psycopg.abc import Dumper, Loader
 from psycopg.adapt import AdaptersMap, PyFormat, RecursiveDumper
 from psycopg.adapt import Dumper as BaseDumper
+from psycopg.dbapi20 import BinaryBinaryDumper
 from psycopg.postgres import adapters, types
-from psycopg.pq import Format
+from psycopg.pq import Escaping, Format
 from psycopg.pq.abc import PGconn
 from psycopg.types.hstore import BaseHstoreBinaryDumper
 from psycopg.types.numeric import Int2, Int4, Int8
@@ -20,7 +21,7 @@ from psycopg.types.numeric import Int2, Int4, Int8
 from turbo_orm.db.arrays import array_dumper
 from turbo_orm.db.json_text import JsonText, json_dumper
 
-__all__ = ["FloatDumper", "IntegerDumper", "WireContext", "is_psycopgs", "session_settings"]
+__all__ = ["BinaryDumper", "FloatDumper", "IntegerDumper", "WireContext", "is_psycopgs", "session_settings"]
 
 _NUMERIC = types["numeric"].oid
 _TIMESTAMPTZ = types["timestamptz"].oid
@@ -113,18 +114,44 @@ _FLOAT_DUMPERS: dict[Any, type[Dumper]] = {
 }
 
 
+class BinaryDumper(BinaryBinaryDumper):
+    """Bytes that Django marked as such, which psycopg hands to libpq unseen, whatever they are.
+
+    libpq is asked when statements before this one may be on their way to it: too late for an error
+    of this value alone.
+    """
+
+    def dump(self, obj: Any) -> Any:
+        """Return the bytes in *obj*; raise what Django's cursors do for what is none."""
+        value: Any = super().dump(obj)
+        if type(value) is not bytes and not _is_in_one_piece(value):
+            Escaping().escape_bytea(value)  # as for the literal they send
+        return value
+
+
+def _is_in_one_piece(value: Any) -> bool:
+    try:
+        return memoryview(value).c_contiguous
+    except TypeError:
+        return False
+
+
 class WireContext:
     """What a `Transformer` adapts by: a connection and its adapters, but for a few of them.
 
-    Integers are dumped by `IntegerDumper`, floats by `FloatDumper`. Django's loader of
-    ``timestamptz`` calls psycopg's and replaces the time zone of what it returns, in Python. Where
-    it would replace UTC by UTC, psycopg's own does the same in C.
+    Integers are dumped by `IntegerDumper`, floats by `FloatDumper`, bytes by `BinaryDumper`. Django's
+    loader of ``timestamptz`` calls psycopg's and replaces the time zone of what it returns, in Python.
+    Where it would replace UTC by UTC, psycopg's own does the same in C.
     """
 
     __slots__ = ("connection",)
 
     #: Dumpers in the place of psycopg's.
-    dumpers: ClassVar[Mapping[Any, type[Dumper]]] = {**_INTEGER_DUMPERS, **_FLOAT_DUMPERS}
+    dumpers: ClassVar[Mapping[Any, type[Dumper]]] = {
+        **_INTEGER_DUMPERS,
+        **_FLOAT_DUMPERS,
+        BinaryBinaryDumper: BinaryDumper,
+    }
 
     def __init__(self, connection: AsyncConnection[Any]) -> None:
         self.connection = connection

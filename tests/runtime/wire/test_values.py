@@ -57,6 +57,9 @@ PARAMETERS: list[tuple[str, Any]] = [
     ("char(5)", "abc"),
     ("bytea", b"\x00\xff"),
     ("bytea", memoryview(b"abc")),
+    ("bytea", psycopg.Binary(b"abc")),
+    ("bytea", psycopg.Binary(bytearray(b"abc"))),
+    ("bytea", psycopg.Binary(memoryview(b"abc"))),
     ("numeric(8,2)", decimal.Decimal("1.50")),
     ("numeric", decimal.Decimal("NaN")),
     ("numeric", decimal.Decimal("1E+30")),
@@ -165,7 +168,11 @@ async def test_columns_python_has_no_value_for(wire: Wire, column: str) -> None:
     assert (await wire.run(statement("SELECT 1", 0), ())).rows == [(1,)]
 
 
-@pytest.mark.parametrize("value", [object(), Colour.RED, {"a": 1}, {1, 2}, [object()], "a\x00b"])
+#: Django puts any value of a `BinaryField` into a `Binary`.
+NO_BYTES = [psycopg.Binary("abc"), psycopg.Binary(5), psycopg.Binary(memoryview(b"abc")[::2])]
+
+
+@pytest.mark.parametrize("value", [object(), Colour.RED, {"a": 1}, {1, 2}, [object()], "a\x00b", *NO_BYTES])
 async def test_values_psycopg_can_not_adapt(wire: Wire, value: Any) -> None:
     cursor = psycopg.AsyncCursor(wire.conn)
     try:
