@@ -244,8 +244,8 @@ async def run_many(wire: Wire, work: Work, *, isolated: bool) -> list[Result | E
     if begin is not None:
         return await _run_many_first(wire, work, begin, isolated)
     if wire.pgconn.transaction_status == TransactionStatus.INTRANS:
-        bound = [wire.bind(statement, params) for statement, params in work]
-        if not all(statement.accepted(types) for (statement, types), *_ in bound):
+        bounds = [_bound(wire, *each) for each in work]
+        if not all(_is_accepted(bound) for bound in bounds):
             return await _run_each(wire, work)
     answers = await _run_many(wire, work, None, isolated)
     if wire.pgconn.transaction_status != TransactionStatus.IDLE:
@@ -269,6 +269,13 @@ async def _run_many_first(wire: Wire, work: Work, begin: bytes, isolated: bool) 
         await execute(wire, b"ROLLBACK")
         return await _run_each(wire, work)
     return answers
+
+
+def _is_accepted(bound: Bound | Exception) -> bool:
+    if isinstance(bound, Exception):
+        return True  # it is not sent, and keeps nothing from the others
+    statement, types = bound.key
+    return statement.accepted(types)
 
 
 def _is_stale(answer: Result | Exception) -> bool:

@@ -93,6 +93,9 @@ async def test_in_a_transaction(wire: Wire, numbers: None, isolated: bool) -> No
     refused = statement("SELECT left('abc', %s)", 1)
     answers = await wire.run_many([(INSERT, (2,)), (refused, (2**40,)), (COUNT, ())], isolated=isolated)
     assert plain(answers) == [1, errors.UndefinedFunction, [(2,)]], "a refusal breaks nothing"
+    answers = await wire.run_many([(COUNT, ()), (NUMBER, (object(),)), (COUNT, ())], isolated=isolated)
+    others = [(2,)] if isolated else errors.PipelineAborted
+    assert plain(answers) == [others, psycopg.ProgrammingError, others], "it was not sent"
     answers = await wire.run_many([(INSERT, (3,)), (INSERT, (3,)), (COUNT, ())], isolated=isolated)
     after = errors.InFailedSqlTransaction if isolated else errors.PipelineAborted
     assert plain(answers) == [1, errors.UniqueViolation, after]
