@@ -35,6 +35,15 @@ __all__ = [
 class RowsNotLoadedError(NotLoadedError):
     """The rows of a queryset: where these were to become a field's value, another error names the field."""
 
+    @classmethod
+    def of(cls, queryset: Any) -> RowsNotLoadedError:
+        """Return the error for the rows of *queryset*."""
+        return cls(
+            f"The rows of this {type(queryset).__name__} of {queryset.model.__name__} are not loaded, and "
+            "loading them here would block the event loop. Use `async for` or "
+            "`await queryset.alist()`; or now, in sync code, run_sync()."
+        )
+
 
 class Peers(list["weakref.ref[Model]"]):
     """Weak references to the objects of one query; copies and pickles are empty."""

@@ -116,11 +116,7 @@ class AsyncQuerySet(InsertsByColumn, PlannedQuerySet):
         except SynchronousOnlyOperation as exc:
             if isinstance(exc, NotLoadedError | SyncCallError):
                 raise
-            raise RowsNotLoadedError(
-                f"The rows of this {type(self).__name__} of {self.model.__name__} are not loaded, and "
-                "loading them here would block the event loop. Use `async for` or "
-                "`await queryset.alist()`; or now, in sync code, run_sync()."
-            ) from exc
+            raise RowsNotLoadedError.of(self) from exc
         if fresh and issubclass(self._iterable_class, ModelIterable):
             remember_peers(self._result_cache or ())
 

@@ -88,6 +88,8 @@ async def test_the_error_names_the_twin(name: str):
     [
         lambda: list(Author.objects.all()),
         lambda: len(Author.objects.all()),
+        lambda: list(Author.objects.raw("SELECT * FROM library_author")),
+        lambda: Author.objects.raw("SELECT * FROM library_author")[0],
         lambda: BOOK.editor,
         lambda: [*BOOK.tags.all()],
     ],

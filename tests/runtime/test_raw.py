@@ -8,6 +8,7 @@ from django.db import ProgrammingError
 from tests.project.library.models import Author, Book
 from tests.runtime.support import assert_pool_is_clean
 from turbo_orm import atomic
+from turbo_orm.testing import assert_num_queries
 
 SQL = "SELECT id, name FROM library_author WHERE name >= %s ORDER BY name"
 
@@ -29,6 +30,13 @@ async def test_deferred_columns_and_prefetches(authors):
     rows = await Author.objects.raw(SQL, ["a"]).prefetch_related("books").alist()
     assert [[book.title for book in row.books.all()] for row in rows] == [["t"], [], []]
     assert await rows[2].afetch("age") == 2
+
+
+async def test_rows_are_peers(authors):
+    rows = Author.objects.raw(SQL, ["a"])
+    for found in (await rows.alist(), [row async for row in Author.objects.raw(SQL, ["a"])]):
+        with assert_num_queries(1):
+            assert [await row.afetch("age") for row in found] == [0, 1, 2]
 
 
 async def test_annotations_and_translations(authors):
