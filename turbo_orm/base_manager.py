@@ -14,7 +14,7 @@ from functools import wraps
 from typing import Any
 
 from django.db.models import Manager, QuerySet
-from django.db.models.options import Options
+from django.db.models.options import Options, make_immutable_fields_list
 from django.utils.functional import cached_property
 
 from turbo_orm.bridge.greenlets import current_bridge
@@ -45,31 +45,44 @@ class BaseManager(AsyncManager):
 def install() -> None:
     """Replace the plain base managers of models that have an `AsyncManager`, once per process.
 
-    And both managers of the tables of their many-to-many relations, which nobody declares.
+    And all managers of the tables of their many-to-many relations, which nobody declares.
     """
-    _replace("base_manager", lambda options: is_managed(options.model) or _is_between_managed(options))
-    _replace("default_manager", _is_between_managed)
+    _replace("base_manager", _base_manager)
+    _replace("managers", _managers)
 
 
-def _replace(name: str, wanted: Callable[[Any], bool]) -> None:
+def _replace(name: str, instead: Callable[[Any, Any], Any]) -> None:
     known: Any = vars(Options)[name]
     djangos = known.func
     if hasattr(djangos, "_turbo"):
         return
 
     @wraps(djangos)
-    def manager_of(self: Any) -> Any:
-        found = djangos(self)
-        if type(found) is not Manager or not found.auto_created or not wanted(self):
-            return found
-        manager: Any = BaseManager()
-        vars(manager).update(name=found.name, model=found.model, auto_created=True)
-        return manager
+    def found(self: Any) -> Any:
+        return instead(self, djangos(self))
 
-    manager_of._turbo = True  # type: ignore[attr-defined]
-    replaced: Any = cached_property(manager_of)
+    found._turbo = True  # type: ignore[attr-defined]
+    replaced: Any = cached_property(found)
     replaced.__set_name__(Options, name)
     setattr(Options, name, replaced)
+
+
+def _base_manager(options: Any, found: Any) -> Any:
+    return _in_place_of(found) if is_managed(options.model) else found
+
+
+def _managers(options: Any, found: Any) -> Any:
+    if not _is_between_managed(options):
+        return found
+    return make_immutable_fields_list("managers", map(_in_place_of, found))
+
+
+def _in_place_of(found: Any) -> Any:
+    if type(found) is not Manager or not found.auto_created:
+        return found
+    manager: Any = BaseManager()
+    vars(manager).update(name=found.name, model=found.model, auto_created=True)
+    return manager
 
 
 def _is_between_managed(options: Any) -> bool:

@@ -13,8 +13,9 @@ from django.test import override_settings
 
 from tests.project.library.models import Author, Book, Person, Plain, Tag
 from tests.runtime.parity.data import Snapshot
-from turbo_orm import AsyncQuerySet, run_sync
+from turbo_orm import AsyncQuerySet, atomic, run_sync
 from turbo_orm.base_manager import BaseManager
+from turbo_orm.errors import SyncCallError
 from turbo_orm.plans.verify import Verified
 from turbo_orm.testing import capture_queries
 
@@ -35,13 +36,13 @@ BETWEEN = {
 @pytest.mark.parametrize("name", BETWEEN)
 def test_managers(name: str):
     model, ours = BETWEEN[name]
-    managers = {type(model._default_manager), type(model._base_manager)}
+    managers = {type(model._default_manager), type(model._base_manager), type(model.objects)}
     if ours is not None:
         assert managers == {BaseManager if ours else Manager}
     if ours:
-        # Sync code has Django's, and so has whoever asks the model.
-        assert type(model._default_manager.all()) is QuerySet
-        assert type(model.objects) is Manager
+        # Sync code has Django's querysets.
+        assert type(model.objects.all()) is QuerySet
+        assert model.objects is model._default_manager
         assert model._meta.default_manager is model._default_manager
         assert model._default_manager.name == "objects"
 
@@ -50,6 +51,25 @@ async def test_querysets_of_async_code():
     rows: Any = Book.tags.through._default_manager.all()
     assert type(rows) is AsyncQuerySet
     assert await rows.acount() == len([row async for row in rows])
+
+
+async def test_in_a_block(snapshot: Snapshot):
+    between: Any = Book.tags.through
+    before = await between.objects.acount()
+    tag = await Tag.objects.aget(label="blue")
+    with pytest.raises(ZeroDivisionError):
+        async with atomic():
+            book = await Book.objects.acreate(title="New", author=await Author.objects.afirst())
+            await between.objects.abulk_create([between(book=book, tag=tag)])  # of the same transaction
+            await between.objects.aget_or_create(book_id=1, tag=tag)
+            await between.objects.filter(book=book).aupdate(book_id=2)
+            row = await between.objects.alatest("pk")
+            await row.adelete()
+            await row.asave(force_insert=True)
+            raise ZeroDivisionError
+    assert await between.objects.acount() == before
+    with pytest.raises(SyncCallError):
+        between.objects.count()
 
 
 def _tags(*labels: str) -> list[Any]:
