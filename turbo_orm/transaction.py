@@ -12,12 +12,12 @@ from functools import wraps
 from types import TracebackType
 from typing import Any, TypeVar, overload
 
-from asgiref.sync import iscoroutinefunction
+from asgiref.sync import async_to_sync, iscoroutinefunction
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
 from psycopg import IsolationLevel
 from typing_extensions import ParamSpec
 
-from turbo_orm.bridge.greenlets import drive
+from turbo_orm.bridge.greenlets import current_bridge, drive
 from turbo_orm.bridge.interruptions import writes_lost
 from turbo_orm.bridge.run import run_sync
 from turbo_orm.bridge.scopes import Entered, Scope, inherited_scope, open_scope
@@ -302,4 +302,10 @@ async def on_commit(func: Callable[[], object], using: str | None = None, robust
     queries run on the same connection, after the commit. *robust* has an error in it logged
     instead of raised. It is dropped if the transaction (or its savepoint) is rolled back.
     """
-    await run_sync(transaction.on_commit, func, using=using, robust=robust)
+    await run_sync(_on_commit, func, using, robust)
+
+
+def _on_commit(func: Callable[[], Any], using: str | None, robust: bool) -> None:
+    if current_bridge() is None and iscoroutinefunction(func):  # in the block of a sync connection
+        func = async_to_sync(func)
+    transaction.on_commit(func, using=using, robust=robust)

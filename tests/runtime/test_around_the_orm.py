@@ -7,11 +7,11 @@ import threading
 from typing import Any
 
 import pytest
-from asgiref.sync import async_to_sync, sync_to_async
+from asgiref.sync import sync_to_async
 from django.contrib import admin
 from django.core.exceptions import SynchronousOnlyOperation
 from django.core.management import call_command
-from django.db import connection, connections, migrations, models, transaction
+from django.db import connection, connections, migrations, models
 from django.db.migrations.autodetector import MigrationAutodetector
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.state import ModelState, ProjectState
@@ -178,27 +178,6 @@ def test_sync_code_on_the_same_models(django_databases: None):
     author.books.create(title="b")
     assert Author.objects.prefetch_related("books").get().books.all()[0].title == "b"
     tag.delete()
-
-
-@pytest.mark.threads  # asgiref runs its loop in one
-def test_async_code_in_a_block_of_sync_code(django_databases: None):
-    """It takes no part in the block of a sync connection, but does when the sync code is bridged."""
-
-    async def add() -> int:
-        await Tag.objects.acreate(label="async")
-        return await Tag.objects.acount()
-
-    def work() -> int:
-        with transaction.atomic():
-            Tag.objects.create(label="sync")
-            counted: int = async_to_sync(add)()
-            transaction.set_rollback(True)
-        return counted
-
-    assert async_to_sync(run_sync)(work) == 2
-    assert list(Tag.objects.all()) == []
-    assert work() == 1
-    assert [tag.label for tag in Tag.objects.all()] == ["async"]
 
 
 @pytest.mark.threads

@@ -189,6 +189,8 @@ async def drive(scope: Scope, fn: Callable[..., T], args: Any = (), kwargs: Any 
     While the greenlet runs, the event loop and its task are hidden, so that Django's guard against sync
     database calls in async code (`async_unsafe`) lets it pass.
     """
+    if scope.runs is not None:
+        return cast(T, await scope.runs(fn, args, kwargs))
     loop = scope.loop
     parent = getcurrent()
     bridge = _take_greenlet(parent)

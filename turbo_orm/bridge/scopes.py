@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextvars import Context, ContextVar
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from greenlet import getcurrent
 
@@ -38,6 +38,10 @@ class Lease(Protocol):
         """Close the connection without awaiting."""
 
 
+#: Awaits a function called with arguments and keyword arguments.
+Runs: TypeAlias = Callable[[Callable[..., Any], Any, Any], Awaitable[Any]]
+
+
 class Scope:
     """One operation, or one block: the database wrappers its code sees.
 
@@ -58,6 +62,7 @@ class Scope:
         "leases",
         "loop",
         "parent",
+        "runs",
         "task",
         "turns",
         "wire_block",
@@ -65,12 +70,19 @@ class Scope:
     )
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, parent: Scope | None = None, *, apart: bool = False
+        self,
+        loop: asyncio.AbstractEventLoop,
+        parent: Scope | None = None,
+        *,
+        apart: bool = False,
+        runs: Runs | None = None,
     ) -> None:
         self.loop = loop
         #: Has connections of its own, also inside a block of django-async-backend.
         self.apart = apart
         self.parent = parent
+        #: What runs the sync code, where it is not for the bridge.
+        self.runs: Runs | None = runs if parent is None else parent.runs
         self.closed = False
         #: Sync code of this scope waits for async user code: a receiver, a hook.
         self.in_user_code = False

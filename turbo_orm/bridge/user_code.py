@@ -13,6 +13,7 @@ from asgiref.sync import AsyncToSync, SyncToAsync
 from turbo_orm.bridge.greenlets import await_only, current_bridge
 from turbo_orm.bridge.run import run_in
 from turbo_orm.bridge.scopes import Entered, Scope, active_scope
+from turbo_orm.bridge.sync_blocks import taking_part
 
 __all__ = ["await_user_code", "install"]
 
@@ -82,7 +83,7 @@ class _BridgeExecutor(Executor):
 def _call_in_bridge(self: AsyncToSync[..., Any], *args: Any, **kwargs: Any) -> Any:
     bridge = current_bridge()
     if bridge is None or bridge.scope is None:
-        return _call_outside(self, *args, **kwargs)
+        return _call_outside(taking_part(self), *args, **kwargs)
     if getattr(self, "force_new_loop", False):
         # Asks for a loop of its own in a thread of its own, and gets them.
         return await_only(asyncio.to_thread(_call_outside, self, *args, **kwargs))

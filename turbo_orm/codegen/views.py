@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from turbo_orm.codegen.naming import ModelNames
 
-__all__ = ["AppView", "Entry", "Loading", "ManagerView", "MethodView", "ModelView", "OrderView"]
+__all__ = ["AppView", "Dicts", "Entry", "Loading", "ManagerView", "MethodView", "ModelView", "OrderView"]
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,63 @@
+"""Async code below sync code that is in a block of its thread's own, sync connection.
+
+`async_to_sync()` and async receivers in a sync view, the admin or a command: what they query must be
+part of the block. Its connection can be used in its thread only, which waits meanwhile, and does
+what it is asked to do, as it does for Django's own a-methods.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from copy import copy
+from functools import wraps
+from typing import Any, TypeVar
+
+from asgiref.sync import AsyncToSync, sync_to_async
+from django.db import connections
+
+from turbo_orm.bridge.scopes import Entered, Scope
+
+__all__ = ["taking_part"]
+
+T = TypeVar("T")
+
+
+def taking_part(call: AsyncToSync[..., Any]) -> AsyncToSync[..., Any]:
+    """Return *call*, the queries of which take part in the blocks this thread's sync code is in, if any."""
+    if not any(wrapper.in_atomic_block for wrapper in connections.all(initialized_only=True)):
+        return call
+    awaitable: Any = call.awaitable
+
+    @wraps(awaitable)
+    async def below(*args: Any, **kwargs: Any) -> Any:
+        scope = Scope(asyncio.get_running_loop(), runs=_in_thread)
+        destroyed = False
+        try:
+            with Entered(scope):
+                return await awaitable(*args, **kwargs)
+        except GeneratorExit:
+            destroyed = True  # nothing can be awaited any more
+            raise
+        finally:
+            # The sync code goes on: what tasks have begun in its thread ends first, and nothing begins.
+            cancelled = None if destroyed else await scope.wait_for_children()
+            scope.end()
+            if cancelled is not None:
+                raise cancelled
+
+    call = copy(call)
+    call.awaitable = below
+    return call
+
+
+async def _in_thread(fn: Callable[..., T], args: Any, kwargs: Any) -> T:
+    """Call ``fn(*args, **kwargs)`` in the thread of the sync code."""
+    return await sync_to_async(_call)(fn, args, kwargs or {})
+
+
+def _call(fn: Callable[..., T], args: Any, kwargs: Any) -> T:
+    try:
+        return fn(*args, **kwargs)
+    except StopIteration as exc:
+        raise RuntimeError("StopIteration can't be raised into a coroutine") from exc
