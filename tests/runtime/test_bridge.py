@@ -8,6 +8,8 @@ import gc
 import sys
 import threading
 import traceback
+from collections.abc import Coroutine
+from typing import Any
 
 import psycopg
 import pytest
@@ -20,6 +22,7 @@ from django.dispatch import Signal
 from tests.project.library.models import Author, Tag
 from tests.runtime.support import assert_pool_is_clean, backend_pid, connect, pool, query, sleep
 from turbo_orm import atomic, run_sync
+from turbo_orm.bridge.greenlets import BridgeGreenlet
 from turbo_orm.errors import BridgeError, ConnectionReleasedError
 
 needs_async_receivers = pytest.mark.skipif(
@@ -395,6 +398,45 @@ async def test_a_destroyed_coroutine_finishes_its_connection():
     assert seen == ["finally"]
     assert await Author.objects.acount() == 0
     await assert_pool_is_clean()
+
+
+def _suspended() -> Coroutine[Any, Any, None]:
+    """A coroutine whose sync code waits for the server, and which nobody awaits."""
+    coroutine = run_sync(sleep, 10)
+    future: Any = coroutine.send(None)
+    future._asyncio_future_blocking = False
+    return coroutine
+
+
+@pytest.mark.parametrize("found_by_collector", [False, True])
+async def test_a_coroutine_is_destroyed_in_another_bridge(found_by_collector: bool):
+    await connect(2)
+    abandoned = [_suspended()]
+
+    def work() -> int:
+        cycle: list[Any] = [abandoned.pop()]
+        if not found_by_collector:
+            cycle[0].close()
+        cycle.append(cycle)
+        del cycle
+        gc.collect()
+        return Author.objects.count()
+
+    assert await run_sync(work) == 0
+    await assert_pool_is_clean()
+
+
+async def test_destroyed_coroutines_leave_nothing_in_memory():
+    def in_memory() -> int:
+        gc.collect()
+        return sum(type(each) is BridgeGreenlet for each in gc.get_objects())
+
+    await connect(1)
+    before = in_memory()
+    for _ in range(3):
+        _suspended().close()
+        await assert_pool_is_clean()
+    assert in_memory() <= before + 1
 
 
 async def _active_sleepers() -> list[object]:

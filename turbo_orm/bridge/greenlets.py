@@ -243,13 +243,20 @@ def _destroy(bridge: BridgeGreenlet, exc: GeneratorExit) -> None:
     bridge.closing = True
     if bridge.scope is not None:
         bridge.scope.abort()
+    # Who closes a coroutine, the garbage collector too, may be in another greenlet than drove it.
+    bridge.parent = getcurrent()
     loop = _get_running_loop()
     if loop is None:
         bridge.throw(exc)
     else:
         _step(bridge, loop, bridge.throw, exc)
-    if bridge.failure is not None and not isinstance(bridge.failure, GeneratorExit | Exception):
-        raise bridge.failure
+    failure = bridge.failure
+    if not bridge.busy:
+        # Its failure's traceback leads back to it: nothing would ever collect it.
+        bridge.closing = False
+        _park(bridge)
+    if failure is not None and not isinstance(failure, GeneratorExit | Exception):
+        raise failure
 
 
 def _hides(error: BaseException, cancelled: CancelledError) -> bool:
