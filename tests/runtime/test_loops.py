@@ -22,7 +22,7 @@ from django.db import connections
 
 from tests.project.library.models import Author
 from tests.runtime.conftest import sessions
-from tests.runtime.support import backend_pid
+from tests.runtime.support import backend_pid, sleep
 from turbo_orm import atomic, close_pools, open_pools, run_sync
 from turbo_orm.db import pools
 
@@ -124,6 +124,21 @@ async def _slow_block() -> None:
     async with atomic():
         await Author.objects.acreate(name=f"{id(asyncio.current_task())}")
         await asyncio.sleep(60)
+
+
+@pytest.mark.parametrize("turns", [0, 1])
+def test_a_coroutine_destroyed_at_the_end_of_the_loop(turns: int, observer: psycopg.Connection[Any]) -> None:
+    async def main() -> None:
+        assert await Author.objects.acount() == 0
+        coroutine = run_sync(sleep, 0.5)
+        future: Any = coroutine.send(None)
+        future._asyncio_future_blocking = False
+        coroutine.close()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+
+    asyncio.run(main())
+    assert _settles(observer)
 
 
 @pytest.mark.threads

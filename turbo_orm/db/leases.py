@@ -230,13 +230,16 @@ _discarding: set[asyncio.Task[None]] = set()
 
 
 def abandon(conn: AsyncConnection[Any], pool: Pool | None, loop: asyncio.AbstractEventLoop) -> None:
-    """Close *conn* without awaiting: the loop does it when it has time."""
-    if not loop.is_running():
+    """Close *conn* without awaiting: the loop does it when it has time, or at the loop's end."""
+    if not loop.is_running() or (pool is not None and pool._closed):
         close_now(conn)
         return
+    conn.lent = False  # type: ignore[attr-defined]  # nobody gives it back to a pool that closes
     task = loop.create_task(discard(conn, pool))
     _discarding.add(task)
     task.add_done_callback(_discarding.discard)
+    # asyncio.run() cancels all tasks, maybe before they begin.
+    task.add_done_callback(lambda _: close_now(conn))
 
 
 def _hung_up(conn: AsyncConnection[Any]) -> bool:

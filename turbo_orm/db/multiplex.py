@@ -378,6 +378,7 @@ class Multiplexer:
                 task = self._loop.create_task(self._stop(line))
                 self._stopping[task] = line
                 task.add_done_callback(self._stopping.pop)
+                task.add_done_callback(lambda _: close_now(line.conn))  # it may be cancelled
             else:
                 abandon(line.conn, self._pool, self._loop)
 

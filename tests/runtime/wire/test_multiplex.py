@@ -191,6 +191,23 @@ async def test_cancelled_slow_statements_are_stopped_all(
     assert line not in shared._lines
 
 
+@pytest.mark.parametrize("turns", [0, 1])
+async def test_the_stopping_is_cancelled(pool: Pool, turns: int) -> None:
+    """As everything is that is under way at the end of `asyncio.run()`."""
+    shared = made(pool, connections=1, slow_after=0.02)
+    task = asyncio.ensure_future(shared.run(SLEEP, (1, 1)))
+    await asyncio.sleep(0.2)
+    task.cancel()
+    await asyncio.wait({task})
+    ((stopping, line),) = shared._stopping.items()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    stopping.cancel()
+    await asyncio.wait({stopping})
+    await asyncio.sleep(0)
+    assert line.conn.closed
+
+
 async def test_a_slow_statement_that_somebody_waits_for_is_not_stopped(pool: Pool) -> None:
     shared = made(pool, connections=1, slow_after=0.02)
     await number(shared, 1)
