@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import sys
 from collections.abc import AsyncIterator
+from contextlib import nullcontext
 from typing import Any
 
 import psycopg
@@ -14,6 +16,7 @@ from django.db import DataError, connections, transaction
 from tests.project.library.models import Author, Book, Tag
 from tests.runtime.support import assert_pool_is_clean, backend_pid, pool, query, sleep
 from turbo_orm import AsyncQuerySet, atomic, run_sync
+from turbo_orm.db.connections import TurboConnection
 from turbo_orm.errors import ConnectionReleasedError, LoopMismatchError
 from turbo_orm.testing import capture_queries
 
@@ -220,6 +223,59 @@ async def test_cancelled_while_it_fetches(in_block: bool, observer: psycopg.Conn
     with pytest.raises(asyncio.CancelledError):
         await task
     assert not is_sleeping(observer)
+    await assert_given_back()
+
+
+async def _read_to_the_end(rows: AsyncQuerySet) -> None:
+    async for _ in rows.aiterator(chunk_size=20):
+        pass
+
+
+async def _leave_early(rows: AsyncQuerySet) -> None:
+    def work() -> None:
+        for _ in rows.iterator(chunk_size=3):
+            break
+
+    await run_sync(work)
+
+
+async def _leave_early_and_go_on(rows: AsyncQuerySet) -> None:
+    def work() -> None:
+        for _ in rows.iterator(chunk_size=3):
+            break
+        sleep(10)
+
+    await run_sync(work)
+
+
+@pytest.mark.parametrize("in_block", [False, True])
+@pytest.mark.parametrize("planned", [False, True])
+@pytest.mark.parametrize("read", [_read_to_the_end, _leave_early, _leave_early_and_go_on])
+async def test_cancelled_while_it_closes_its_cursor(
+    in_block: bool, planned: bool, read: Any, monkeypatch: pytest.MonkeyPatch
+):
+    """Which happens as a generator is finalized, where Python drops exceptions."""
+    rows = await tags()
+    ignored: list[Any] = []
+    wait = TurboConnection.wait
+
+    async def cancel(self: TurboConnection, gen: Any, *args: Any, **kwargs: Any) -> Any:
+        if gen.__name__ == "_close_gen":
+            task.cancel()
+        return await wait(self, gen, *args, **kwargs)
+
+    async def run() -> None:
+        async with atomic() if in_block else nullcontext():
+            await read(rows if planned else rows.extra(where=["true"]))
+            await asyncio.sleep(30)
+
+    monkeypatch.setattr(sys, "unraisablehook", ignored.append)
+    monkeypatch.setattr(TurboConnection, "wait", cancel)
+    task = asyncio.create_task(run())
+    await asyncio.wait({task}, timeout=5)
+    assert task.cancelled()
+    assert ignored == []
+    monkeypatch.undo()
     await assert_given_back()
 
 

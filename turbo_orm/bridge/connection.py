@@ -12,9 +12,10 @@ from weakref import ref
 
 import psycopg
 from psycopg import pq
+from psycopg._server_cursor_base import ServerCursorMixin
 from psycopg.rows import tuple_row
 
-from turbo_orm.bridge.greenlets import await_only, current_bridge
+from turbo_orm.bridge.greenlets import await_only, current_bridge, postpone
 from turbo_orm.db.connections import close_now
 from turbo_orm.db.leases import abandon, give_back, put_idle
 from turbo_orm.db.pools import Pool
@@ -31,6 +32,7 @@ T = TypeVar("T")
 
 _IDLE = int(pq.TransactionStatus.IDLE)
 _IN_TRANSACTION = int(pq.TransactionStatus.INTRANS)
+_CLOSING_CURSOR = ServerCursorMixin._close_gen.__code__
 
 
 class BridgedConnection(psycopg.Connection[Any]):
@@ -42,7 +44,7 @@ class BridgedConnection(psycopg.Connection[Any]):
     because the async connection may serve somebody else by then.
     """
 
-    __slots__ = ("_aconn", "_cursor_factory", "_gate", "_named", "_pool_", "_scope", "_wrapper")
+    __slots__ = ("_aconn", "_cursor_factory", "_gate", "_left_open", "_named", "_pool_", "_scope", "_wrapper")
 
     # Data descriptors, so that they win over the shared __dict__.
     if not TYPE_CHECKING:
@@ -64,6 +66,8 @@ class BridgedConnection(psycopg.Connection[Any]):
         self._aconn: psycopg.AsyncConnection[Any] | None = aconn
         self._cursor_factory = cursor_factory
         self._gate: AbstractContextManager[None] = _Gate(aconn.lock)
+        #: A named cursor was not closed for certain.
+        self._left_open = False
         self._named: list[Any] = []
         self._pool_ = pool
         self._scope = scope
@@ -81,7 +85,15 @@ class BridgedConnection(psycopg.Connection[Any]):
                 "connection has gone back to the pool. Fetch what you need inside the "
                 "operation, or keep the connection with `async with turbo_orm.atomic()`."
             )
-        return self._await(aconn.wait(gen, *args, **kwargs))
+        try:
+            return self._await(aconn.wait(gen, *args, **kwargs))
+        except asyncio.CancelledError as exc:
+            if getattr(gen, "gi_code", None) is not _CLOSING_CURSOR:
+                raise
+            # A generator that is left early closes its cursor as it is finalized.
+            self._left_open = True
+            postpone(exc)
+            return None
 
     def commit(self) -> None:
         """Commit, see psycopg: where the wire has the socket, it keeps it."""
@@ -161,6 +173,8 @@ class BridgedConnection(psycopg.Connection[Any]):
     def _is_soiled(self) -> bool:
         if not self._named:
             return False
+        if self._left_open:
+            return True
         # The end of a transaction closes its cursors, but for those WITH HOLD.
         over = self.pgconn.transaction_status == _IDLE
         return any(not cursor.closed and (cursor.withhold or not over) for cursor in self._named)

@@ -20,7 +20,15 @@ from turbo_orm.errors import BridgeError
 if TYPE_CHECKING:
     from turbo_orm.bridge.scopes import Scope
 
-__all__ = ["BridgeGreenlet", "await_only", "current_bridge", "drive", "loop_visible", "watch_collections"]
+__all__ = [
+    "BridgeGreenlet",
+    "await_only",
+    "current_bridge",
+    "drive",
+    "loop_visible",
+    "postpone",
+    "watch_collections",
+]
 
 T = TypeVar("T")
 
@@ -38,6 +46,8 @@ class BridgeGreenlet(greenlet):
     closing = False
     #: The driving task, while it is hidden from what runs in the greenlet; see `_swap_task`.
     task: asyncio.Task[Any] | None = None
+    #: A cancellation that could not be raised where it arrived, see `postpone()`.
+    postponed: CancelledError | None = None
 
 
 def current_bridge() -> BridgeGreenlet | None:
@@ -52,14 +62,40 @@ def await_only(awaitable: Awaitable[T]) -> T:
     Raises `BridgeError` outside the bridge.
     """
     bridge = current_bridge()
-    if bridge is None or bridge.closing or _collector is not None or _get_running_loop() is not None:
+    if (
+        bridge is None
+        or bridge.closing
+        or bridge.postponed is not None
+        or _collector is not None
+        or _get_running_loop() is not None
+    ):
         reason = _why_not(bridge)
         if reason is not None:
             if asyncio.iscoroutine(awaitable):
                 awaitable.close()
             raise BridgeError(f"This would wait for the database, but nothing can await it here: {reason}")
+        if bridge is not None and bridge.postponed is not None:
+            if asyncio.iscoroutine(awaitable):
+                awaitable.close()
+            raise _take_postponed(bridge)
     assert bridge is not None
     return cast(T, bridge.parent.switch(awaitable))
+
+
+def postpone(cancelled: CancelledError) -> None:
+    """Raise *cancelled* where the sync code next waits, or at its end.
+
+    For what runs in finalizers, as of generators that are left early: Python drops what they raise.
+    """
+    bridge = current_bridge()
+    assert bridge is not None
+    bridge.postponed = cancelled
+
+
+def _take_postponed(bridge: BridgeGreenlet) -> BaseException:
+    postponed, bridge.postponed = bridge.postponed, None
+    assert postponed is not None
+    return postponed
 
 
 def _why_not(bridge: BridgeGreenlet | None) -> str | None:
@@ -177,7 +213,7 @@ def _take_greenlet(parent: greenlet) -> BridgeGreenlet:
 
 
 def _park(bridge: BridgeGreenlet) -> None:
-    bridge.failure = bridge.result = bridge.scope = None
+    bridge.failure = bridge.result = bridge.scope = bridge.postponed = None
     bridge.gr_context = None
     if len(_idle.parked) < _idle.limit:
         _idle.parked.append(bridge)
@@ -214,6 +250,8 @@ async def drive(scope: Scope, fn: Callable[..., T], args: Any = (), kwargs: Any 
         else:
             awaited = _step(bridge, loop, bridge.switch, value)
     error, result = bridge.failure, bridge.result
+    if error is None:
+        error = bridge.postponed
     _park(bridge)
     if error is None:
         return cast(T, result)
