@@ -340,6 +340,17 @@ class Channel:
 
     # -- interruptions ------------------------------------------------------------------------
 
+    def break_off(self, error: BaseException) -> None:
+        """Close the connection, which did not take commands as a whole.
+
+        Raises what libpq says of it, if it is lost: psycopg takes whatever fails for a wrong mode.
+        """
+        lost = isinstance(error, psycopg.Error) and self.pgconn.status != _OK
+        message = self.pgconn.get_error_message() if lost else ""
+        close_now(self.conn)
+        if lost:
+            raise psycopg.OperationalError(message) from None
+
     async def interrupted(self, exc: BaseException) -> None:
         """Bring the connection back to order after *exc* came while it was in use, or close it."""
         conn = self.conn

@@ -12,7 +12,6 @@ from psycopg.pq import ExecStatus, TransactionStatus
 from psycopg.pq.abc import PGconn, PGresult
 from typing_extensions import Self
 
-from turbo_orm.db.connections import close_now
 from turbo_orm.db.prepared import Key, is_refusal, is_stale
 from turbo_orm.db.statements import Statement
 
@@ -75,8 +74,8 @@ def queue_after_begin(
         pgconn.send_query_params(_begin_due(wire) or b"BEGIN", None)
         pgconn.send_query_prepared(name, values, formats)
         pgconn.pipeline_sync()
-    except BaseException:
-        close_now(wire.conn)
+    except BaseException as exc:
+        wire.break_off(exc)
         raise
     wire.syncs_due += 1
 
@@ -165,9 +164,9 @@ class Queue:
         self._pgconn.enter_pipeline_mode()
         return self
 
-    def __exit__(self, exc_type: object, exc: object, traceback: object) -> None:
+    def __exit__(self, exc_type: object, exc: BaseException | None, traceback: object) -> None:
         if exc is not None:
-            close_now(self._wire.conn)
+            self._wire.break_off(exc)
 
     def command(self, text: bytes) -> None:
         """Queue SQL without parameters."""

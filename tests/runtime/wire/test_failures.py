@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import random
+import socket
 import time
 from typing import Any
 
@@ -64,6 +66,24 @@ async def test_the_server_ends_a_session_amid_several(wire: Wire, observer: psyc
     assert getattr(one, "rows", None) == [(1,)]
     assert isinstance(killed, errors.AdminShutdown)
     assert isinstance(lost, psycopg.OperationalError)
+    assert wire.conn.closed
+
+
+@pytest.mark.parametrize("kind", ["first", "begun", "several"])
+async def test_the_connection_is_lost_as_commands_are_queued(wire: Wire, kind: str) -> None:
+    if kind == "begun":
+        await wire.run(NUMBER, (1,))
+        await wire.conn.set_autocommit(False)
+    await wire.run(statement("SELECT 1", 0), ())
+    if kind == "begun":
+        await wire.command(b"ROLLBACK")
+    with socket.socket(fileno=os.dup(wire.pgconn.socket)) as theirs:
+        theirs.shutdown(socket.SHUT_RDWR)
+    # Before the event loop can notice.
+    several = [(NUMBER, (n,)) for n in range(3)]
+    work: Any = wire.run_many(several, isolated=True) if kind == "several" else wire.run(NUMBER, (1,))
+    with pytest.raises(psycopg.OperationalError, match="closed the connection unexpectedly"):
+        await work
     assert wire.conn.closed
 
 
