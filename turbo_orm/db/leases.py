@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import select
-import sys
 from contextlib import suppress
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -22,10 +22,6 @@ if TYPE_CHECKING:
     from turbo_orm.db.wire import Wire
 
 __all__ = ["abandon", "discard", "give_back", "lease", "put_idle", "put_idle_again", "take_idle", "take_wire"]
-
-#: `asyncio.wait_for()`, with which psycopg_pool waits for a connection, lets a cancellation be
-#: lost that comes together with the connection: https://github.com/python/cpython/issues/86296
-_LOSES_CANCELLATION = sys.version_info < (3, 12)
 
 _IDLE = int(TransactionStatus.IDLE)
 
@@ -44,7 +40,7 @@ async def lease(pool: Pool) -> AsyncConnection[Any]:
     if pool.exhausted():
         return await _wait_for_idle(pool)
     while True:
-        conn = await (_getconn_in_task(pool) if _LOSES_CANCELLATION and not pool._pool else pool.getconn())
+        conn = await (pool.getconn() if pool._pool and pool._check is None else _getconn_in_task(pool))
         if not _hung_up(conn):
             return conn
         # The server ended this session while it lay idle; the pool discards it.
@@ -177,9 +173,20 @@ def _renew(conn: AsyncConnection[Any]) -> None:
 
 
 async def _getconn_in_task(pool: Pool) -> AsyncConnection[Any]:
+    """Do what ``getconn()`` does, and lose no connection if this coroutine is interrupted meanwhile.
+
+    psycopg_pool goes on to serve who was destroyed as it waited. And before Python 3.12 its
+    `asyncio.wait_for()` lets a cancellation be lost that comes together with the connection:
+    https://github.com/python/cpython/issues/86296
+    """
     task = asyncio.ensure_future(pool.getconn())
     try:
         await asyncio.wait({task})
+    except GeneratorExit:
+        if not task.get_loop().is_closed():
+            task.add_done_callback(partial(_put_away, pool))
+            task.cancel()
+        raise
     except asyncio.CancelledError:
         task.cancel()
         await uncancellable(_take_back(task, pool))
@@ -191,6 +198,15 @@ async def _take_back(task: asyncio.Task[AsyncConnection[Any]], pool: Pool) -> No
     await asyncio.wait({task})
     if not task.cancelled() and task.exception() is None:
         await pool.putconn(task.result())
+
+
+def _put_away(pool: Pool, task: asyncio.Task[AsyncConnection[Any]]) -> None:
+    """Give back what *task* got for nobody."""
+    if task.cancelled() or task.exception() is not None:
+        return
+    conn = task.result()
+    if not put_idle(conn, pool):
+        abandon(conn, pool, task.get_loop())
 
 
 async def give_back(conn: AsyncConnection[Any], pool: Pool | None, *, soiled: bool = False) -> None:

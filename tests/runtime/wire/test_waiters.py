@@ -118,6 +118,19 @@ async def test_a_destroyed_coroutine_loses_no_connection(make: Any) -> None:
     assert put_idle(conn, pool)
 
 
+async def test_a_coroutine_destroyed_as_the_pool_connects_loses_no_connection(make: Any) -> None:
+    pool = await make(max_size=3, timeout=5)
+    for _ in range(5):
+        waiting = lease(pool)
+        future = waiting.send(None)
+        future._asyncio_future_blocking = False
+        await asyncio.sleep(0)
+        waiting.close()
+    conns = [await lease(pool) for _ in range(3)]
+    assert pool.get_stats()["requests_waiting"] == 0
+    assert all(put_idle(conn, pool) for conn in conns)
+
+
 async def test_both_queues_are_served(make: Any) -> None:
     pool = await make()
     conn = await lease(pool)
