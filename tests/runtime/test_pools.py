@@ -44,7 +44,7 @@ def unused_port() -> int:
         return port
 
 
-async def test_a_missing_server_is_reported_at_once(alias: Any) -> None:
+async def test_a_missing_server_is_reported_at_once(alias: Any, caplog: pytest.LogCaptureFixture) -> None:
     rows = Author.objects.using(alias(HOST="127.0.0.1", PORT=str(unused_port())))
     outcomes = await asyncio.gather(*[rows.acount() for _ in range(5)], return_exceptions=True)
     for outcome in outcomes:
@@ -53,6 +53,7 @@ async def test_a_missing_server_is_reported_at_once(alias: Any) -> None:
     with pytest.raises(OperationalError, match="refused"):
         async with atomic(using="extra"):
             await rows.acount()
+    assert "failed after 0.0 sec" in caplog.text  # and not after psycopg_pool's 300
 
 
 async def test_a_server_that_comes_back_is_used_at_once(alias: Any, monkeypatch: Any) -> None:

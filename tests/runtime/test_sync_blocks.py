@@ -17,6 +17,7 @@ from django.test import TestCase
 from tests.project.library.models import Author, Book, Note, Tag
 from turbo_orm import aprefetch_related_objects, atomic, batch, cursor, on_commit, run_sync
 from turbo_orm.errors import SyncCallError
+from turbo_orm.testing import assert_num_queries
 
 pytestmark = [
     pytest.mark.threads,
@@ -314,12 +315,17 @@ def test_django_test_case():
             with self.assertNumQueries(2):
                 async_to_sync(created)()
 
+        async def test_number_of_async_queries(self) -> None:
+            with assert_num_queries(2) as queries:
+                await created()
+            assert "SELECT" in queries[1]["sql"]
+
         async def test_requests(self) -> None:
             await self.async_client.get("/write", {"name": "x"})
             assert await Author.objects.acount() == 1
 
     result = unittest.TestResult()
     unittest.defaultTestLoader.loadTestsFromTestCase(Case).run(result)
-    assert (result.testsRun, result.errors, result.failures) == (4, [], [])
+    assert (result.testsRun, result.errors, result.failures) == (5, [], [])
     assert labels() == []
     assert not Author.objects.exists()

@@ -8,7 +8,8 @@ what it is asked to do, as it does for Django's own a-methods.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from copy import copy
 from functools import wraps
 from typing import Any, TypeVar
@@ -16,6 +17,7 @@ from typing import Any, TypeVar
 from asgiref.sync import AsyncToSync, sync_to_async
 from django.db import connections
 
+from turbo_orm.bridge.querylog import QueryLog, Recorder, recorders, recording
 from turbo_orm.bridge.scopes import Entered, Scope
 
 __all__ = ["taking_part"]
@@ -57,7 +59,22 @@ async def _in_thread(fn: Callable[..., T], args: Any, kwargs: Any) -> T:
 
 
 def _call(fn: Callable[..., T], args: Any, kwargs: Any) -> T:
+    with ExitStack() as stack:
+        for alias in {recorder.alias for recorder in recorders.get()}:
+            stack.enter_context(_recorded(connections[alias], recording(alias)))
+        try:
+            return fn(*args, **kwargs)
+        except StopIteration as exc:
+            raise RuntimeError("StopIteration can't be raised into a coroutine") from exc
+
+
+@contextmanager
+def _recorded(wrapper: Any, to: list[Recorder]) -> Iterator[None]:
+    """Tell the recorders *to* what *wrapper* executes."""
+    log, forced = wrapper.queries_log, wrapper.force_debug_cursor
+    wrapper.queries_log = QueryLog(log if wrapper.queries_logged else None, to)
+    wrapper.force_debug_cursor = forced or bool(to)
     try:
-        return fn(*args, **kwargs)
-    except StopIteration as exc:
-        raise RuntimeError("StopIteration can't be raised into a coroutine") from exc
+        yield
+    finally:
+        wrapper.queries_log, wrapper.force_debug_cursor = log, forced

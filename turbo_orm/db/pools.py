@@ -80,6 +80,8 @@ class Pool(AsyncConnectionPool[AsyncConnection[Any]]):
         options.setdefault("name", f"turbo-{spec.key.alias}")
         options["max_size"] = max(options.get("max_size") or self.warm_size, 1)
         options.setdefault("connection_class", TurboConnection)
+        # There is one attempt, and psycopg_pool's log is to say so.
+        options.setdefault("reconnect_timeout", 0.0)
         #: Whether the wires of its connections prepare statements.
         self.prepares = spec.prepares
         self.wired = spec.wired
