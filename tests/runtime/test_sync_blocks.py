@@ -7,6 +7,7 @@ import unittest
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import django
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
 from django.db import IntegrityError, connection, transaction
@@ -210,6 +211,7 @@ def test_on_commit(robust: bool):
     assert called == ["async, 1", "sync"]
 
 
+@pytest.mark.skipif(django.VERSION < (5, 0), reason="async receivers came with Django 5.0")
 def test_receivers():
     async def receive(instance: Tag, **kwargs: Any) -> None:
         await Note.objects.acreate(text=f"{instance.label}: {await Tag.objects.acount()}", target=instance)

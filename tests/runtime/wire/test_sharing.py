@@ -130,7 +130,7 @@ async def test_psycopgs_pipeline(wire: Wire) -> None:
 
 
 async def test_connections_which_are_not_ours_have_none(pool: Pool) -> None:
-    plain = await psycopg.AsyncConnection.connect(**pool.kwargs)  # type: ignore[arg-type]
+    plain = await psycopg.AsyncConnection.connect(**await pool._resolve_kwargs())
     assert wire_of(plain) is None
     close_now(plain)
     assert plain.closed
@@ -170,8 +170,9 @@ async def test_a_new_socket_with_the_number_of_a_closed_one(
             observer.execute("SELECT pg_terminate_backend(%s)", [conn.info.backend_pid])
             with pytest.raises(psycopg.OperationalError):
                 await number(wire, 2)
+        kwargs = await pool._resolve_kwargs()
         assert conn.closed
-        others = [await psycopg.AsyncConnection.connect(**pool.kwargs) for _ in range(3)]  # type: ignore[arg-type]
+        others = [await psycopg.AsyncConnection.connect(**kwargs) for _ in range(3)]
         numbers.update(other.fileno() for other in others)
         for other in others:
             await other.execute("SELECT 1")
