@@ -400,18 +400,20 @@ async def test_a_destroyed_coroutine_finishes_its_connection():
     await assert_pool_is_clean()
 
 
-def _suspended() -> Coroutine[Any, Any, None]:
+async def _suspended() -> Coroutine[Any, Any, None]:
     """A coroutine whose sync code waits for the server, and which nobody awaits."""
     coroutine = run_sync(sleep, 10)
     future: Any = coroutine.send(None)
     future._asyncio_future_blocking = False
+    while not await _active_sleepers():  # a server that has not begun can't be told to stop
+        await asyncio.sleep(0.005)
     return coroutine
 
 
 @pytest.mark.parametrize("found_by_collector", [False, True])
 async def test_a_coroutine_is_destroyed_in_another_bridge(found_by_collector: bool):
     await connect(2)
-    abandoned = [_suspended()]
+    abandoned = [await _suspended()]
 
     def work() -> int:
         cycle: list[Any] = [abandoned.pop()]
@@ -434,7 +436,7 @@ async def test_destroyed_coroutines_leave_nothing_in_memory():
     await connect(1)
     before = in_memory()
     for _ in range(3):
-        _suspended().close()
+        (await _suspended()).close()
         await assert_pool_is_clean()
     assert in_memory() <= before + 1
 
