@@ -20,7 +20,7 @@ __all__ = ["Renderer"]
 
 #: Where the names come from which the templates use.
 _SYMBOLS: Mapping[str, tuple[str, ...]] = {
-    "": ("bool", "dict", "int", "list", "str", "tuple", "type"),
+    "": ("bool", "dict", "int", "list", "object", "str", "tuple", "type"),
     "collections.abc": ("Callable", "Coroutine", "Iterable", "Mapping"),
     "datetime": ("date", "datetime"),
     "typing": ("Any", "ClassVar", "Generic", "Literal", "TypeAlias", "overload", "type_check_only"),

@@ -1,7 +1,8 @@
 """Methods which run a query."""
 
-from collections.abc import AsyncIterator
-from typing import Any
+from asyncio import create_task, gather
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any, TypeVar
 
 from accounts.turbo import User
 from django.db.models import Avg, Sum
@@ -9,6 +10,12 @@ from shop.turbo import Book
 from typing_extensions import assert_type
 
 from turbo_orm import batch
+
+T = TypeVar("T")
+
+
+async def through(coroutine: Coroutine[None, None, T]) -> T:
+    return await coroutine
 
 
 async def right(book: Book) -> None:
@@ -41,6 +48,11 @@ async def right(book: Book) -> None:
     # Several in one round trip.
     listed = await batch(Book.objects.filter(title="x"), Book.objects.alist(), Book.objects.acount())
     assert_type(listed, tuple[list[Book], list[Book], int])
+    assert_type(await batch(Book.objects.aget(pk=1), Book.objects.acount()), tuple[Book, int])
+    # At the same time.
+    assert_type(await gather(Book.objects.aget(pk=1), Book.objects.acount()), tuple[Book, int])
+    assert_type(await create_task(Book.objects.aget(pk=1)), Book)
+    assert_type(await through(Book.objects.aget(pk=1)), Book)
 
 
 async def wrong(book: Book) -> None:
