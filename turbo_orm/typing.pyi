@@ -577,6 +577,11 @@ class AsyncQuerySet(QuerySet[_QM, _QRow], Generic[_QM, _QRow]):
         self, id_list: Iterable[Any] | None = None, *, field_name: str = "pk"
     ) -> dict[Any, _QM]: ...
 
+@type_check_only
+class QuerySetOf(AsyncQuerySet[_QM, _QRow]):
+    """The base of a generated queryset before the hand-written class, which says `AsyncQuerySet` of that one's own
+    model, or of Any. Of two bases which disagree, checkers take the first."""
+
 # ---------------------------------------------------------------- managers
 class AsyncManager(Manager[_QM], Generic[_QM]):
     """Declared in models.py. Generic in the model (the django-stubs plugin fills that in).
@@ -608,6 +613,10 @@ class AsyncManager(Manager[_QM], Generic[_QM]):
     async def alast(self) -> _QM | None: ...
     async def acount(self) -> int: ...
     async def aexists(self) -> bool: ...
+
+@type_check_only
+class ManagerOf(AsyncManager[_QM]):
+    """As `QuerySetOf`: the base of a generated manager before the hand-written class."""
 
 @type_check_only
 class ManagerOverlay(RowResults[_M]):

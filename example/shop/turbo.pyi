@@ -22,7 +22,7 @@ import shop.models.catalogue as _m
 from shop.models.people import ShopUserManager
 import shop.models.people as _m3
 import shop.models.sales as _m2
-from turbo_orm.typing import AsyncManager, AsyncQuerySet, BoolColumn, BoolValue, BoolValues, Column, Cond, DateColumn, DateRange, DateSpan, DateTimeColumn, DateTimeRange, DateTimeSpan, DateTimeValue, DateTimeValues, DateValue, DateValues, DecimalColumn, DecimalRange, DecimalSpan, DecimalValue, DecimalValues, Expr, IntColumn, IntRange, IntSpan, IntValue, IntValues, JsonColumn, ManagerOverlay, ManyOverlay, OtherColumns, PlainManyManager, PrefetchLike, Queries, Rel, ReverseOverlay, Rows, Sort, SortExpr, StrColumn, StrValue, StrValues, TimeValue, Writes
+from turbo_orm.typing import AsyncManager, AsyncQuerySet, BoolColumn, BoolValue, BoolValues, Column, Cond, DateColumn, DateRange, DateSpan, DateTimeColumn, DateTimeRange, DateTimeSpan, DateTimeValue, DateTimeValues, DateValue, DateValues, DecimalColumn, DecimalRange, DecimalSpan, DecimalValue, DecimalValues, Expr, IntColumn, IntRange, IntSpan, IntValue, IntValues, JsonColumn, ManagerOf, ManagerOverlay, ManyOverlay, OtherColumns, PlainManyManager, PrefetchLike, Queries, QuerySetOf, Rel, ReverseOverlay, Rows, Sort, SortExpr, StrColumn, StrValue, StrValues, TimeValue, Writes
 from typing_extensions import Never, TypeVar, TypeVarTuple, TypedDict, Unpack
 
 _R = TypeVar("_R", covariant=True)
@@ -776,10 +776,10 @@ class BookQueries(Queries[BookQuerySet[_R], _R, Book, _BookAnnotated, BookPath, 
     async def aupdate(self, **kwargs: Unpack[BookUpdate]) -> int: ...
 
 @type_check_only
-class _BookQuerySetAnnotated(Rows[_BookAnnotated], _BookQuerySet):
+class _BookQuerySetAnnotated(Rows[_BookAnnotated], QuerySetOf[Book, _BookAnnotated], _BookQuerySet):
     def available(self) -> _BookQuerySetAnnotated: ...
     def published_between(self, first: date, last: date) -> _BookQuerySetAnnotated: ...
-class BookQuerySet(BookQueries[_R], Rows[_R], _BookQuerySet, Generic[_R]):
+class BookQuerySet(BookQueries[_R], Rows[_R], QuerySetOf[Book, _R], _BookQuerySet, Generic[_R]):
     def available(self) -> BookQuerySet[_R]: ...
     def published_between(self, first: date, last: date) -> BookQuerySet[_R]: ...
 class BookManager(BookQueries[Book], ManagerOverlay[Book], AsyncManager[Book]):
@@ -2518,7 +2518,7 @@ class UserQueries(Queries[UserQuerySet[_R], _R, User, _UserAnnotated, UserPath, 
 
 class UserQuerySet(UserQueries[_R], Rows[_R], AsyncQuerySet[User, _R], Generic[_R]):
     pass
-class UserManager(UserQueries[User], ManagerOverlay[User], ShopUserManager):
+class UserManager(UserQueries[User], ManagerOverlay[User], ManagerOf[User], ShopUserManager):
     def get_queryset(self) -> UserQuerySet[User]: ...
     async def acreate_superuser(self, username: str, email: str | None = ..., password: str | None = ..., **extra_fields: Any) -> User: ...
     async def acreate_user(self, username: str, email: str | None = ..., password: str | None = ..., **extra_fields: Any) -> User: ...

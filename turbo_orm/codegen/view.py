@@ -289,9 +289,10 @@ class _ModelViewer:
         annotated_row = self._names["_Annotated"]
         rows = self._spell(name(_STUB, "Rows"))
         overlay = self._spell(generic(name(_STUB, "ManagerOverlay"), fresh))
-        # Next to a base which cannot be edited, importing the facade puts ours.
         base = [self._spell(manager.base)] if manager.base else []
-        if not manager.base or manager.is_attached:
+        if manager.base and not manager.is_attached:
+            base.insert(0, self._spell(generic(name(_STUB, "ManagerOf"), row)))
+        else:  # next to a base which cannot be edited, importing the facade puts ours
             base.append(self._spell(generic(name(_STUB, "AsyncManager"), row)))
         custom = self._spell(manager.queryset) if manager.queryset else ""
         annotated = (
@@ -303,10 +304,10 @@ class _ModelViewer:
         on_rows = _gives_generated(manager.queryset_methods)
 
         def querysets(rows_of: str) -> str:
-            ours = self._spell(generic(name(_STUB, "AsyncQuerySet"), row, rows_of))
-            if not custom:
-                return f"{rows}[{rows_of}], {ours}"
-            return ", ".join([f"{rows}[{rows_of}]", custom, *([] if manager.is_queryset_async else [ours])])
+            before = custom and manager.is_queryset_async
+            ours = generic(name(_STUB, "QuerySetOf" if before else "AsyncQuerySet"), row, rows_of)
+            bases = [self._spell(ours), custom] if before else [custom, self._spell(ours)]
+            return ", ".join(filter(None, [f"{rows}[{rows_of}]", *bases]))
 
         return ManagerView(
             attribute=manager.name,

@@ -41,15 +41,20 @@ class Receipt(models.Model):
     objects = AsyncManager()
 
 
+class ReminderManager(AsyncManager["Reminder"]):
+    async def newest(self) -> Reminder:
+        return await self.alatest("pk")
+
+
 class Reminder(models.Model):
     """Of the same app, but not strict."""
 
     loan = models.ForeignKey(Loan, models.CASCADE, related_name="reminders")
 
-    objects = AsyncManager()
+    objects = ReminderManager()
 
 
-class FineQuerySet(AsyncQuerySet):
+class FineQuerySet(AsyncQuerySet["Fine"]):
     def books(self) -> AsyncQuerySet[Book]:
         return Book.objects.filter(fines__in=self)
 
