@@ -7,6 +7,7 @@ import importlib
 import sys
 from collections.abc import Callable, Collection
 from opcode import opmap
+from pkgutil import resolve_name
 from types import FrameType, GenericAlias
 from typing import Any, TypedDict, cast
 
@@ -64,9 +65,19 @@ def manager_class(model: type[Model], name: str) -> Any:
     return type(_manager(model, name))
 
 
-def queryset_class(model: type[Model], name: str) -> Any:
-    """The class of the querysets which the manager ``name`` of ``model`` returns."""
-    return _manager(model, name)._queryset_class
+def queryset_class(model: type[Model], name: str, made: str = "") -> Any:
+    """The class of the querysets which the manager ``name`` of ``model`` returns.
+
+    ``made`` is its path where `get_queryset()` of the manager makes them: ``blog.models:PostQuerySet``.
+    """
+    declared = _manager(model, name)._queryset_class
+    try:
+        return resolve_name(made) if made else declared
+    except AttributeError as error:
+        raise ImportError(
+            f"There is no {made}, but the generated module of {model._meta.app_label!r} was made when there "
+            f"was. Run `manage.py turbo_generate {model._meta.app_label}`."
+        ) from error
 
 
 def typing_only(

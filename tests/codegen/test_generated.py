@@ -8,7 +8,7 @@ from typing import Any, get_args, get_origin
 
 import pytest
 
-from turbo_orm.generated import model_class, typing_only
+from turbo_orm.generated import model_class, queryset_class, typing_only
 
 
 @pytest.fixture
@@ -58,6 +58,17 @@ def test_models_by_name() -> None:
     assert model_class("tests.project.library.models", "Book") is Book
     with pytest.raises(ImportError, match=r"library\.models has no 'Bok', but its generated module was made"):
         model_class("tests.project.library.models", "Bok")
+
+
+def test_querysets_that_a_manager_makes() -> None:
+    from tests.project.library.models import Book
+
+    made = queryset_class(Book, "objects", "django.db.models.query:RawQuerySet")
+    assert made.__name__ == "RawQuerySet"
+    with pytest.raises(
+        ImportError, match=r"There is no .*:NoSuch, .* Run `manage.py turbo_generate library`"
+    ):
+        queryset_class(Book, "objects", "tests.project.library.models:NoSuch")
 
 
 def test_models_which_are_being_imported(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from turbo_orm import AsyncQuerySet
+import turbo_orm
+from turbo_orm import AsyncManager, AsyncQuerySet
 from turbo_orm.codegen import ir
-from turbo_orm.codegen.inference import infer_return
+from turbo_orm.codegen.inference import infer_made, infer_return
 
 SAME, ANNOTATED = ir.SAME_QUERYSET, ir.ANNOTATED_QUERYSET
 
@@ -119,3 +120,50 @@ def test_function_without_source() -> None:
     namespace: dict[str, Any] = {}
     exec("def method(self):\n    return self", namespace)
     assert infer_return(namespace["method"], Rows) is None
+
+
+class Made(AsyncManager):
+    def plain(self):  # type: ignore[no-untyped-def]
+        return Rows(self.model, using=self._db)
+
+    def chained(self):  # type: ignore[no-untyped-def]
+        return Rows[Any](self.model).filter(a=1)[:5]
+
+    def assigned(self):  # type: ignore[no-untyped-def]
+        rows = Rows(self.model)
+        rows = rows.filter(a=1)
+        if self._db:
+            return rows.using(self._db)
+        return rows
+
+    def dotted(self):  # type: ignore[no-untyped-def]
+        return turbo_orm.AsyncQuerySet(self.model)
+
+    def of_the_base(self):  # type: ignore[no-untyped-def]
+        return super().get_queryset().filter(a=1)
+
+    def of_two_kinds(self):  # type: ignore[no-untyped-def]
+        return super().get_queryset() if self._db is None else Rows(self.model)
+
+    def elsewhere(self):  # type: ignore[no-untyped-def]
+        return self.dotted()
+
+    def unknown(self, rows):  # type: ignore[no-untyped-def]
+        return rows.filter(a=1)
+
+
+@pytest.mark.parametrize(
+    ("method", "made"),
+    [
+        ("plain", Rows),
+        ("chained", Rows),
+        ("assigned", Rows),
+        ("dotted", AsyncQuerySet),
+        ("of_the_base", super),
+        ("of_two_kinds", None),
+        ("elsewhere", None),
+        ("unknown", None),
+    ],
+)
+def test_class_that_a_manager_makes(method: str, made: Any) -> None:
+    assert infer_made(getattr(Made, method)) is made

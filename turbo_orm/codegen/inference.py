@@ -1,6 +1,7 @@
 """Infers what a queryset method without annotations returns, where its source makes that plain.
 
-Most hand-written methods are ``return self.filter(...)``: a chain of calls on ``self``.
+Most hand-written methods are ``return self.filter(...)``: a chain of calls on ``self``. Most `get_queryset()`
+of managers are a chain on ``super()``, or on a queryset they make: ``BookQuerySet(self.model, using=self._db)``.
 """
 
 from __future__ import annotations
@@ -10,10 +11,12 @@ import inspect
 from collections.abc import Iterator
 from typing import Any
 
+from django.db.models import QuerySet
+
 from turbo_orm.codegen import ir
 from turbo_orm.codegen.signatures import definition_of
 
-__all__ = ["infer_return"]
+__all__ = ["infer_made", "infer_return"]
 
 #: Methods which return a queryset of the same rows.
 _SAME = frozenset(
@@ -46,6 +49,51 @@ _SAME = frozenset(
 def infer_return(function: Any, owner: type[Any]) -> str | None:
     """Return which queryset ``function``, a method of ``owner``, gives; ``None`` if that is not plain."""
     return _Method(owner, frozenset()).infer(function)
+
+
+def infer_made(function: Any) -> Any:
+    """Return the class of the querysets which ``function``, `get_queryset()` of a manager, makes.
+
+    It is `super` where they are those of the base, ``None`` if it is not plain.
+    """
+    definition = definition_of(function)
+    if definition is None:
+        return None
+    nodes = list(_own_nodes(definition))
+    assigned: dict[str, Any] = {}
+    for node in nodes:
+        if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
+            assigned.setdefault(node.targets[0].id, node.value)  # `rows = rows.filter(...)` is what it was
+    names = {**getattr(inspect.unwrap(function), "__globals__", {}), **assigned}
+    returned = [_made(node.value, {**names}) for node in nodes if isinstance(node, ast.Return)]
+    return returned[0] if len(set(returned)) == 1 else None
+
+
+def _made(node: ast.expr | None, names: dict[str, Any]) -> Any:
+    """What is called where the chain begins whose value ``node`` is."""
+    while node is not None:
+        if isinstance(node, ast.Call):
+            called = _named(node.func, names)
+            if isinstance(called, type) and issubclass(called, QuerySet):
+                return called
+            if isinstance(node.func, ast.Name):
+                return super if node.func.id == "super" else None
+            node = node.func
+        elif isinstance(node, (ast.Attribute, ast.Subscript)):
+            node = node.value
+        else:
+            value = names.pop(node.id, None) if isinstance(node, ast.Name) else None
+            node = value if isinstance(value, ast.expr) else None
+    return None
+
+
+def _named(node: ast.expr, names: dict[str, Any]) -> Any:
+    """What a dotted name stands for, with type arguments or without."""
+    if isinstance(node, ast.Subscript):
+        return _named(node.value, names)
+    if isinstance(node, ast.Attribute):
+        return getattr(_named(node.value, names), node.attr, None)
+    return names.get(node.id) if isinstance(node, ast.Name) else None
 
 
 class _Method:
@@ -112,7 +160,7 @@ class _Method:
         return ir.ANNOTATED_QUERYSET if found and start == ir.ANNOTATED_QUERYSET else found
 
 
-def _own_nodes(definition: ast.FunctionDef) -> Iterator[ast.AST]:
+def _own_nodes(definition: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[ast.AST]:
     """The nodes of a function's body, without those of functions inside it."""
     pending: list[ast.AST] = list(definition.body)
     while pending:

@@ -191,6 +191,8 @@ class Manager:
     is_unnamed: bool
     #: The hand-written queryset class, where source code can name it.
     queryset: str | None
+    #: Whether the manager's own `get_queryset()` makes them, not `from_queryset()`.
+    is_queryset_made: bool
     #: Whether that is an `AsyncQuerySet`; importing the facade makes querysets of other classes into it.
     is_queryset_async: bool
     methods: tuple[Method, ...]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from turbo_orm.codegen import ir
 from turbo_orm.codegen.accounts import account_method
 from turbo_orm.codegen.annotations import AnnotationReader, UnreadableAnnotation, is_importable
 from turbo_orm.codegen.expressions import ANY, generic, name, names, split_union, union
+from turbo_orm.codegen.inference import infer_made
 from turbo_orm.codegen.naming import name_managers
 from turbo_orm.codegen.returns import ReturnReader
 from turbo_orm.codegen.signatures import own_parameters, signature_of, takes_anything
@@ -66,6 +68,7 @@ def _describe(
 ) -> ir.Manager:
     manager = getattr(adopted, "turbo_original", adopted)
     base = _manager_base(manager, adopted.model)
+    queryset = _queryset_class(manager, annotations)
     return ir.Manager(
         name=manager.name,
         words=words,
@@ -73,11 +76,40 @@ def _describe(
         is_attached=attached,
         base=base,
         is_unnamed=base is None and bool(_hand_written(type(manager))),
-        queryset=_nameable(manager._queryset_class),
-        is_queryset_async=any(map(_is_turbo, manager._queryset_class.__mro__)),
-        methods=tuple(_methods(type(manager), manager, annotations)),
-        queryset_methods=tuple(_methods(manager._queryset_class, manager, annotations)),
+        queryset=_nameable(queryset),
+        is_queryset_made=queryset is not manager._queryset_class,
+        is_queryset_async=any(map(_is_turbo, queryset.__mro__)),
+        methods=tuple(_methods(type(manager), manager, queryset, annotations)),
+        queryset_methods=tuple(_methods(queryset, manager, queryset, annotations)),
     )
+
+
+def _queryset_class(manager: Any, annotations: AnnotationReader) -> type[Any]:
+    """The class of the manager's querysets: that which its own `get_queryset()` makes, if it has one.
+
+    Its annotation and its source tell. It is not called: it may ask for what a command has not (a tenant, the
+    database), and facades are the same on every machine.
+    """
+    declared: type[Any] = manager._queryset_class
+    for base in _hand_written(type(manager)):
+        function = vars(base).get("get_queryset")
+        if not inspect.isfunction(function):
+            continue
+        found = _annotated_class(function, annotations) or infer_made(function)
+        if found is not super:
+            return found if isinstance(found, type) and issubclass(found, declared) else declared
+    return declared
+
+
+def _annotated_class(function: Any, annotations: AnnotationReader) -> type[Any] | None:
+    """The hand-written queryset class that the annotation names."""
+    namespace = getattr(inspect.unwrap(function), "__globals__", {})
+    try:
+        value = annotations.evaluate(signature_of(function).return_annotation, namespace)
+    except UnreadableAnnotation:
+        return None
+    found = typing.get_origin(value) or value
+    return found if isinstance(found, type) and issubclass(found, QuerySet) and not _is_ours(found) else None
 
 
 def _manager_base(manager: Any, model: type[Model]) -> str | None:
@@ -128,10 +160,12 @@ def _is_made_by_django(cls: type[Any]) -> bool:
     return module.startswith("django.db.models.") or module.partition(".")[0] in _TYPING
 
 
-def _methods(cls: type[Any], manager: Any, annotations: AnnotationReader) -> Iterator[ir.Method]:
-    """Describe the hand-written methods of ``cls``, the class of ``manager`` or of its querysets."""
+def _methods(
+    cls: type[Any], manager: Any, queryset: type[Any], annotations: AnnotationReader
+) -> Iterator[ir.Method]:
+    """Describe the hand-written methods of ``cls``, the class of ``manager`` or that of its querysets."""
     found: dict[str, tuple[ir.Method, ...]] = {}
-    querysets = _hand_written(manager._queryset_class)
+    querysets = _hand_written(queryset)
     row = annotations.read(manager.model, {})
     for base in reversed(_hand_written(cls)):
         returns = ReturnReader(manager.model, base, querysets, annotations)
@@ -142,7 +176,7 @@ def _methods(cls: type[Any], manager: Any, annotations: AnnotationReader) -> Ite
             if not inspect.isfunction(function) or not _is_public(method_name, function):
                 continue
             known = account_method(base, method_name, function, row)
-            method = _Function(method_name, function, base, is_static)
+            method = _Function(method_name, function, base, is_static, hasattr(type(manager), method_name))
             found[method_name] = (known,) if known else tuple(method.describe(annotations, returns))
     for method_name in sorted(found):
         yield from found[method_name]
@@ -182,6 +216,7 @@ class _Function:
     function: Any
     owner: type[Any]
     is_static: bool
+    is_on_managers: bool
 
     def describe(self, annotations: AnnotationReader, returns: ReturnReader) -> Iterator[ir.Method]:
         """Yield the method, or each of its overloads."""
@@ -194,7 +229,7 @@ class _Function:
                 del parameters[0]  # self
             yield ir.Method(
                 name=self.called,
-                queryset_only=bool(getattr(self.function, "queryset_only", False)),
+                queryset_only=not self.is_on_managers,
                 is_async=inspect.iscoroutinefunction(function),
                 is_overload=bool(overloads),
                 is_override=hasattr(QuerySet, self.called),

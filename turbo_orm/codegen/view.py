@@ -314,6 +314,7 @@ class _ModelViewer:
             queries=queries,
             queryset=queryset,
             manager=called("Manager"),
+            made=manager.queryset.strip("{}") if manager.queryset and manager.is_queryset_made else "",
             queryset_bases=querysets("_R"),
             manager_bases=", ".join([overlay, *base]),
             annotate=f"_{queryset}Annotate",

@@ -37,6 +37,8 @@ class ManagerView:
     queries: str
     queryset: str
     manager: str
+    #: The path of the hand-written queryset class, if `get_queryset()` of the manager makes them.
+    made: str
     queryset_bases: str
     manager_bases: str
     #: The class whose instance is the method ``annotate``, and what it returns.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from accounts.turbo import User
-from lending.turbo import Fine, FineQuerySet
+from lending.turbo import Fine, FineQuerySet, Loan, Reminder, ReminderQuerySet
 from shop.turbo import Book
 from typing_extensions import assert_type
 
@@ -40,3 +40,13 @@ async def signatures(fine: Fine) -> None:
     assert_type(await Fine.objects.acreate(notify=True, amount=1), Fine)
     assert_type(await Fine.objects.filter(amount=1).acreate(notify=True, amount=1), Fine)
     assert_type(await fine.adelete(refund=True), tuple[int, dict[str, int]])
+
+
+async def made_by_the_manager(loan: Loan) -> None:
+    """Of a queryset class that `get_queryset()` of the manager makes."""
+    assert_type(Reminder.objects.all(), ReminderQuerySet[Reminder])
+    assert_type(await Reminder.objects.about(loan).alist(), list[Reminder])
+    assert_type(await Reminder.objects.filter(pk=1).about(loan).alist(), list[Reminder])
+    assert_type(await loan.reminders.order_by("pk").about(loan).afirst(), Reminder | None)
+    assert_type(await Reminder.objects.newest(), Reminder)
+    Reminder.objects.filter(pk=1).newest()  # E: attr-defined

@@ -41,7 +41,18 @@ class Receipt(models.Model):
     objects = AsyncManager()
 
 
+class ReminderQuerySet(AsyncQuerySet["Reminder"]):
+    def about(self, loan: Loan) -> ReminderQuerySet:
+        return self.filter(loan=loan)
+
+
 class ReminderManager(AsyncManager["Reminder"]):
+    def get_queryset(self):  # type: ignore[no-untyped-def]
+        return ReminderQuerySet(self.model, using=self._db).exclude(loan__returned_at__isnull=False)
+
+    def about(self, loan: Loan) -> ReminderQuerySet:
+        return self.get_queryset().about(loan)  # type: ignore[no-any-return]
+
     async def newest(self) -> Reminder:
         return await self.alatest("pk")
 
