@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import pytest
+from django.db import models
 
 import turbo_orm
 from turbo_orm import AsyncManager, AsyncQuerySet
 from turbo_orm.codegen import ir
-from turbo_orm.codegen.inference import infer_made, infer_return
+from turbo_orm.codegen.inference import infer_made, infer_return, row_variables
 
 SAME, ANNOTATED = ir.SAME_QUERYSET, ir.ANNOTATED_QUERYSET
 
@@ -167,3 +168,30 @@ class Made(AsyncManager):
 )
 def test_class_that_a_manager_makes(method: str, made: Any) -> None:
     assert infer_made(getattr(Made, method)) is made
+
+
+M = TypeVar("M", bound=models.Model)
+T = TypeVar("T")
+
+
+class Found(Generic[T]):
+    pass
+
+
+class Base(Found[T], AsyncQuerySet[M]):
+    pass
+
+
+class OnTop(Base[M]):  # type: ignore[type-arg, unused-ignore]
+    pass
+
+
+class Managers(models.Manager[M], Generic[M, T]):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("cls", "variables"), [(Base, (M,)), (OnTop, (M,)), (Managers, (M,)), (Found, ()), (Rows, ()), (int, ())]
+)
+def test_type_variables_that_are_the_model(cls: type[Any], variables: tuple[TypeVar, ...]) -> None:
+    assert row_variables(cls) == variables

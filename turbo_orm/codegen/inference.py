@@ -1,22 +1,30 @@
 """Infers what a queryset method without annotations returns, where its source makes that plain.
 
-Most hand-written methods are ``return self.filter(...)``: a chain of calls on ``self``. Most `get_queryset()`
-of managers are a chain on ``super()``, or on a queryset they make: ``BookQuerySet(self.model, using=self._db)``.
+Most hand-written methods are ``return self.filter(...)``: a chain of calls on ``self``. Most
+`get_queryset()` of managers are a chain on ``super()``, or on a queryset which they make:
+``BookQuerySet(self.model, using=self._db)``.
 """
 
 from __future__ import annotations
 
 import ast
 import inspect
+import sys
+import textwrap
 from collections.abc import Iterator
-from typing import Any
+from functools import cache
+from typing import Any, TypeVar
 
 from django.db.models import QuerySet
+from django.db.models.manager import BaseManager
 
 from turbo_orm.codegen import ir
 from turbo_orm.codegen.signatures import definition_of
 
-__all__ = ["infer_made", "infer_return"]
+__all__ = ["infer_made", "infer_return", "row_variables"]
+
+#: Classes whose first type argument is the model.
+_GENERIC = (QuerySet, BaseManager)
 
 #: Methods which return a queryset of the same rows.
 _SAME = frozenset(
@@ -67,6 +75,28 @@ def infer_made(function: Any) -> Any:
     names = {**getattr(inspect.unwrap(function), "__globals__", {}), **assigned}
     returned = [_made(node.value, {**names}) for node in nodes if isinstance(node, ast.Return)]
     return returned[0] if len(set(returned)) == 1 else None
+
+
+@cache
+def row_variables(cls: type[Any]) -> tuple[TypeVar, ...]:
+    """Return the type variables which stand for the model in ``cls``, a manager or queryset class.
+
+    Of ``class OwnedQuerySet(AsyncQuerySet[M])`` only the source has the argument: Django drops it.
+    """
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(cls)))
+    except (OSError, SyntaxError, TypeError):
+        return ()
+    names = dict(vars(sys.modules[cls.__module__]))
+    names.update((variable.__name__, variable) for variable in getattr(cls, "__type_params__", ()))
+    found: list[TypeVar] = []
+    for base in getattr(tree.body[0], "bases", ()):
+        origin = _named(base, names)
+        if isinstance(base, ast.Subscript) and isinstance(origin, type) and issubclass(origin, _GENERIC):
+            first = base.slice.elts[0] if isinstance(base.slice, ast.Tuple) else base.slice
+            variable = _named(first, names)
+            found += [variable] if isinstance(variable, TypeVar) else []
+    return tuple(found)
 
 
 def _made(node: ast.expr | None, names: dict[str, Any]) -> Any:

@@ -6,7 +6,7 @@ import inspect
 import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import typing_extensions
 from django.db.models import Manager, Model, QuerySet
@@ -15,7 +15,7 @@ from turbo_orm.codegen import ir
 from turbo_orm.codegen.accounts import account_method
 from turbo_orm.codegen.annotations import AnnotationReader, UnreadableAnnotation, is_importable
 from turbo_orm.codegen.expressions import ANY, generic, name, names, split_union, union
-from turbo_orm.codegen.inference import infer_made
+from turbo_orm.codegen.inference import infer_made, row_variables
 from turbo_orm.codegen.naming import name_managers
 from turbo_orm.codegen.returns import ReturnReader
 from turbo_orm.codegen.signatures import own_parameters, signature_of, takes_anything
@@ -168,7 +168,8 @@ def _methods(
     querysets = _hand_written(queryset)
     row = annotations.read(manager.model, {})
     for base in reversed(_hand_written(cls)):
-        returns = ReturnReader(manager.model, base, querysets, annotations)
+        rows = row_variables(base)
+        returns = ReturnReader(manager.model, base, querysets, annotations, rows)
         for method_name, attribute in vars(base).items():
             found.pop(method_name, None)
             is_static = isinstance(attribute, staticmethod)
@@ -176,7 +177,8 @@ def _methods(
             if not inspect.isfunction(function) or not _is_public(method_name, function):
                 continue
             known = account_method(base, method_name, function, row)
-            method = _Function(method_name, function, base, is_static, hasattr(type(manager), method_name))
+            on_managers = hasattr(type(manager), method_name)
+            method = _Function(method_name, function, base, is_static, on_managers, dict.fromkeys(rows, row))
             found[method_name] = (known,) if known else tuple(method.describe(annotations, returns))
     for method_name in sorted(found):
         yield from found[method_name]
@@ -217,6 +219,8 @@ class _Function:
     owner: type[Any]
     is_static: bool
     is_on_managers: bool
+    #: What type variables of the class stand for.
+    variables: Mapping[Any, str]
 
     def describe(self, annotations: AnnotationReader, returns: ReturnReader) -> Iterator[ir.Method]:
         """Yield the method, or each of its overloads."""
@@ -233,7 +237,7 @@ class _Function:
                 is_async=inspect.iscoroutinefunction(function),
                 is_overload=bool(overloads),
                 is_override=hasattr(QuerySet, self.called),
-                parameters=_parameters(parameters, namespace, annotations),
+                parameters=self._parameters(parameters, namespace, annotations),
                 returns=returns.read(function, signature.return_annotation, namespace),
                 doc=inspect.cleandoc(function.__doc__ or "").split("\n")[0],
             )
@@ -242,7 +246,40 @@ class _Function:
         """The names that annotations can use: those of the module, and classes in the body of this one."""
         nested = {key: value for key, value in vars(self.owner).items() if isinstance(value, type)}
         own = {self.owner.__name__: self.owner}
+        own |= {variable.__name__: variable for variable in self.variables}
         return {**getattr(inspect.unwrap(function), "__globals__", {}), **own, **nested}
+
+    def _parameters(
+        self, parameters: list[inspect.Parameter], namespace: Any, annotations: AnnotationReader
+    ) -> str:
+        kinds = inspect.Parameter
+        written: list[str] = []
+        seen_star = False
+        for position, parameter in enumerate(parameters):
+            if parameter.kind is kinds.KEYWORD_ONLY and not seen_star:
+                written.append("*")
+            seen_star = seen_star or parameter.kind in (kinds.KEYWORD_ONLY, kinds.VAR_POSITIONAL)
+            stars = _STARS.get(parameter.kind, "")
+            default = "" if parameter.default is kinds.empty else " = ..."
+            type_ = self._type(parameter.annotation, namespace, annotations)
+            written.append(f"{stars}{parameter.name}: {type_}{default}")
+            following = parameters[position + 1].kind if position + 1 < len(parameters) else None
+            if parameter.kind is kinds.POSITIONAL_ONLY and following is not kinds.POSITIONAL_ONLY:
+                written.append("/")
+        return ", ".join(written)
+
+    def _type(self, annotation: Any, namespace: Any, annotations: AnnotationReader) -> str:
+        """The type of a parameter: where rows are annotated, those of the hand-written class fit in too."""
+        if annotation is inspect.Parameter.empty:
+            return ANY
+        try:
+            read = annotations.read(annotation, namespace, self._variable)
+            return union(*map(_accepting, split_union(read)))
+        except UnreadableAnnotation:
+            return ANY
+
+    def _variable(self, value: Any) -> str | None:
+        return self.variables.get(value) if isinstance(value, TypeVar) else None
 
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
@@ -250,35 +287,6 @@ _STARS: Mapping[Any, str] = {
     inspect.Parameter.VAR_POSITIONAL: "*",
     inspect.Parameter.VAR_KEYWORD: "**",
 }
-
-
-def _parameters(parameters: list[inspect.Parameter], namespace: Any, annotations: AnnotationReader) -> str:
-    kinds = inspect.Parameter
-    written: list[str] = []
-    seen_star = False
-    for position, parameter in enumerate(parameters):
-        if parameter.kind is kinds.KEYWORD_ONLY and not seen_star:
-            written.append("*")
-        seen_star = seen_star or parameter.kind in (kinds.KEYWORD_ONLY, kinds.VAR_POSITIONAL)
-        stars = _STARS.get(parameter.kind, "")
-        default = "" if parameter.default is kinds.empty else " = ..."
-        written.append(
-            f"{stars}{parameter.name}: {_type(parameter.annotation, namespace, annotations)}{default}"
-        )
-        following = parameters[position + 1].kind if position + 1 < len(parameters) else None
-        if parameter.kind is kinds.POSITIONAL_ONLY and following is not kinds.POSITIONAL_ONLY:
-            written.append("/")
-    return ", ".join(written)
-
-
-def _type(annotation: Any, namespace: Any, annotations: AnnotationReader) -> str:
-    """The type of a parameter: where rows are annotated, those of the hand-written class fit in too."""
-    if annotation is inspect.Parameter.empty:
-        return ANY
-    try:
-        return union(*map(_accepting, split_union(annotations.read(annotation, namespace))))
-    except UnreadableAnnotation:
-        return ANY
 
 
 def _accepting(member: str) -> str:

@@ -24,7 +24,8 @@ __all__ = ["ReturnReader"]
 class ReturnReader:
     """Reads what methods of ``owner`` return, a manager or queryset class of ``model``.
 
-    ``querysets`` are the hand-written classes which the generated queryset is an instance of.
+    ``querysets`` are the hand-written classes which the generated queryset is an instance of, ``variables``
+    type variables of ``owner`` which stand for the model.
     """
 
     def __init__(
@@ -33,11 +34,13 @@ class ReturnReader:
         owner: type[Any],
         querysets: Collection[type[Any]],
         annotations: AnnotationReader,
+        variables: Collection[TypeVar] = (),
     ) -> None:
         self._model = model
         self._owner = owner
         self._querysets = querysets
         self._annotations = annotations
+        self._variables = variables
 
     def read(self, function: Any, annotation: Any, namespace: Mapping[str, Any]) -> str:
         """Return the type; ``annotation`` is what the signature of ``function`` says."""
@@ -56,7 +59,12 @@ class ReturnReader:
         return ANY
 
     def _read(self, value: Any, namespace: Mapping[str, Any]) -> str:
-        return self._annotations.read(value, namespace, lambda part: self._queryset(part, namespace))
+        return self._annotations.read(value, namespace, lambda part: self._special(part, namespace))
+
+    def _special(self, value: Any, namespace: Mapping[str, Any]) -> str | None:
+        if isinstance(value, TypeVar):
+            return self._annotations.read(self._model, namespace) if value in self._variables else None
+        return self._queryset(value, namespace)
 
     def _queryset(self, value: Any, namespace: Mapping[str, Any]) -> str | None:
         """Return the expression of a queryset; ``None`` for other things, and for other hand-written ones.
@@ -74,7 +82,7 @@ class ReturnReader:
             return ir.SAME_QUERYSET
         if not issubclass(origin, QuerySet):
             return None
-        rows = [self._annotations.evaluate(argument, namespace) for argument in typing.get_args(value)]
+        rows = [self._row(argument, namespace) for argument in typing.get_args(value)]
         if origin in self._querysets:
             return ir.SAME_QUERYSET if not rows or self._is_own(rows[0]) else None
         if not _is_general(origin):
@@ -86,6 +94,10 @@ class ReturnReader:
         if self._is_own(rows[0]) and rows[0] is rows[-1]:
             return ir.SAME_QUERYSET
         return _queryset_of(origin, [self._annotations.read(row, namespace) for row in rows])
+
+    def _row(self, argument: Any, namespace: Mapping[str, Any]) -> Any:
+        row = self._annotations.evaluate(argument, namespace)
+        return self._model if isinstance(row, TypeVar) and row in self._variables else row
 
     def _is_own(self, model: Any) -> bool:
         """Whether rows of ``model``, or of a type variable, are those of the own model."""

@@ -50,3 +50,14 @@ async def made_by_the_manager(loan: Loan) -> None:
     assert_type(await loan.reminders.order_by("pk").about(loan).afirst(), Reminder | None)
     assert_type(await Reminder.objects.newest(), Reminder)
     Reminder.objects.filter(pk=1).newest()  # E: attr-defined
+
+
+async def of_a_generic_class(fine: Fine, book: Book) -> None:
+    """Whose type variable stands for the model."""
+    assert_type(await Fine.objects.or_none(pk=1), Fine | None)
+    assert_type(await Fine.objects.filter(amount=1).or_none(pk=1), Fine | None)
+    assert_type(await book.fines.others(fine), list[Fine])
+    assert_type(Fine.objects.small().locked().small(), FineQuerySet[Fine])
+    by_reason = await Fine.objects.small().by(lambda fine: fine.reason)
+    print(by_reason["late"][0].amount)
+    await Fine.objects.others(book)  # E: arg-type

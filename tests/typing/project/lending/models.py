@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.db import models
 from shop.models import Book
@@ -12,6 +12,29 @@ from turbo_orm import AsyncManager, AsyncQuerySet
 
 if TYPE_CHECKING:
     from accounts.models import User as Account
+
+
+M = TypeVar("M", bound=models.Model)
+Key = TypeVar("Key")
+
+
+class AnyQuerySet(AsyncQuerySet[M]):
+    """The base of those of several models."""
+
+    async def or_none(self, **lookups: Any) -> M | None:
+        return await self.filter(**lookups).afirst()
+
+    async def by(self, key: Callable[[M], Key]) -> dict[Key, list[M]]:
+        found: dict[Key, list[M]] = {}
+        async for row in self:
+            found.setdefault(key(row), []).append(row)
+        return found
+
+    async def others(self, row: M) -> list[M]:
+        return await self.exclude(pk=row.pk).alist()
+
+    def locked(self) -> AsyncQuerySet[M]:
+        return self.select_for_update()
 
 
 class LoanQuerySet(AsyncQuerySet):
@@ -65,7 +88,7 @@ class Reminder(models.Model):
     objects = ReminderManager()
 
 
-class FineQuerySet(AsyncQuerySet["Fine"]):
+class FineQuerySet(AnyQuerySet["Fine"]):
     def books(self) -> AsyncQuerySet[Book]:
         return Book.objects.filter(fines__in=self)
 
