@@ -14,7 +14,7 @@ from django.core.files.base import File
 from django.db.models import Manager, Model, Q, QuerySet
 from django.db.models.expressions import Combinable, CombinedExpression
 from psycopg.types.range import Range as _Range
-from typing_extensions import Self, TypeVar, TypeVarTuple, Unpack
+from typing_extensions import Never, Self, TypeVar, TypeVarTuple, Unpack
 
 _Row = TypeVar("_Row", covariant=True)
 _M = TypeVar("_M", bound=Model, covariant=True)
@@ -643,6 +643,9 @@ class ManyDescriptor(RelatedDescriptor):
 @type_check_only
 class RelatedOverlay(Generic[_Set]):
     """A manager reached from a row. Comes first in the bases, for its __get__."""
+
+    # Django refuses it too. Without this, ty prefers what the hand-written class says of the attribute.
+    def __set__(self, instance: Any, value: Never, /) -> None: ...
 
     @overload
     def __get__(self, instance: None, owner: Any = None, /) -> RelatedDescriptor: ...

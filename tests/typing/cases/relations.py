@@ -43,6 +43,7 @@ async def wrong(book: Book, user: User, tag: Tag, publisher: Publisher) -> None:
     book.author_id = "1"  # E: assignment
     book.editor.username  # E: union-attr
     owner: Publisher = book.author  # E: assignment
+    user.books = user.books  # E: assignment
     await user.books.filter(titel="x").alist()  # E: call-arg
     await user.books.acreate(title="x")  # E: call-arg
     await user.books.acreate(title="x", price=1, titel="y")  # E: call-arg

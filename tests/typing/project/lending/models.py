@@ -48,6 +48,7 @@ class Loan(models.Model):
     guarantor = models.ForeignKey("accounts.User", models.SET_NULL, null=True, related_name="+")
     extras = models.ManyToManyField("shop.Book", related_name="+")
     returned_at = models.DateTimeField(null=True)
+    reminders: models.Manager[Reminder]
 
     objects = AsyncManager.from_queryset(LoanQuerySet)()
 
