@@ -10,12 +10,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from functools import wraps
 from typing import Any
 
 from django.db.models import Manager, QuerySet
 from django.db.models.options import Options, make_immutable_fields_list
-from django.utils.functional import cached_property
 
 from turbo_orm.bridge.greenlets import current_bridge
 from turbo_orm.instance import is_managed
@@ -53,18 +51,28 @@ def install() -> None:
 
 def _replace(name: str, instead: Callable[[Any, Any], Any]) -> None:
     known: Any = vars(Options)[name]
-    djangos = known.func
-    if hasattr(djangos, "_turbo"):
+    if isinstance(known, _Replaced):
         return
+    setattr(Options, name, _Replaced(name, known.func, instead))
 
-    @wraps(djangos)
-    def found(self: Any) -> Any:
-        return instead(self, djangos(self))
 
-    found._turbo = True  # type: ignore[attr-defined]
-    replaced: Any = cached_property(found)
-    replaced.__set_name__(Options, name)
-    setattr(Options, name, replaced)
+class _Replaced:
+    """A cached property whose value is replaced, and whose function stays as it was found.
+
+    Others replace that function, also after us, and look for Django's plain manager, as
+    django-polymorphic does: it must not find ours.
+    """
+
+    def __init__(self, name: str, func: Callable[[Any], Any], instead: Callable[[Any, Any], Any]) -> None:
+        self.name = name
+        self.func = func
+        self._instead = instead
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        if instance is None:
+            return self
+        value = vars(instance)[self.name] = self._instead(instance, self.func(instance))
+        return value
 
 
 def _base_manager(options: Any, found: Any) -> Any:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pickle
+from typing import Any
 
 import pytest
 from django.db import models
 from django.db.migrations.state import ModelState, ProjectState
 from django.db.migrations.writer import MigrationWriter
+from django.db.models.options import Options
 from django.test.utils import isolate_apps
 
 from tests.project.library.models import (
@@ -144,3 +146,18 @@ async def test_querysets_are_pickled_with_their_rows_and_without() -> None:
     fresh = Tag.objects.all()
     fresh.query = pickle.loads(pickle.dumps(loaded.query))
     assert await fresh.alist() == []
+
+
+def test_a_base_manager_which_others_put_in_the_place_of_djangos(monkeypatch: pytest.MonkeyPatch) -> None:
+    # As django-polymorphic does on import, which may come after ours.
+    prop: Any = vars(Options)["base_manager"]
+    assert isinstance(Author._base_manager, AsyncManager)
+    original, theirs = prop.func, BookQuerySet.as_manager()
+
+    def replaced(options: Any) -> Any:
+        found = original(options)
+        return theirs if type(found) is models.Manager and found.auto_created else found
+
+    monkeypatch.setattr(prop, "func", replaced)
+    monkeypatch.delitem(vars(Author._meta), "base_manager")
+    assert Author._base_manager is theirs
