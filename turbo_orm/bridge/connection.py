@@ -19,17 +19,18 @@ from turbo_orm.bridge.greenlets import await_only, current_bridge, postpone
 from turbo_orm.db.connections import close_now
 from turbo_orm.db.leases import abandon, give_back, put_idle
 from turbo_orm.db.pools import Pool
+from turbo_orm.db.wire import Wire, wire_of
 from turbo_orm.errors import ConnectionReleasedError
 
 if TYPE_CHECKING:
     from turbo_orm.bridge.scopes import Scope
     from turbo_orm.bridge.wrapper import BridgedWrapper
-    from turbo_orm.db.wire import Wire
 
 __all__ = ["BridgedConnection"]
 
 T = TypeVar("T")
 
+_ACTIVE = int(pq.TransactionStatus.ACTIVE)
 _IDLE = int(pq.TransactionStatus.IDLE)
 _IN_TRANSACTION = int(pq.TransactionStatus.INTRANS)
 _CLOSING_CURSOR = ServerCursorMixin._close_gen.__code__
@@ -86,7 +87,11 @@ class BridgedConnection(psycopg.Connection[Any]):
                 "operation, or keep the connection with `async with turbo_orm.atomic()`."
             )
         try:
-            return self._await(aconn.wait(gen, *args, **kwargs))
+            if args or kwargs or self._pipeline is not None or self.pgconn.transaction_status == _ACTIVE:
+                # Not the beginning of a statement: the next step of a COPY, for one.
+                return self._await(aconn.wait(gen, *args, **kwargs))
+            wire = self.__dict__.get("wire") or wire_of(aconn, self._scope.loop)
+            return self._await(aconn.wait(gen) if wire is None else wire.serve(gen))
         except asyncio.CancelledError as exc:
             if getattr(gen, "gi_code", None) is not _CLOSING_CURSOR:
                 raise

@@ -8,16 +8,20 @@ import os
 import sys
 from collections.abc import Iterable
 from itertools import accumulate
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
+from psycopg.abc import PQGen
 from psycopg.pq import ConnStatus, ExecStatus, PipelineStatus, TransactionStatus
 from psycopg.pq.abc import PGresult
+from psycopg.waiting import Ready, Wait
 
 from turbo_orm.db.connections import TurboConnection, close_now
 from turbo_orm.db.watchdog import look_after
 
 __all__ = ["Channel"]
+
+T = TypeVar("T")
 
 _FATAL_ERROR = int(ExecStatus.FATAL_ERROR)
 _PIPELINE_SYNC = int(ExecStatus.PIPELINE_SYNC)
@@ -30,6 +34,8 @@ _COPYING = {ExecStatus.COPY_IN, ExecStatus.COPY_OUT, ExecStatus.COPY_BOTH}
 _ACTIVE = int(TransactionStatus.ACTIVE)
 _OK = int(ConnStatus.OK)
 _NO_PIPELINE = int(PipelineStatus.OFF)
+_TO_READ = int(Wait.R)
+_READABLE = Ready.R
 
 #: Seconds an interrupted statement has to end once its cancellation is requested; psycopg's.
 _ABORT_TIMEOUT = 5.0
@@ -49,11 +55,13 @@ class Channel:
 
     __slots__ = (
         "__weakref__",
+        "_cursor_waiter",
         "_loop",
         "_sending",
         "_waiter",
         "attached",
         "conn",
+        "listening",
         "pgconn",
         "socket",
         "syncs_due",
@@ -64,6 +72,8 @@ class Channel:
         self.pgconn = conn.pgconn
         #: The socket is registered with the event loop, and nothing has arrived since the last
         #: statement: an idle connection is alive.
+        self.listening = False
+        #: It is, and nobody else has used the connection since.
         self.attached = False
         #: How many synchronisation points have been sent and not been answered (pipeline mode).
         self.syncs_due = 0
@@ -71,6 +81,8 @@ class Channel:
         #: As the event loop knows it, -1 while it does not.
         self.socket = -1
         self._waiter: asyncio.Future[None] | None = None
+        #: Waits for the socket, and reads it itself.
+        self._cursor_waiter: asyncio.Future[None] | None = None
         self._sending = False
         look_after(self, loop)
 
@@ -79,7 +91,9 @@ class Channel:
     def attach(self) -> None:
         """Register the socket with the event loop, after psycopg has used it."""
         self.conn._check_connection_ok()
-        self._register()
+        if not self.listening:
+            self._register()
+        self.attached = True
 
     def _register(self) -> None:
         if self.socket < 0:
@@ -90,12 +104,13 @@ class Channel:
             except OSError as exc:  # no more of them allowed
                 raise psycopg.OperationalError(f"The socket can't be duplicated: {exc}.") from exc
         self._loop.add_reader(self.socket, self.readable)
-        self.attached = True
+        self.listening = True
 
     def detach(self) -> None:
         """Leave the socket to psycopg, until the next statement."""
-        if self.attached:
-            self.attached = False
+        self.attached = False
+        if self.listening:
+            self.listening = False
             if not self._loop.is_closed():
                 self._loop.remove_reader(self.socket)
 
@@ -105,9 +120,10 @@ class Channel:
         socket, self.socket = self.socket, -1
         if socket >= 0:
             _close(socket)
-        waiter, self._waiter = self._waiter, None
-        if waiter is not None and not waiter.done():
-            waiter.set_exception(psycopg.OperationalError("the connection is closed"))
+        for waiter in (self._waiter, self._cursor_waiter):
+            if waiter is not None and not waiter.done():
+                waiter.set_exception(psycopg.OperationalError("the connection is closed"))
+        self._waiter = self._cursor_waiter = None
 
     def __del__(self) -> None:
         if self.socket >= 0:
@@ -117,6 +133,10 @@ class Channel:
         """Read what has arrived, and wake whoever waits for it."""
         waiter = self._waiter
         if waiter is None:
+            waiter, self._cursor_waiter = self._cursor_waiter, None
+            if waiter is not None:
+                _wake(waiter)
+                return
             # Nobody waits: the server hangs up, or sends a notice or notification, or the rest of
             # a result that is about to be read. Whoever uses the connection next will read it.
             self.detach()
@@ -322,8 +342,9 @@ class Channel:
             waiter.set_result(None)
 
     async def _wait(self, deadline: float | None) -> None:
-        if not self.attached:
+        if not self.listening:
             self._register()
+            self.attached = True
         self._waiter = waiter = self._loop.create_future()
         if deadline is None:
             await waiter
@@ -337,6 +358,34 @@ class Channel:
             waiter.cancel()
             raise TimeoutError
         waiter.result()
+
+    # -- cursors ------------------------------------------------------------------------------
+
+    async def serve(self, gen: PQGen[T]) -> T:
+        """Do for a cursor's *gen*, which begins a statement, what psycopg's `wait()` does for it.
+
+        But for registering the socket: it is. Where it comes to more than waiting for an answer, it is
+        left to psycopg.
+        """
+        self.attached = False  # it may change settings of the session
+        try:
+            state = next(gen)
+            while state == _TO_READ:
+                if not self.listening:
+                    self._register()
+                waiter: asyncio.Future[None] = _Future(loop=self._loop)
+                self._cursor_waiter = waiter
+                try:
+                    await waiter
+                except BaseException as exc:
+                    self._cursor_waiter = None
+                    if not isinstance(exc, asyncio.CancelledError | KeyboardInterrupt):
+                        raise
+                    return await self.conn.wait(_begun(gen, state, exc))
+                state = gen.send(_READABLE)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+        return await self.conn.wait(_begun(gen, state))
 
     # -- interruptions ------------------------------------------------------------------------
 
@@ -394,6 +443,30 @@ class Channel:
                 return
             if result.status in _COPYING:
                 raise _copying()
+
+
+class _Begun:
+    """A generator of psycopg's that waits, with what interrupted it if something did."""
+
+    __slots__ = ("_exc", "_state", "send")
+
+    def __init__(self, gen: PQGen[Any], state: Wait, exc: BaseException | None) -> None:
+        self._state: Wait | None = state
+        self._exc = exc
+        self.send = gen.send
+
+    def __next__(self) -> Wait:
+        exc, self._exc = self._exc, None
+        if exc is not None:
+            raise exc
+        state, self._state = self._state, None
+        return self.send(None) if state is None else state  # type: ignore[arg-type]
+
+
+def _begun(gen: PQGen[T], state: Wait, exc: BaseException | None = None) -> PQGen[T]:
+    """Return what `AsyncConnection.wait()` goes on with, as if it had begun *gen*."""
+    begun: Any = _Begun(gen, state, exc)
+    return begun  # type: ignore[no-any-return]
 
 
 def _wake(waiter: asyncio.Future[None]) -> None:

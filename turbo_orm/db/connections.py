@@ -52,7 +52,7 @@ class TurboConnection(AsyncConnection[Any]):
 
     async def wait(self, gen: PQGen[RV], *args: Any, **kwargs: Any) -> RV:
         """Wait for what psycopg does with the socket, which must be its alone meanwhile."""
-        if self.wire is not None and self.wire.attached:
+        if self.wire is not None and self.wire.listening:
             self.wire.detach()
         return await super().wait(gen, *args, **kwargs)
 

@@ -61,7 +61,7 @@ def take_idle(pool: Pool) -> AsyncConnection[Any] | None:
         if len(idle) < pool._nconns_min:
             pool._nconns_min = len(idle)
         wire = conn.__dict__.get("wire")
-        if (wire is not None and wire.attached) or not _hung_up(conn):
+        if (wire is not None and wire.listening) or not _hung_up(conn):
             pool.taken += 1
             conn._pool = pool
             conn.lent = True

@@ -43,7 +43,7 @@ def _look(loop: asyncio.AbstractEventLoop) -> None:
         if channel.socket < 0:
             if channel.conn.closed:
                 channels.discard(channel)
-        elif channel.attached:
+        elif channel.listening:
             poller.register(channel.socket, select.POLLIN)
             by_socket[channel.socket] = channel
     if by_socket:

@@ -7,7 +7,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from django.db import connection, transaction
+from django.db import DatabaseError, OperationalError, connection, transaction
 
 from tests.runtime.support import pool as pool_in_use
 from tests.runtime.wire.conftest import assert_clean
@@ -203,3 +203,59 @@ async def test_in_blocks_beside_djangos_cursors() -> None:
         assert await run_sync(lambda: transaction.get_connection().in_atomic_block)
     assert (await wire.run(mine, ())).rowcount == 1
     assert aconn in pool_in_use()._pool
+
+
+async def test_cursors_in_the_bridge_use_the_socket_as_it_is_registered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    waits: list[object] = []
+    original = psycopg.waiting.wait_async
+
+    async def wait_async(gen: Any, *args: Any, **kwargs: Any) -> Any:
+        waits.append(gen)
+        return await original(gen, *args, **kwargs)
+
+    def ask(sql: str, *params: object) -> Any:
+        with connection.cursor() as cursor:
+            cursor.execute(sql, params)
+            return cursor.fetchone()
+
+    assert await run_sync(ask, "SELECT %s::int", 0) == (0,)  # once, to connect
+    monkeypatch.setattr(psycopg.waiting, "wait_async", wait_async)
+    for value in range(3):
+        assert await run_sync(ask, "SELECT %s::int, pg_sleep(0.01)", value) == (value, "")
+    assert await run_sync(ask, "SELECT repeat('x', 10000000)") == ("x" * 10_000_000,)
+    with pytest.raises(DatabaseError, match="division by zero"):
+        await run_sync(ask, "SELECT 1 / 0")
+    assert not waits
+    wires = {conn.__dict__["wire"] for conn in pool_in_use()._pool}
+    assert [(wire.listening, wire.attached) for wire in wires] == [(True, False)]
+
+    # More than the socket takes at once, and an interrupted statement, are psycopg's.
+    assert await run_sync(ask, "SELECT length(%s)", "x" * 30_000_000) == (30_000_000,)
+    assert len(waits) == 1
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(run_sync(ask, "SELECT pg_sleep(30)"), 0.05)
+    assert len(waits) == 3
+    assert await run_sync(ask, "SELECT 1") == (1,)
+    assert {conn.__dict__["wire"] for conn in pool_in_use()._pool} == wires, "none had to be closed"
+
+
+async def test_the_server_ends_the_session_while_a_cursor_in_the_bridge_waits(
+    observer: psycopg.Connection[Any],
+) -> None:
+    def sleep() -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_backend_pid()")
+            pids.append(cursor.fetchone()[0])
+            cursor.execute("SELECT pg_sleep(30)")
+
+    pids: list[int] = []
+    task = asyncio.ensure_future(run_sync(sleep))
+    while not pids:
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(0.05)
+    observer.execute("SELECT pg_terminate_backend(%s)", pids)
+    with pytest.raises(OperationalError) as caught:
+        await task
+    assert isinstance(caught.value.__cause__, psycopg.errors.AdminShutdown)
