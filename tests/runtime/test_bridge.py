@@ -441,6 +441,26 @@ async def test_destroyed_coroutines_leave_nothing_in_memory():
     assert in_memory() <= before + 1
 
 
+async def test_a_destroyed_coroutine_takes_no_other_connection():
+    seen = []
+
+    def work() -> None:
+        try:
+            sleep(10)
+        finally:
+            with pytest.raises(BridgeError, match="being destroyed"):
+                query("SELECT 1", [])
+            seen.append("finally")
+
+    await asyncio.gather(run_sync(sleep, 0.05), run_sync(sleep, 0.05))
+    assert len(pool()._pool) == 2
+    coroutine = run_sync(work)
+    coroutine.send(None)
+    coroutine.close()
+    assert seen == ["finally"]
+    await assert_pool_is_clean()
+
+
 async def _active_sleepers() -> list[object]:
     sql = "SELECT pid FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%%' AND state = 'active'"
     return await run_sync(query, sql + " AND datname = current_database()", [])

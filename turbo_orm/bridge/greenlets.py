@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BridgeGreenlet",
     "await_only",
+    "check_awaiting",
     "current_bridge",
     "drive",
     "loop_visible",
@@ -69,17 +70,25 @@ def await_only(awaitable: Awaitable[T]) -> T:
         or _collector is not None
         or _get_running_loop() is not None
     ):
-        reason = _why_not(bridge)
-        if reason is not None:
+        try:
+            check_awaiting()
+        except BaseException:
             if asyncio.iscoroutine(awaitable):
                 awaitable.close()
-            raise BridgeError(f"This would wait for the database, but nothing can await it here: {reason}")
-        if bridge is not None and bridge.postponed is not None:
-            if asyncio.iscoroutine(awaitable):
-                awaitable.close()
-            raise _take_postponed(bridge)
+            raise
     assert bridge is not None
     return cast(T, bridge.parent.switch(awaitable))
+
+
+def check_awaiting() -> None:
+    """Raise what `await_only()` would: before what may need it, or what must follow."""
+    bridge = current_bridge()
+    reason = _why_not(bridge)
+    if reason is not None:
+        raise BridgeError(f"This would wait for the database, but nothing can await it here: {reason}")
+    if bridge is not None and bridge.postponed is not None:
+        postponed, bridge.postponed = bridge.postponed, None
+        raise postponed
 
 
 def postpone(cancelled: CancelledError) -> None:
@@ -90,12 +99,6 @@ def postpone(cancelled: CancelledError) -> None:
     bridge = current_bridge()
     assert bridge is not None
     bridge.postponed = cancelled
-
-
-def _take_postponed(bridge: BridgeGreenlet) -> BaseException:
-    postponed, bridge.postponed = bridge.postponed, None
-    assert postponed is not None
-    return postponed
 
 
 def _why_not(bridge: BridgeGreenlet | None) -> str | None:

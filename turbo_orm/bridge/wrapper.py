@@ -19,12 +19,12 @@ from django.db.utils import load_backend
 from turbo_orm.bridge.connection import BridgedConnection
 from turbo_orm.bridge.cursors import are_untouched
 from turbo_orm.bridge.databases import async_connect_params, pool_key, pool_of
-from turbo_orm.bridge.greenlets import await_only, current_bridge
+from turbo_orm.bridge.greenlets import await_only, check_awaiting, current_bridge
 from turbo_orm.bridge.interruptions import is_interruption
 from turbo_orm.bridge.querylog import QueryLog, recording
 from turbo_orm.bridge.readiness import note_ready
 from turbo_orm.bridge.user_code import await_user_code
-from turbo_orm.db.leases import lease
+from turbo_orm.db.leases import lease, take_idle
 from turbo_orm.db.pools import Pool, forget_pool
 from turbo_orm.db.wire import Wire, wire_of
 from turbo_orm.errors import BridgeError, UnsupportedDatabaseError
@@ -210,7 +210,8 @@ class BridgedWrapper(_Base):
         if self._adopted is not None:
             aconn = self._adopted[0]
         elif pool is not None:
-            aconn = await_only(lease(pool))
+            check_awaiting()  # it is refused before anything is taken
+            aconn = take_idle(pool) or await_only(lease(pool))
         else:
             aconn = await_only(psycopg.AsyncConnection.connect(**async_connect_params(params)))
         conn = BridgedConnection(
