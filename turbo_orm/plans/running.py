@@ -242,7 +242,7 @@ def _run_with_cursor(work: Work) -> Result:
     marking = transaction.mark_for_rollback_on_error(using=work.alias) if work.writes else nullcontext()
     with marking, connections[work.alias].cursor() as cursor:
         cursor.execute(*work.as_sql())
-        if cursor.description is None:
+        if cursor.rownumber is None:  # as the description is, which takes an object for each column
             return Result(None, cursor.rowcount)
         return Result(cursor.fetchall(), cursor.rowcount)
 
