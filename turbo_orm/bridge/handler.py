@@ -74,6 +74,8 @@ class _BridgeAwareLocal:
     def _share_instrumentation(self, scope: Scope, wrapper: Any) -> None:
         # The query log and the execute wrappers are those of the connection the surrounding
         # async code sees, if it has touched it: connection.queries and execute_wrapper() work.
+        if not has_ambient():
+            return
         with loop_visible(scope.loop):
             ambient = ambient_connection(wrapper.alias)
         if ambient is not None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any
 from weakref import ref
@@ -131,18 +130,13 @@ class BridgedWrapper(_Base):
                 self.cut_by = exc
 
     def get_connection_params(self) -> dict[str, Any]:
-        with self._pool_options_hidden():
-            return dict(super().get_connection_params())
-
-    @contextmanager
-    def _pool_options_hidden(self) -> Iterator[None]:
-        # They are ours to read. Django before 5.1 would hand them to libpq, and
+        # The pool's options are ours to read. Django before 5.1 would hand them to libpq, and
         # django-async-backend warns that its pool is unsafe in sync code.
         given = self.settings_dict
         options = {key: value for key, value in given["OPTIONS"].items() if key != "pool"}
         self.settings_dict = {**given, "OPTIONS": options}
         try:
-            yield
+            return dict(super().get_connection_params())
         finally:
             self.settings_dict = given
 
@@ -270,7 +264,8 @@ class _Refusing(_Base):
 
 
 @cache
-def _class_for(engine: type[BaseDatabaseWrapper]) -> type[BaseDatabaseWrapper]:
+def _class_of(backend: str) -> type[BaseDatabaseWrapper]:
+    engine: type[BaseDatabaseWrapper] = load_backend(backend).DatabaseWrapper
     mixin = BridgedWrapper if engine.vendor == "postgresql" else _Refusing
     return type(engine.__name__, (mixin, engine), {"__module__": __name__, "__doc__": engine.__doc__})
 
@@ -282,8 +277,7 @@ def new_wrapper(scope: Scope, alias: str) -> BaseDatabaseWrapper:
     `UnsupportedDatabaseError` where it would connect.
     """
     settings_dict = connections.settings[alias]
-    backend = load_backend(settings_dict["ENGINE"])
-    wrapper = _class_for(backend.DatabaseWrapper)(settings_dict, alias)
+    wrapper = _class_of(settings_dict["ENGINE"])(settings_dict, alias)
     if isinstance(wrapper, BridgedWrapper):
         wrapper.attach(scope)
     return wrapper
@@ -292,8 +286,7 @@ def new_wrapper(scope: Scope, alias: str) -> BaseDatabaseWrapper:
 def find_pool_of(loop: asyncio.AbstractEventLoop, alias: str) -> Pool:
     """Return the pool of *alias* on *loop*."""
     settings_dict = connections.settings[alias]
-    engine = load_backend(settings_dict["ENGINE"]).DatabaseWrapper
-    return pool_of(loop, _class_for(engine)(settings_dict, alias))
+    return pool_of(loop, _class_of(settings_dict["ENGINE"])(settings_dict, alias))
 
 
 def forget_pool_of(loop: asyncio.AbstractEventLoop, alias: str) -> None:
