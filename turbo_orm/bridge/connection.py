@@ -17,6 +17,7 @@ from psycopg.rows import tuple_row
 
 from turbo_orm.bridge.greenlets import await_only, current_bridge, postpone
 from turbo_orm.db.connections import close_now
+from turbo_orm.db.cursors import serve
 from turbo_orm.db.leases import abandon, give_back, put_idle
 from turbo_orm.db.pools import Pool
 from turbo_orm.db.wire import Wire, wire_of
@@ -91,7 +92,7 @@ class BridgedConnection(psycopg.Connection[Any]):
                 # Not the beginning of a statement: the next step of a COPY, for one.
                 return self._await(aconn.wait(gen, *args, **kwargs))
             wire = self.__dict__.get("wire") or wire_of(aconn, self._scope.loop)
-            return self._await(aconn.wait(gen) if wire is None else wire.serve(gen))
+            return self._await(aconn.wait(gen) if wire is None else serve(wire, gen))
         except asyncio.CancelledError as exc:
             if getattr(gen, "gi_code", None) is not _CLOSING_CURSOR:
                 raise

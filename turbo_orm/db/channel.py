@@ -8,20 +8,16 @@ import os
 import sys
 from collections.abc import Iterable
 from itertools import accumulate
-from typing import Any, TypeVar
+from typing import Any
 
 import psycopg
-from psycopg.abc import PQGen
 from psycopg.pq import ConnStatus, ExecStatus, PipelineStatus, TransactionStatus
 from psycopg.pq.abc import PGresult
-from psycopg.waiting import Ready, Wait
 
 from turbo_orm.db.connections import TurboConnection, close_now
 from turbo_orm.db.watchdog import look_after
 
 __all__ = ["Channel"]
-
-T = TypeVar("T")
 
 _FATAL_ERROR = int(ExecStatus.FATAL_ERROR)
 _PIPELINE_SYNC = int(ExecStatus.PIPELINE_SYNC)
@@ -34,8 +30,6 @@ _COPYING = {ExecStatus.COPY_IN, ExecStatus.COPY_OUT, ExecStatus.COPY_BOTH}
 _ACTIVE = int(TransactionStatus.ACTIVE)
 _OK = int(ConnStatus.OK)
 _NO_PIPELINE = int(PipelineStatus.OFF)
-_TO_READ = int(Wait.R)
-_READABLE = Ready.R
 
 #: Seconds an interrupted statement has to end once its cancellation is requested; psycopg's.
 _ABORT_TIMEOUT = 5.0
@@ -81,7 +75,7 @@ class Channel:
         #: As the event loop knows it, -1 while it does not.
         self.socket = -1
         self._waiter: asyncio.Future[None] | None = None
-        #: Waits for the socket, and reads it itself.
+        #: Waits for the socket, and reads it itself; see `cursors.serve()`.
         self._cursor_waiter: asyncio.Future[None] | None = None
         self._sending = False
         look_after(self, loop)
@@ -359,34 +353,6 @@ class Channel:
             raise TimeoutError
         waiter.result()
 
-    # -- cursors ------------------------------------------------------------------------------
-
-    async def serve(self, gen: PQGen[T]) -> T:
-        """Do for a cursor's *gen*, which begins a statement, what psycopg's `wait()` does for it.
-
-        But for registering the socket: it is. Where it comes to more than waiting for an answer, it is
-        left to psycopg.
-        """
-        self.attached = False  # it may change settings of the session
-        try:
-            state = next(gen)
-            while state == _TO_READ:
-                if not self.listening:
-                    self._register()
-                waiter: asyncio.Future[None] = _Future(loop=self._loop)
-                self._cursor_waiter = waiter
-                try:
-                    await waiter
-                except BaseException as exc:
-                    self._cursor_waiter = None
-                    if not isinstance(exc, asyncio.CancelledError | KeyboardInterrupt):
-                        raise
-                    return await self.conn.wait(_begun(gen, state, exc))
-                state = gen.send(_READABLE)
-        except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]
-        return await self.conn.wait(_begun(gen, state))
-
     # -- interruptions ------------------------------------------------------------------------
 
     def break_off(self, error: BaseException) -> None:
@@ -443,30 +409,6 @@ class Channel:
                 return
             if result.status in _COPYING:
                 raise _copying()
-
-
-class _Begun:
-    """A generator of psycopg's that waits, with what interrupted it if something did."""
-
-    __slots__ = ("_exc", "_state", "send")
-
-    def __init__(self, gen: PQGen[Any], state: Wait, exc: BaseException | None) -> None:
-        self._state: Wait | None = state
-        self._exc = exc
-        self.send = gen.send
-
-    def __next__(self) -> Wait:
-        exc, self._exc = self._exc, None
-        if exc is not None:
-            raise exc
-        state, self._state = self._state, None
-        return self.send(None) if state is None else state  # type: ignore[arg-type]
-
-
-def _begun(gen: PQGen[T], state: Wait, exc: BaseException | None = None) -> PQGen[T]:
-    """Return what `AsyncConnection.wait()` goes on with, as if it had begun *gen*."""
-    begun: Any = _Begun(gen, state, exc)
-    return begun  # type: ignore[no-any-return]
 
 
 def _wake(waiter: asyncio.Future[None]) -> None:
