@@ -48,7 +48,7 @@ def run(options: Options, results: Results, say: Say) -> None:
                     **about(connection),
                     "event loop": options.loop,
                     "pools": f"{options.connections} connections each",
-                    "rounds": f"{options.rounds}, slices of {options.seconds:g} s of CPU, in turn",
+                    "rounds": f"{options.rounds} slices of {options.seconds:g} s of CPU, in turn",
                 }
                 _measure(options, url, connection, results, say)
         finally:
