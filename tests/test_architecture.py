@@ -37,7 +37,7 @@ LAYERS: list[set[str]] = [
     {"batching", "execution"},
     {"composed"},
     {"raw", "queryset", "manager", "base_manager", "instance", "adoption", "related"},
-    {"async_safety", "atomic_requests", "hooks"},
+    {"async_safety", "atomic_requests", "plain_models", "hooks"},
     {""},
     {"apps", "asgi", "checks", "generated", "testing", "typing"},
 ]

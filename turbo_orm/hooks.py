@@ -6,7 +6,7 @@ import sys
 
 from django.core.exceptions import ImproperlyConfigured
 
-from turbo_orm import async_safety, atomic_requests, base_manager, instance, loading, related
+from turbo_orm import async_safety, atomic_requests, base_manager, instance, loading, plain_models, related
 from turbo_orm.bridge import greenlets, handler, user_code
 from turbo_orm.fetch_modes.older_django import descriptors
 from turbo_orm.plans import deletes, inner, shapes, single_rows
@@ -30,6 +30,7 @@ def install() -> None:
     user_code.install()
     instance.install()
     base_manager.install()
+    plain_models.install()
     related.install()
     descriptors.install()
     loading.install()

@@ -1,0 +1,73 @@
+"""Django's own a-methods in our blocks: those of models without an `AsyncManager`.
+
+They call their sync twins in a thread, `sync_to_async(self.get)`, whose connection has no part in the
+block. In a block on their database the twins run in the bridge.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from asgiref.sync import SyncToAsync
+from django.db import router
+from django.db.models import Model, QuerySet
+from django.db.models.manager import BaseManager
+
+from turbo_orm.bridge.handler import in_transaction
+from turbo_orm.bridge.run import run_sync
+from turbo_orm.bridge.scopes import inherited_scope
+
+__all__ = ["install"]
+
+_WRITING = frozenset(
+    (
+        "add",
+        "bulk_create",
+        "bulk_update",
+        "clear",
+        "create",
+        "delete",
+        "get_or_create",
+        "remove",
+        "set",
+        "update",
+        "update_or_create",
+    )
+)
+
+
+async def _call(self: SyncToAsync[..., Any], *args: Any, **kwargs: Any) -> Any:
+    if inherited_scope() is not None and (alias := _alias(self.func)) is not None and in_transaction(alias):
+        return await run_sync(self.func, *args, **kwargs)
+    return await _call_in_thread(self, *args, **kwargs)
+
+
+def _alias(func: Any) -> str | None:
+    """Return the database of *func*, the sync twin of an a-method; None for other functions.
+
+    A project calls in a thread what blocks, methods of its models among them.
+    """
+    owner: Any = getattr(func, "__self__", None)
+    name = getattr(func, "__name__", "")
+    if not isinstance(owner, Model | QuerySet | BaseManager):
+        return None
+    has_twin = name == "_fetch_all" or hasattr(owner, f"a{name}")
+    return _database(owner, name) if has_twin else None
+
+
+def _database(owner: Any, name: str) -> str:
+    if isinstance(owner, Model):
+        alias = router.db_for_write(type(owner), instance=owner)
+    elif name in _WRITING:
+        alias = owner._db or router.db_for_write(owner.model, **owner._hints)
+    else:
+        alias = owner.db
+    return str(alias)
+
+
+_call_in_thread = SyncToAsync.__call__
+
+
+def install() -> None:
+    """Have the twins of a-methods run in the bridge, in a block on their database."""
+    SyncToAsync.__call__ = _call  # type: ignore[method-assign]
