@@ -248,9 +248,20 @@ async def _leave_early_and_go_on(rows: AsyncQuerySet) -> None:
     await run_sync(work)
 
 
+async def _leave_early_and_close(rows: AsyncQuerySet) -> None:
+    def work() -> None:
+        for _ in rows.iterator(chunk_size=3):
+            break
+        connections["default"].close()
+
+    await run_sync(work)
+
+
 @pytest.mark.parametrize("in_block", [False, True])
 @pytest.mark.parametrize("planned", [False, True])
-@pytest.mark.parametrize("read", [_read_to_the_end, _leave_early, _leave_early_and_go_on])
+@pytest.mark.parametrize(
+    "read", [_read_to_the_end, _leave_early, _leave_early_and_go_on, _leave_early_and_close]
+)
 async def test_cancelled_while_it_closes_its_cursor(
     in_block: bool, planned: bool, read: Any, monkeypatch: pytest.MonkeyPatch
 ):

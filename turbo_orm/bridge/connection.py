@@ -144,10 +144,15 @@ class BridgedConnection(psycopg.Connection[Any]):
             return
         self._scope.leases.remove(self)
         bridge = current_bridge()
-        if bridge is not None and not bridge.closing:
+        if bridge is None or bridge.closing:
+            if self._aconn is not None:
+                close_now(self._aconn)
+            return
+        try:
             await_only(self.release())
-        elif self._aconn is not None:
-            close_now(self._aconn)
+        except BaseException:
+            self.abandon()  # unless it has been given back: nothing may have been awaited
+            raise
 
     def note_server_cursor(self, cursor: Any) -> None:
         """Remember a named cursor: left open, it would outlive the operation on the server.
