@@ -148,6 +148,25 @@ async def test_a_backend_that_has_a_token_for_each_connection(alias: Any) -> Non
     assert len(set(await asyncio.gather(*[run_sync(token) for _ in range(3)]))) == 3
 
 
+async def test_connections_that_are_replaced_lead_to_the_database_of_their_pool(alias: Any) -> None:
+    """Also while the settings name another one: Django's test runner changes them in place."""
+    extra = alias()
+    settings = connections.settings[extra]
+    await run_sync(connect_to, extra)
+    found = next(pool for key, pool in pools._loops[asyncio.get_running_loop()].items() if key.alias == extra)
+    conn = await found.getconn()
+    settings["NAME"] = connections["other"].settings_dict["NAME"]
+    await conn.close()
+    await found.putconn(conn)  # which replaces it in the background
+    while not found._pool:
+        await asyncio.sleep(0.01)
+    assert found._pool[0].info.dbname == connections["default"].settings_dict["NAME"]
+
+
+def connect_to(alias: str) -> None:
+    connections[alias].ensure_connection()
+
+
 async def test_open_pools_reports_a_missing_server(alias: Any) -> None:
     import psycopg
 

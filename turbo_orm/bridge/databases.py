@@ -109,7 +109,7 @@ _identity_in = itemgetter("ENGINE", "NAME", "HOST", "PORT", "USER")
 
 
 def _pool_spec(key: PoolKey, wrapper: BaseDatabaseWrapper) -> PoolSpec:
-    given = connections.settings[key.alias]
+    given = dict(connections.settings[key.alias])  # as they are now: tests change the database in place
     options = {**get_config().pool, **own_pool_options(key.alias)}
     if given["CONN_HEALTH_CHECKS"]:
         options.setdefault("check", AsyncConnectionPool.check_connection)
