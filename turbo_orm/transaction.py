@@ -12,7 +12,7 @@ from functools import wraps
 from types import TracebackType
 from typing import Any, TypeVar, overload
 
-from asgiref.sync import async_to_sync, iscoroutinefunction
+from asgiref.sync import iscoroutinefunction
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
 from psycopg import IsolationLevel
 from typing_extensions import ParamSpec
@@ -22,6 +22,7 @@ from turbo_orm.bridge.interruptions import writes_lost
 from turbo_orm.bridge.run import run_sync
 from turbo_orm.bridge.scopes import Entered, Scope, inherited_scope, open_scope
 from turbo_orm.bridge.wire_blocks import WireBlock
+from turbo_orm.bridge.wrapper import awaiting
 from turbo_orm.retry import is_worth_retrying, pause_before
 
 __all__ = ["Atomic", "IsolationLevel", "atomic", "on_commit"]
@@ -306,6 +307,6 @@ async def on_commit(func: Callable[[], object], using: str | None = None, robust
 
 
 def _on_commit(func: Callable[[], Any], using: str | None, robust: bool) -> None:
-    if current_bridge() is None and iscoroutinefunction(func):  # in the block of a sync connection
-        func = async_to_sync(func)
+    if current_bridge() is None and callable(func):  # in the block of a sync connection
+        func = awaiting(func)
     transaction.on_commit(func, using=using, robust=robust)

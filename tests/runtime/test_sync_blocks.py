@@ -203,12 +203,22 @@ def test_on_commit(robust: bool):
         await Tag.objects.acreate(label="x")
         await on_commit(later, robust=robust)
         await on_commit(lambda: called.append("sync"), robust=robust)
+        await on_commit(lambda: later(), robust=robust)
         assert called == []
 
     with transaction.atomic():
         async_to_sync(work)()
         assert called == []
-    assert called == ["async, 1", "sync"]
+    assert called == ["async, 1", "sync", "async, 1"]
+
+
+def test_the_log_names_what_fails_on_commit(caplog: pytest.LogCaptureFixture):
+    async def fail() -> None:
+        raise ZeroDivisionError
+
+    with transaction.atomic():
+        async_to_sync(on_commit)(fail, robust=True)
+    assert "fail in on_commit()" in caplog.text
 
 
 @pytest.mark.skipif(django.VERSION < (5, 0), reason="async receivers came with Django 5.0")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 import psycopg
+from asgiref.sync import async_to_sync
 from django.db import ProgrammingError, connections, transaction
 from django.db.backends.base.base import NO_DB_ALIAS, BaseDatabaseWrapper
 from django.db.utils import load_backend
@@ -22,7 +23,6 @@ from turbo_orm.bridge.greenlets import await_only, check_awaiting, current_bridg
 from turbo_orm.bridge.interruptions import is_interruption
 from turbo_orm.bridge.querylog import QueryLog, recording
 from turbo_orm.bridge.readiness import note_ready
-from turbo_orm.bridge.user_code import await_user_code
 from turbo_orm.db.leases import lease, take_idle
 from turbo_orm.db.pools import Pool, forget_pool
 from turbo_orm.db.wire import Wire, wire_of
@@ -241,15 +241,16 @@ def awaiting(func: Callable[[], object]) -> Callable[[], object]:
 
     def call() -> object:
         result = func()
-        bridge = current_bridge()
-        if inspect.isawaitable(result) and bridge is not None and bridge.scope is not None:
-            return await_only(await_user_code(bridge.scope, result))
-        return result
+        return async_to_sync(_awaited)(result) if inspect.isawaitable(result) else result
 
     # Django logs the qualified name of a robust function that fails. (The text of a queryset's
     # method has the queryset's rows in it.)
     call.__qualname__ = getattr(func, "__qualname__", None) or repr(func)
     return call
+
+
+async def _awaited(awaitable: Awaitable[object]) -> object:
+    return await awaitable
 
 
 class _Refusing(_Base):
