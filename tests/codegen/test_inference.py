@@ -146,6 +146,18 @@ class Made(AsyncManager):
     def of_two_kinds(self):  # type: ignore[no-untyped-def]
         return super().get_queryset() if self._db is None else Rows(self.model)
 
+    def assigned_two_kinds(self):  # type: ignore[no-untyped-def]
+        found = turbo_orm.AsyncQuerySet(self.model)
+        if self._db is None:
+            found = Rows(self.model)
+        return found.filter(a=1)
+
+    def assigned_or_of_the_base(self):  # type: ignore[no-untyped-def]
+        rows = super().get_queryset()
+        if self._db:
+            rows = Rows(self.model)
+        return rows
+
     def elsewhere(self):  # type: ignore[no-untyped-def]
         return self.dotted()
 
@@ -162,6 +174,8 @@ class Made(AsyncManager):
         ("dotted", AsyncQuerySet),
         ("of_the_base", super),
         ("of_two_kinds", None),
+        ("assigned_two_kinds", None),
+        ("assigned_or_of_the_base", None),
         ("elsewhere", None),
         ("unknown", None),
     ],

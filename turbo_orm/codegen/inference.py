@@ -68,13 +68,13 @@ def infer_made(function: Any) -> Any:
     if definition is None:
         return None
     nodes = list(_own_nodes(definition))
-    assigned: dict[str, Any] = {}
+    assigned: dict[str, list[ast.expr]] = {}
     for node in nodes:
         if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
-            assigned.setdefault(node.targets[0].id, node.value)  # `rows = rows.filter(...)` is what it was
-    names = {**getattr(inspect.unwrap(function), "__globals__", {}), **assigned}
-    returned = [_made(node.value, {**names}) for node in nodes if isinstance(node, ast.Return)]
-    return returned[0] if len(set(returned)) == 1 else None
+            assigned.setdefault(node.targets[0].id, []).append(node.value)
+    names = {**getattr(inspect.unwrap(function), "__globals__", {}), **dict.fromkeys(assigned)}
+    returned = {_made(node.value, names, assigned) for node in nodes if isinstance(node, ast.Return)}
+    return returned.pop() if len(returned) == 1 else None
 
 
 @cache
@@ -99,22 +99,33 @@ def row_variables(cls: type[Any]) -> tuple[TypeVar, ...]:
     return tuple(found)
 
 
-def _made(node: ast.expr | None, names: dict[str, Any]) -> Any:
+def _made(node: ast.expr | None, names: dict[str, Any], assigned: dict[str, list[ast.expr]]) -> Any:
     """What is called where the chain begins whose value ``node`` is."""
-    while node is not None:
+    while isinstance(node, (ast.Call, ast.Attribute, ast.Subscript)):
         if isinstance(node, ast.Call):
             called = _named(node.func, names)
             if isinstance(called, type) and issubclass(called, QuerySet):
                 return called
             if isinstance(node.func, ast.Name):
                 return super if node.func.id == "super" else None
-            node = node.func
-        elif isinstance(node, (ast.Attribute, ast.Subscript)):
-            node = node.value
-        else:
-            value = names.pop(node.id, None) if isinstance(node, ast.Name) else None
-            node = value if isinstance(value, ast.expr) else None
-    return None
+        node = _inner(node)
+    if not isinstance(node, ast.Name):
+        return None
+    others = {name: values for name, values in assigned.items() if name != node.id}
+    # After `rows = rows.filter(...)` it is what it was.
+    values = [value for value in assigned.get(node.id, ()) if not _begins_with(node.id, value)]
+    made = {_made(value, names, others) for value in values}
+    return made.pop() if len(made) == 1 else None
+
+
+def _begins_with(name: str, node: ast.expr) -> bool:
+    while isinstance(node, (ast.Call, ast.Attribute, ast.Subscript)):
+        node = _inner(node)
+    return isinstance(node, ast.Name) and node.id == name
+
+
+def _inner(node: ast.Call | ast.Attribute | ast.Subscript) -> ast.expr:
+    return node.func if isinstance(node, ast.Call) else node.value
 
 
 def _named(node: ast.expr, names: dict[str, Any]) -> Any:
