@@ -141,15 +141,15 @@ def outermost_verb(name: str, like: Callable[..., Any]) -> Callable[..., Any]:
     return verb
 
 
-def reading_in_bridge(like: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the method that is *like*, Django's, which only looks at the query of its queryset.
+def reading_in_bridge(name: str, like: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the method that is *like*, Django's *name*, which only looks at the query of its queryset.
 
     In the bridge, what it executes has plans.
     """
 
     @wraps(like)
     def method(self: PlannedQuerySet, *args: Any, **kwargs: Any) -> Any:
-        djangos = getattr(QuerySet, like.__name__)
+        djangos = getattr(QuerySet, name)
         return djangos(self._readable() if current_bridge() is not None else self, *args, **kwargs)
 
     return method

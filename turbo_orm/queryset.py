@@ -86,12 +86,12 @@ class AsyncQuerySet(InsertsByColumn, PlannedQuerySet):
 
     aggregate = execution.aggregate_in_bridge(QuerySet.aggregate)
     bulk_update = bulk_update_in_bridge(QuerySet.bulk_update)
-    contains = execution.reading_in_bridge(QuerySet.contains)
+    contains = execution.reading_in_bridge("contains", QuerySet.contains)
     count = execution.terminal_in_bridge("count", QuerySet.count)
     delete = execution.delete_in_bridge(QuerySet.delete)
     _raw_delete = execution.raw_delete_in_bridge(vars(QuerySet)["_raw_delete"])
     exists = execution.terminal_in_bridge("exists", QuerySet.exists)
-    in_bulk = execution.reading_in_bridge(QuerySet.in_bulk)
+    in_bulk = execution.reading_in_bridge("in_bulk", QuerySet.in_bulk)
     update = execution.update_in_bridge(QuerySet.update)
 
     @_as(QuerySet.get)

@@ -16,6 +16,7 @@ from django.test import override_settings
 from tests.project.backends.tenants.base import tenant
 from tests.project.library.models import Migrated
 from turbo_orm import atomic, batch, run_sync
+from turbo_orm.execution import reading_in_bridge
 
 TENANTS = ("public", "one", "two")
 
@@ -129,3 +130,11 @@ async def test_bulk_create_that_others_have_replaced(monkeypatch: pytest.MonkeyP
 def test_methods_that_others_have_replaced_in_sync_code(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(QuerySet, name, lambda self: "replaced")
     assert getattr(Migrated.objects.all(), name)() == "replaced"
+
+
+def test_methods_that_others_had_replaced_before_us(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Functions have other names than the method where `functools.wraps()` was not used."""
+    in_bulk = QuerySet.in_bulk
+    monkeypatch.setattr(QuerySet, "in_bulk", lambda self, *args, **kwargs: in_bulk(self, *args, **kwargs))
+    method = reading_in_bridge("in_bulk", QuerySet.in_bulk)
+    assert method(Migrated.objects.none()) == {}
