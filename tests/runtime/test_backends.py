@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import wraps
 from typing import Any
 
@@ -13,6 +14,7 @@ from django.db.backends.utils import CursorWrapper
 from django.db.models import QuerySet
 from django.test import override_settings
 
+from tests.project.backends.commits.base import ended
 from tests.project.backends.tenants.base import tenant
 from tests.project.library.models import Migrated
 from turbo_orm import atomic, batch, run_sync
@@ -74,6 +76,25 @@ async def test_many_tenants_at_once(tenants: str) -> None:
 
     names = list(TENANTS * 5)
     assert await asyncio.gather(*map(look, names)) == [[name] for name in names]
+
+
+async def test_a_backend_that_takes_part_in_the_ends_of_blocks(django_databases: None) -> None:
+    connections.settings["commits"] = {
+        **connections["default"].settings_dict,
+        "ENGINE": "tests.project.backends.commits",
+    }
+    try:
+        for _ in range(2):
+            async with atomic("commits"):
+                await Migrated.objects.using("commits").acreate(name="a")
+            with suppress(ZeroDivisionError):
+                async with atomic("commits"):
+                    await Migrated.objects.using("commits").acreate(name="b")
+                    raise ZeroDivisionError
+        assert ended == ["commit", "rollback"] * 2
+        assert await Migrated.objects.using("commits").acount() == 2
+    finally:
+        del connections.settings["commits"]
 
 
 async def test_cursors_that_others_have_replaced_see_all_statements(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,8 @@ from turbo_orm.conf import get_config
 
 __all__ = ["are_untouched", "has_djangos"]
 
-#: What a statement passes on its way from a wrapper to psycopg, if it does not go to the wire.
+#: What a statement, or the end of a block, passes on its way from a wrapper to psycopg, if it does not
+#: go to the wire.
 _ON_THE_WAY = (
     "ensure_connection",
     "connect",
@@ -29,6 +30,12 @@ _ON_THE_WAY = (
     "create_cursor",
     "make_cursor",
     "make_debug_cursor",
+    "set_autocommit",
+    "_set_autocommit",
+    "commit",
+    "_commit",
+    "rollback",
+    "_rollback",
 )
 
 
