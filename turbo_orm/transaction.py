@@ -85,18 +85,19 @@ class Atomic:
         options = self._options
         on_wire: WireBlock | None = None
         djangos: transaction.Atomic | None = None
+        replaced: dict[str, Any] = {}
         try:
             if not options.characteristics:
                 on_wire = await WireBlock.begin(scope, options.using, options.new_block)
             if on_wire is None:
                 djangos = options.new_block()
-                await drive(scope, _enter, (djangos, options))
+                await drive(scope, _enter, (djangos, options, replaced))
         except BaseException:
             await scope.close()
             raise
         entered = Entered(scope)
         entered.__enter__()
-        self._entries.append(_Entry(scope, on_wire, djangos, entered, asyncio.current_task()))
+        self._entries.append(_Entry(scope, on_wire, djangos, replaced, entered, asyncio.current_task()))
 
     async def __aexit__(
         self,
@@ -122,7 +123,7 @@ class Atomic:
                 if on_wire is not None and not on_wire.declared:
                     await on_wire.end(exc)
                 else:
-                    await drive(last, _leave, (entry.block(), self._options, (exc_type, exc, traceback)))
+                    await drive(last, _leave, (entry.block(), entry.replaced, (exc_type, exc, traceback)))
             finally:
                 last.end()
             if cancelled is not None:
@@ -176,6 +177,8 @@ class _Entry:
     on_wire: WireBlock | None
     #: Django's block, unless there is *on_wire*, which has its own.
     djangos: transaction.Atomic | None
+    #: Of the connection, what the block has its own characteristics in the place of.
+    replaced: Mapping[str, Any]
     entered: Entered
     task: asyncio.Task[Any] | None
 
@@ -190,7 +193,7 @@ def _in_block(using: str) -> bool:
     return bool(connections[using].in_atomic_block)
 
 
-def _enter(block: transaction.Atomic, options: _Options) -> None:
+def _enter(block: transaction.Atomic, options: _Options, replaced: dict[str, Any]) -> None:
     connection = connections[options.using]
     characteristics = options.characteristics
     if characteristics and connection.in_atomic_block:
@@ -203,14 +206,15 @@ def _enter(block: transaction.Atomic, options: _Options) -> None:
     try:
         # psycopg puts them into the BEGIN that goes with the first statement.
         for name, value in characteristics.items():
+            replaced[name] = getattr(connection.connection, name)
             setattr(connection.connection, name, value)
     except BaseException as exc:
         block.__exit__(type(exc), exc, exc.__traceback__)
         raise
 
 
-def _leave(block: transaction.Atomic, options: _Options, exc_info: Any) -> None:
-    connection: Any = connections[options.using]
+def _leave(block: transaction.Atomic, replaced: Mapping[str, Any], exc_info: Any) -> None:
+    connection: Any = transaction.get_connection(block.using)
     leased = connection.connection
     # Unless what was cut short has been rolled back, to a savepoint of sync code.
     cut_by: BaseException | None = getattr(connection, "cut_by", None) if connection.needs_rollback else None
@@ -218,8 +222,8 @@ def _leave(block: transaction.Atomic, options: _Options, exc_info: Any) -> None:
         block.__exit__(*exc_info)
     finally:
         if connection.connection is leased and leased is not None and not leased.closed:
-            for name in options.characteristics:
-                setattr(leased, name, None)
+            for name, value in replaced.items():
+                setattr(leased, name, value)
     if cut_by is not None:
         if not connection.needs_rollback:  # it was, to the savepoint
             connection.cut_by = None

@@ -8,8 +8,8 @@ from typing import Any
 
 import psycopg
 import pytest
-from asgiref.sync import markcoroutinefunction
-from django.db import InternalError, OperationalError, transaction
+from asgiref.sync import async_to_sync, markcoroutinefunction
+from django.db import InternalError, OperationalError, connections, transaction
 from django.http import HttpResponse
 from django.test import AsyncRequestFactory, override_settings
 from django.views import View
@@ -39,8 +39,6 @@ async def test_characteristics():
 
 async def test_they_end_with_the_block_inside_a_longer_operation():
     def work() -> None:
-        from asgiref.sync import async_to_sync
-
         async def block() -> None:
             async with atomic(read_only=True):
                 assert (await shown())[1] == "on"
@@ -50,6 +48,22 @@ async def test_they_end_with_the_block_inside_a_longer_operation():
 
     await run_sync(work)
     assert await Author.objects.acount() == 1
+
+
+async def test_what_the_settings_say_comes_back_with_the_end(monkeypatch: pytest.MonkeyPatch):
+    repeatable = psycopg.IsolationLevel.REPEATABLE_READ
+    options = {**connections.settings["default"]["OPTIONS"], "isolation_level": repeatable}
+    monkeypatch.setitem(connections.settings["default"], "OPTIONS", options)
+
+    def work() -> list[str]:
+        Author.objects.count()  # the connection is the operation's from here on
+        return [async_to_sync(level)(given) for given in ("serializable", None)]
+
+    async def level(given: str | None) -> str:
+        async with atomic(isolation_level=given):
+            return (await shown())[0]
+
+    assert await run_sync(work) == ["serializable", "repeatable read"]
 
 
 async def test_read_only_refuses_to_write():
