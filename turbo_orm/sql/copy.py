@@ -51,10 +51,11 @@ class _Copy:
         self._stack = ExitStack()
         self.driver_copy: Any = None
 
-    def begin(self, sql: str, params: Any, types: Sequence[int | str] | None, *, savepoint: bool) -> None:
+    def begin(self, sql: str, params: Any, types: Sequence[int | str] | None) -> None:
         self._connection.validate_no_broken_transaction()
         with ExitStack() as stack:
-            if savepoint and self._connection.in_atomic_block:
+            if self._connection.in_atomic_block:
+                # Breaking off fails the statement, which costs a transaction without a savepoint.
                 stack.enter_context(transaction.atomic(self._connection.alias))
             stack.enter_context(self._connection.wrap_database_errors)
             logging_cursor = self._connection._prepare_cursor(self._cursor)
@@ -87,8 +88,8 @@ async def copy_in(
     held.keep(copy)
     batches = _Batches(rows)
     async with Turn(held) as turn:
-        await turn.run(copy.begin, sql, params, types, savepoint=False)
         try:
+            await turn.run(copy.begin, sql, params, types)
             while batch := await batches.next():
                 await turn.run(_write, copy.driver_copy, batch)
                 await asyncio.sleep(0)  # a fast server may never make a write wait
@@ -179,9 +180,8 @@ async def _copy_out(
 ) -> AsyncGenerator[Any, None]:
     held.keep(copy)
     async with turn:
-        # Leaving early cancels the statement, which costs a transaction without a savepoint.
-        await turn.run(begin, savepoint=True)
         try:
+            await turn.run(begin)
             while batch := await turn.run(_read, copy.driver_copy, raw):
                 if raw:
                     yield b"".join(batch)

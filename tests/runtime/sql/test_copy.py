@@ -105,6 +105,27 @@ async def test_in_a_failing_source(in_block: bool):
     await assert_pool_is_clean()
 
 
+async def test_in_broken_off_leaves_the_block_as_it_was():
+    async def failing() -> AsyncIterator[tuple[str]]:
+        yield ("x",)
+        raise LookupError("mine")
+
+    async def stuck() -> AsyncIterator[tuple[str]]:
+        yield ("x",)
+        await asyncio.sleep(30)
+
+    async with atomic(), cursor() as c:
+        await Tag.objects.acreate(label="before")
+        with pytest.raises(LookupError, match="mine"):
+            await c.copy_in(IN, failing())
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(c.copy_in(IN, stuck()), 0.1)
+        with pytest.raises(IntegrityError):
+            await c.copy_in(IN, [("before",)])
+    assert [tag.label for tag in await Tag.objects.alist()] == ["before"]
+    await assert_pool_is_clean()
+
+
 async def test_in_errors_are_djangos():
     async with cursor() as c:
         with pytest.raises(IntegrityError) as caught:
@@ -117,8 +138,7 @@ async def test_in_errors_are_djangos():
         assert await c.copy_in(IN, [("x",)]) == 1
     async with atomic(), cursor() as c:
         with pytest.raises(IntegrityError):
-            async with atomic():
-                await c.copy_in(IN, [("y",), ("y",)])
+            await c.copy_in(IN, [("y",), ("y",)])
         assert await c.copy_in(IN, [("z",)]) == 1
     async with atomic():
         await run_sync(transaction.set_rollback, True)
