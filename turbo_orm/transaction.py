@@ -92,7 +92,9 @@ class Atomic:
             if on_wire is None:
                 djangos = options.new_block()
                 await drive(scope, _enter, (djangos, options, replaced))
-        except BaseException:
+        except BaseException as exc:
+            if djangos is not None:
+                _see_to_end(scope, djangos, replaced, exc)
             await scope.close()
             raise
         entered = Entered(scope)
@@ -112,6 +114,8 @@ class Atomic:
                 # The coroutine is being destroyed: nothing can be awaited, so no ROLLBACK
                 # can be sent. Closing the connection makes the server roll back.
                 scope.abort()
+                if entry.djangos is not None and exc is not None:
+                    _see_to_end(scope, entry.djangos, entry.replaced, exc)
                 return
             if on_wire is not None and not on_wire.declared and scope.take_last():
                 await on_wire.end(exc)
@@ -124,6 +128,10 @@ class Atomic:
                     await on_wire.end(exc)
                 else:
                     await drive(last, _leave, (entry.block(), entry.replaced, (exc_type, exc, traceback)))
+            except BaseException as failure:
+                if entry.djangos is not None:
+                    _see_to_end(scope, entry.djangos, entry.replaced, failure)
+                raise
             finally:
                 last.end()
             if cancelled is not None:
@@ -211,6 +219,23 @@ def _enter(block: transaction.Atomic, options: _Options, replaced: dict[str, Any
     except BaseException as exc:
         block.__exit__(type(exc), exc, exc.__traceback__)
         raise
+
+
+def _see_to_end(
+    scope: Scope, block: transaction.Atomic, replaced: Mapping[str, Any], exc: BaseException
+) -> None:
+    """Leave *block*, if its sync code is not for the bridge and *exc* came between.
+
+    A block which a cancelled task leaves behind would take the end of the block around it for its own.
+    """
+    if scope.runs is not None:
+        scope.runs.queue(_leave_if_entered, block, replaced, exc)
+
+
+def _leave_if_entered(block: transaction.Atomic, replaced: Mapping[str, Any], exc: BaseException) -> None:
+    # By now its begin or end has been executed, or never will be.
+    if any(each is block for each in transaction.get_connection(block.using).atomic_blocks):
+        _leave(block, replaced, (type(exc), exc, exc.__traceback__))
 
 
 def _leave(block: transaction.Atomic, replaced: Mapping[str, Any], exc_info: Any) -> None:

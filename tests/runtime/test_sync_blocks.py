@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import unittest
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
 
 import django
@@ -307,6 +308,85 @@ def test_cancelled():
     with transaction.atomic():
         async_to_sync(work)()
         assert labels() == ["after"]
+
+
+def slow(beginning: str) -> Callable[..., Any]:
+    """Return an execute_wrapper in which the statements with this *beginning* take a while."""
+
+    def wrapper(execute: Callable[..., Any], sql: str, *rest: Any) -> Any:
+        result = execute(sql, *rest)
+        if sql.startswith(beginning):
+            time.sleep(0.2)
+        return result
+
+    return wrapper
+
+
+def goes_on_after(work: Callable[[], Awaitable[Any]], statement: str = "none") -> list[str]:
+    """Run *work* below a block, and return the labels that the block commits."""
+    with transaction.atomic():
+        Tag.objects.create(label="sync")
+        with connection.execute_wrapper(slow(statement)):
+            async_to_sync(work)()
+        assert (connection.savepoint_ids, connection.needs_rollback) == ([], False)
+    assert (connection.in_atomic_block, connection.get_autocommit()) == (False, True)
+    return labels()
+
+
+@pytest.mark.parametrize(("statement", "inner"), [("SAVEPOINT", []), ("RELEASE", ["inner"])])
+def test_a_block_cancelled_at_its_begin_or_end(statement: str, inner: list[str]):
+    """The thread begins or ends it all the same."""
+
+    async def block() -> None:
+        async with atomic():
+            await Tag.objects.acreate(label="inner")
+
+    async def work() -> None:
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(block(), 0.1)
+        await Tag.objects.acreate(label="after")
+
+    assert goes_on_after(work, statement) == ["after", *inner, "sync"]
+
+
+def test_a_block_cancelled_before_the_thread_ends_it():
+    async def block(written: asyncio.Event, busy: asyncio.Event) -> None:
+        async with atomic():
+            await Tag.objects.acreate(label="inner")
+            written.set()
+            await busy.wait()
+
+    async def work() -> None:
+        written, is_busy = asyncio.Event(), asyncio.Event()
+        task = asyncio.create_task(block(written, is_busy))
+        await written.wait()
+        busy = asyncio.create_task(sync_to_async(time.sleep)(0.3))
+        await asyncio.sleep(0.05)
+        is_busy.set()
+        await asyncio.sleep(0.05)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await busy
+        await Tag.objects.acreate(label="after")
+
+    assert goes_on_after(work) == ["after", "sync"]
+
+
+def test_a_block_in_a_generator_that_is_left_early():
+    async def generator() -> AsyncGenerator[int, None]:
+        async with atomic():
+            await Tag.objects.acreate(label="inner")
+            yield 1
+
+    async def work() -> None:
+        numbers = generator()
+        async for _ in numbers:
+            break
+        await numbers.aclose()
+        await Tag.objects.acreate(label="after")
+
+    assert goes_on_after(work) == ["after", "sync"]
 
 
 def test_django_test_case():

@@ -229,7 +229,7 @@ async def drive(scope: Scope, fn: Callable[..., T], args: Any = (), kwargs: Any 
     database calls in async code (`async_unsafe`) lets it pass.
     """
     if scope.runs is not None:
-        return cast(T, await scope.runs(fn, args, kwargs))
+        return cast(T, await scope.runs.run(fn, args, kwargs))
     loop = scope.loop
     parent = getcurrent()
     bridge = _take_greenlet(parent)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextvars import Context, ContextVar
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol
 
 from greenlet import getcurrent
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from turbo_orm.bridge.wire_blocks import WireBlock
 
-__all__ = ["Entered", "Lease", "Scope", "active_scope", "inherited_scope", "open_scope"]
+__all__ = ["Entered", "Lease", "Runs", "Scope", "active_scope", "inherited_scope", "open_scope"]
 
 
 class Lease(Protocol):
@@ -38,8 +38,17 @@ class Lease(Protocol):
         """Close the connection without awaiting."""
 
 
-#: Awaits a function called with arguments and keyword arguments.
-Runs: TypeAlias = Callable[[Callable[..., Any], Any, Any], Awaitable[Any]]
+class Runs(Protocol):
+    """What runs the sync code of a scope where the bridge does not.
+
+    It runs one function after another. A cancellation does not stop the one it is at.
+    """
+
+    async def run(self, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        """Run ``fn(*args, **kwargs)``, and return its result."""
+
+    def queue(self, fn: Callable[..., object], /, *args: Any) -> None:
+        """Run ``fn(*args)`` after what was asked for before. Nothing is awaited."""
 
 
 class Scope:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from concurrent.futures import Executor
+from contextlib import ExitStack, contextmanager, suppress
 from copy import copy
 from functools import wraps
 from typing import Any, TypeVar
@@ -33,7 +34,7 @@ def taking_part(call: AsyncToSync[..., Any]) -> AsyncToSync[..., Any]:
 
     @wraps(awaitable)
     async def below(*args: Any, **kwargs: Any) -> Any:
-        scope = Scope(asyncio.get_running_loop(), runs=_in_thread)
+        scope = Scope(asyncio.get_running_loop(), runs=_Thread(AsyncToSync.executors.current))
         destroyed = False
         try:
             with Entered(scope):
@@ -53,9 +54,18 @@ def taking_part(call: AsyncToSync[..., Any]) -> AsyncToSync[..., Any]:
     return call
 
 
-async def _in_thread(fn: Callable[..., T], args: Any, kwargs: Any) -> T:
-    """Call ``fn(*args, **kwargs)`` in the thread of the sync code."""
-    return await sync_to_async(_call)(fn, args, kwargs or {})
+class _Thread:
+    """Runs sync code in the thread that waits, which is *executor*'s: see `Runs`."""
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+
+    async def run(self, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        return await sync_to_async(_call)(fn, args, kwargs or {})
+
+    def queue(self, fn: Callable[..., object], /, *args: Any) -> None:
+        with suppress(RuntimeError):  # it does not wait any more
+            self._executor.submit(fn, *args)
 
 
 def _call(fn: Callable[..., T], args: Any, kwargs: Any) -> T:
