@@ -15,6 +15,7 @@ from django.db import IntegrityError, connection, transaction
 from django.db.models import Count, F
 from django.db.models.signals import post_save
 from django.test import TestCase
+from django.test.utils import CaptureQueriesContext
 
 from tests.project.library.models import Author, Book, Note, Tag
 from turbo_orm import aprefetch_related_objects, atomic, batch, cursor, on_commit, run_sync
@@ -258,6 +259,25 @@ def test_receivers():
     finally:
         post_save.disconnect(receive, sender=Tag)
     assert not Note.objects.exists()
+
+
+def test_statements_are_recorded_once():
+    """Also those of async code below sync code of async code, as of receivers."""
+
+    async def work() -> None:
+        with assert_num_queries(2):
+            await run_sync(sync)
+
+    def sync() -> None:
+        Tag.objects.count()
+        async_to_sync(counted)()
+
+    async def counted() -> int:
+        return await Tag.objects.acount()
+
+    with transaction.atomic(), CaptureQueriesContext(connection) as queries:
+        async_to_sync(work)()
+    assert len(queries) == 2
 
 
 def test_errors_break_the_block():

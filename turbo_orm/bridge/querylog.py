@@ -35,23 +35,24 @@ def recording(alias: str) -> list[Recorder]:
 class QueryLog:
     """Looks like the ``queries_log`` of Django's wrappers; also tells the recorders."""
 
-    __slots__ = ("_log", "_recorders")
+    __slots__ = ("_recorders", "djangos")
 
     def __init__(self, log: deque[dict[str, str]] | None, to: list[Recorder]) -> None:
-        self._log = log
+        #: Its own, if that is to have them too.
+        self.djangos = log
         self._recorders = to
 
     def append(self, query: dict[str, str]) -> None:
-        if self._log is not None:
-            self._log.append(query)
+        if self.djangos is not None:
+            self.djangos.append(query)
         for recorder in self._recorders:
             recorder.queries.append(query)
 
     def __len__(self) -> int:
-        return 0 if self._log is None else len(self._log)
+        return 0 if self.djangos is None else len(self.djangos)
 
     def __iter__(self) -> Iterator[dict[str, str]]:
-        return iter(self._log or ())
+        return iter(self.djangos or ())
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._log, name)
+        return getattr(self.djangos, name)
