@@ -201,17 +201,24 @@ def test_on_commit(robust: bool):
     async def later() -> None:
         called.append(f"async, {await Tag.objects.acount()}")
 
+    class Later:
+        async def __call__(self) -> None:
+            await later()
+
     async def work() -> None:
         await Tag.objects.acreate(label="x")
         await on_commit(later, robust=robust)
         await on_commit(lambda: called.append("sync"), robust=robust)
         await on_commit(lambda: later(), robust=robust)
+        await on_commit(Later(), robust=robust)
+        with pytest.raises(TypeError):
+            await on_commit(None, robust=robust)  # type: ignore[arg-type]
         assert called == []
 
     with transaction.atomic():
         async_to_sync(work)()
         assert called == []
-    assert called == ["async, 1", "sync", "async, 1"]
+    assert called == ["async, 1", "sync", "async, 1", "async, 1"]
 
 
 def test_the_log_names_what_fails_on_commit(caplog: pytest.LogCaptureFixture):
@@ -221,28 +228,6 @@ def test_the_log_names_what_fails_on_commit(caplog: pytest.LogCaptureFixture):
     with transaction.atomic():
         async_to_sync(on_commit)(fail, robust=True)
     assert "fail in on_commit()" in caplog.text
-
-
-@pytest.mark.parametrize("robust", [False, True])
-def test_on_commit_of_what_returns_an_awaitable(robust: bool):
-    called: list[int] = []
-
-    async def later() -> None:
-        called.append(await Tag.objects.acount())
-
-    class Later:
-        async def __call__(self) -> None:
-            await later()
-
-    async def work() -> None:
-        await on_commit(lambda: later(), robust=robust)
-        await on_commit(Later(), robust=robust)
-        with pytest.raises(TypeError):
-            await on_commit(None, robust=robust)  # type: ignore[arg-type]
-
-    with transaction.atomic():
-        async_to_sync(work)()
-    assert called == [0, 0]
 
 
 @pytest.mark.skipif(django.VERSION < (5, 0), reason="async receivers came with Django 5.0")
