@@ -16,7 +16,7 @@ from django.db import DataError, connections, transaction
 from tests.project.library.models import Author, Book, Tag
 from tests.runtime.support import assert_pool_is_clean, backend_pid, pool, query, sleep
 from turbo_orm import AsyncQuerySet, atomic, run_sync
-from turbo_orm.db.connections import TurboConnection
+from turbo_orm.bridge import connection
 from turbo_orm.errors import ConnectionReleasedError, LoopMismatchError
 from turbo_orm.testing import capture_queries
 
@@ -268,12 +268,12 @@ async def test_cancelled_while_it_closes_its_cursor(
     """Which happens as a generator is finalized, where Python drops exceptions."""
     rows = await tags()
     ignored: list[Any] = []
-    wait = TurboConnection.wait
+    serve = connection.serve
 
-    async def cancel(self: TurboConnection, gen: Any, *args: Any, **kwargs: Any) -> Any:
+    async def cancel(channel: Any, gen: Any) -> Any:
         if gen.__name__ == "_close_gen":
             task.cancel()
-        return await wait(self, gen, *args, **kwargs)
+        return await serve(channel, gen)
 
     async def run() -> None:
         async with atomic() if in_block else nullcontext():
@@ -281,7 +281,7 @@ async def test_cancelled_while_it_closes_its_cursor(
             await asyncio.sleep(30)
 
     monkeypatch.setattr(sys, "unraisablehook", ignored.append)
-    monkeypatch.setattr(TurboConnection, "wait", cancel)
+    monkeypatch.setattr(connection, "serve", cancel)
     task = asyncio.create_task(run())
     await asyncio.wait({task}, timeout=5)
     assert task.cancelled()
