@@ -234,7 +234,7 @@ async def test_cursors_in_the_bridge_use_the_socket_as_it_is_registered(
     # More than the socket takes at once, and an interrupted statement, are psycopg's.
     assert await run_sync(ask, "SELECT length(%s)", "x" * 30_000_000) == (30_000_000,)
     assert len(waits) == 1
-    with pytest.raises(TimeoutError):
+    with pytest.raises(asyncio.TimeoutError):
         await asyncio.wait_for(run_sync(ask, "SELECT pg_sleep(30)"), 0.05)
     assert len(waits) == 3
     assert await run_sync(ask, "SELECT 1") == (1,)
