@@ -14,6 +14,8 @@ from django.apps import apps
 from django.db import connections
 from django.db.models import prefetch_related_objects
 
+from turbo_orm.bridge import handler
+
 
 @pytest.fixture(scope="session")
 def observer(django_databases: None) -> Iterator[psycopg.Connection[Any]]:
@@ -88,6 +90,8 @@ def _tidy(
     monkeypatch.setattr(threading.Thread, "start", recording_start)
     yield
     monkeypatch.undo()
+    # asgiref brings what async code has set in its context back to this one, that of all tests.
+    handler._touched.set(False)
     connections.close_all()
     if "threads" not in request.keywords:
         assert started == [], "the test started threads"
