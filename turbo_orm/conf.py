@@ -71,7 +71,8 @@ def get_config() -> Config:
     for name in ("plans", "verify_plans", "wire"):
         value = values.get(name, True)
         if not isinstance(value, bool) and (name, value) != ("wire", "always"):
-            raise ImproperlyConfigured(f'TURBO_ORM["{name.upper()}"] must be True or False, not {value!r}.')
+            allowed = 'True, False or "always"' if name == "wire" else "True or False"
+            raise ImproperlyConfigured(f'TURBO_ORM["{name.upper()}"] must be {allowed}, not {value!r}.')
     shapes = values.get("max_shapes", 1)
     if not isinstance(shapes, int) or isinstance(shapes, bool) or shapes < 1:
         raise ImproperlyConfigured(f'TURBO_ORM["MAX_SHAPES"] must be a positive number, not {shapes!r}.')

@@ -6,9 +6,10 @@ block. In a block on their database the twins run in the bridge.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from asgiref.sync import SyncToAsync
+from asgiref.sync import SyncToAsync, iscoroutinefunction
 from django.db import router
 from django.db.models import Model, QuerySet
 from django.db.models.manager import BaseManager
@@ -37,12 +38,14 @@ _WRITING = frozenset(
 
 
 async def _call(self: SyncToAsync[..., Any], *args: Any, **kwargs: Any) -> Any:
-    if inherited_scope() is not None and (alias := _alias(self.func)) is not None and in_transaction(alias):
-        return await run_sync(self.func, *args, **kwargs)
+    if inherited_scope() is not None:
+        alias = _alias(self.func, kwargs)
+        if alias is not None and in_transaction(alias):
+            return await run_sync(self.func, *args, **kwargs)
     return await _call_in_thread(self, *args, **kwargs)
 
 
-def _alias(func: Any) -> str | None:
+def _alias(func: Any, kwargs: Mapping[str, Any]) -> str | None:
     """Return the database of *func*, the sync twin of an a-method; None for other functions.
 
     A project calls in a thread what blocks, methods of its models among them.
@@ -51,13 +54,14 @@ def _alias(func: Any) -> str | None:
     name = getattr(func, "__name__", "")
     if not isinstance(owner, Model | QuerySet | BaseManager):
         return None
-    has_twin = name == "_fetch_all" or hasattr(owner, f"a{name}")
-    return _database(owner, name) if has_twin else None
+    # A field may be called so too: `amount`, where there is a method `mount()`.
+    has_twin = name == "_fetch_all" or iscoroutinefunction(getattr(type(owner), f"a{name}", None))
+    return _database(owner, name, kwargs.get("using")) if has_twin else None
 
 
-def _database(owner: Any, name: str) -> str:
+def _database(owner: Any, name: str, using: str | None) -> str:
     if isinstance(owner, Model):
-        alias = router.db_for_write(type(owner), instance=owner)
+        alias = using or router.db_for_write(type(owner), instance=owner)
     elif name in _WRITING:
         alias = owner._db or router.db_for_write(owner.model, **owner._hints)
     else:

@@ -99,6 +99,16 @@ async def test_errors_are_those_of_the_block():
     assert await run_sync(names) == ["kept"]
 
 
+async def test_the_database_that_a_call_names():
+    with pytest.raises(ZeroDivisionError):
+        async with atomic(using="other"):
+            plain = Plain(name="lost")
+            await plain.asave(using="other")
+            await plain.arefresh_from_db(using="other")
+            raise ZeroDivisionError
+    assert await run_sync(Plain.objects.using("other").count) == 0
+
+
 @pytest.mark.threads
 async def test_outside_of_a_block_they_are_djangos():
     try:
@@ -120,8 +130,13 @@ async def test_what_a_project_calls_in_a_thread_stays_there(monkeypatch: pytest.
     def thread(self: Any) -> int:
         return threading.get_ident()
 
+    def uthor(self: Any) -> int:  # there is a field `author`
+        return threading.get_ident()
+
     monkeypatch.setattr(Plain, "thread", thread, raising=False)
+    monkeypatch.setattr(Plain, "uthor", uthor, raising=False)
     plain: Any = Plain()
     async with atomic():
         assert await sync_to_async(plain.thread)() != threading.get_ident()
+        assert await sync_to_async(plain.uthor)() != threading.get_ident()
         assert await sync_to_async(threading.get_ident)() != threading.get_ident()

@@ -277,6 +277,12 @@ def test_errors_break_the_block():
     assert labels() == []
 
 
+def test_stop_iteration_becomes_a_runtime_error():
+    """As in the bridge."""
+    with transaction.atomic(), pytest.raises(RuntimeError, match="StopIteration"):
+        async_to_sync(run_sync)(next, iter(()))
+
+
 def test_sync_calls_are_refused_as_ever():
     async def work() -> None:
         with pytest.raises(SyncCallError, match="aget"):

@@ -75,6 +75,7 @@ def _call(fn: Callable[..., T], args: Any, kwargs: Any) -> T:
         try:
             return fn(*args, **kwargs)
         except StopIteration as exc:
+            # Futures can't hold one before Python 3.12: who awaits it would wait for ever.
             raise RuntimeError("StopIteration can't be raised into a coroutine") from exc
 
 
