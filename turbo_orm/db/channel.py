@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import sys
 from collections.abc import Iterable
@@ -11,34 +10,27 @@ from itertools import accumulate
 from typing import Any
 
 import psycopg
-from psycopg.pq import ConnStatus, ExecStatus, PipelineStatus, TransactionStatus
 from psycopg.pq.abc import PGresult
 
+from turbo_orm.db.aborts import abort
 from turbo_orm.db.connections import TurboConnection, close_now
+from turbo_orm.db.results import (
+    COMMAND_OK,
+    CONNECTION_OK,
+    COPYING,
+    FATAL_ERROR,
+    PIPELINE_SYNC,
+    TUPLES_OK,
+    copy_refused,
+)
 from turbo_orm.db.watchdog import look_after
 
 __all__ = ["Channel"]
 
-_FATAL_ERROR = int(ExecStatus.FATAL_ERROR)
-_PIPELINE_SYNC = int(ExecStatus.PIPELINE_SYNC)
 #: What the commands of `Channel.fetch_after_begin()` end with if all is well.
-_BEGIN_AND_STATEMENT = (
-    frozenset({int(ExecStatus.COMMAND_OK)}),
-    frozenset({int(ExecStatus.COMMAND_OK), int(ExecStatus.TUPLES_OK)}),
-)
-_COPYING = {ExecStatus.COPY_IN, ExecStatus.COPY_OUT, ExecStatus.COPY_BOTH}
-_ACTIVE = int(TransactionStatus.ACTIVE)
-_OK = int(ConnStatus.OK)
-_NO_PIPELINE = int(PipelineStatus.OFF)
-
-#: Seconds an interrupted statement has to end once its cancellation is requested; psycopg's.
-_ABORT_TIMEOUT = 5.0
-#: Seconds after which the request is repeated.
-_ABORT_INTERVAL = 0.5
+_BEGIN_AND_STATEMENT = (frozenset({COMMAND_OK}), frozenset({COMMAND_OK, TUPLES_OK}))
 
 _Future = asyncio.Future
-
-logger = logging.getLogger(__name__)
 
 
 class Channel:
@@ -50,12 +42,12 @@ class Channel:
     __slots__ = (
         "__weakref__",
         "_cursor_waiter",
-        "_loop",
         "_sending",
         "_waiter",
         "attached",
         "conn",
         "listening",
+        "loop",
         "pgconn",
         "socket",
         "syncs_due",
@@ -71,7 +63,7 @@ class Channel:
         self.attached = False
         #: How many synchronisation points have been sent and not been answered (pipeline mode).
         self.syncs_due = 0
-        self._loop = loop
+        self.loop = loop
         #: As the event loop knows it, -1 while it does not.
         self.socket = -1
         self._waiter: asyncio.Future[None] | None = None
@@ -97,7 +89,7 @@ class Channel:
                 self.socket = _duplicate(self.pgconn.socket)
             except OSError as exc:  # no more of them allowed
                 raise psycopg.OperationalError(f"The socket can't be duplicated: {exc}.") from exc
-        self._loop.add_reader(self.socket, self.readable)
+        self.loop.add_reader(self.socket, self.readable)
         self.listening = True
 
     def detach(self) -> None:
@@ -105,8 +97,8 @@ class Channel:
         self.attached = False
         if self.listening:
             self.listening = False
-            if not self._loop.is_closed():
-                self._loop.remove_reader(self.socket)
+            if not self.loop.is_closed():
+                self.loop.remove_reader(self.socket)
 
     def release(self) -> None:
         """Leave the socket for good: the connection is about to be closed, or is."""
@@ -123,6 +115,10 @@ class Channel:
         if self.socket >= 0:
             _close(self.socket)
 
+    def stop_waiting(self) -> None:
+        """Let what arrives wake nobody."""
+        self._waiter = None
+
     def readable(self) -> None:
         """Read what has arrived, and wake whoever waits for it."""
         waiter = self._waiter
@@ -134,7 +130,7 @@ class Channel:
             # Nobody waits: the server hangs up, or sends a notice or notification, or the rest of
             # a result that is about to be read. Whoever uses the connection next will read it.
             self.detach()
-            if self.pgconn.status != _OK:
+            if self.pgconn.status != CONNECTION_OK:
                 self.release()  # somebody closed it
             return
         pgconn = self.pgconn
@@ -162,7 +158,7 @@ class Channel:
                 await self.ready()
             else:
                 # What _wait() does, without a coroutine for it.
-                waiter: asyncio.Future[None] = _Future(loop=self._loop)
+                waiter: asyncio.Future[None] = _Future(loop=self.loop)
                 self._waiter = waiter
                 await waiter
             result = pgconn.get_result()
@@ -171,7 +167,7 @@ class Channel:
             if result is None or pgconn.is_busy() or (end := pgconn.get_result()) is not None:
                 result = await self._read_end(result, end)
         except BaseException as exc:
-            await self.interrupted(exc)
+            await abort(self, exc)
             raise
         if (notification := pgconn.notifies()) is not None:
             self._pass_on(notification)
@@ -182,11 +178,11 @@ class Channel:
         pgconn = self.pgconn
         if result is None:
             raise psycopg.OperationalError("the connection is lost")
-        if result.status in _COPYING:
-            raise _copying()  # there would be no end
+        if result.status in COPYING:
+            raise copy_refused()  # there would be no end
         try:
             while True:
-                if following is not None and following.status == _FATAL_ERROR:
+                if following is not None and following.status == FATAL_ERROR:
                     result = following
                 if pgconn.is_busy():
                     await self.ready()
@@ -195,7 +191,7 @@ class Channel:
                     return result
         except psycopg.OperationalError:
             # The server says why it hangs up, and does.
-            if result.status != _FATAL_ERROR:
+            if result.status != FATAL_ERROR:
                 raise
             close_now(self.conn)
             return result
@@ -206,7 +202,7 @@ class Channel:
         results: list[PGresult] = []
         try:
             if not pgconn.flush():
-                waiter: asyncio.Future[None] = _Future(loop=self._loop)
+                waiter: asyncio.Future[None] = _Future(loop=self.loop)
                 self._waiter = waiter
                 await waiter
                 for expected in _BEGIN_AND_STATEMENT:
@@ -218,7 +214,7 @@ class Channel:
                         break
                 else:
                     result = pgconn.get_result()
-                    if result is not None and result.status == _PIPELINE_SYNC:
+                    if result is not None and result.status == PIPELINE_SYNC:
                         self.syncs_due -= 1
                         pgconn.exit_pipeline_mode()
                         if (notification := pgconn.notifies()) is not None:
@@ -227,7 +223,7 @@ class Channel:
                     if result is not None:
                         results[-1] = result
         except BaseException as exc:
-            await self.interrupted(exc)
+            await abort(self, exc)
             raise
         return await self.collect((2,), results)
 
@@ -252,18 +248,17 @@ class Channel:
                 if pgconn.is_busy():
                     await self._wait(None)
                     continue
-                # What _next_in_pipeline() does, inline.
                 result = pgconn.get_result()
                 if result is None:
-                    if pgconn.status != _OK:
+                    if pgconn.status != CONNECTION_OK:
                         raise psycopg.OperationalError("the connection is lost")
                     continue
                 status = result.status
-                if status == _PIPELINE_SYNC:
+                if status == PIPELINE_SYNC:
                     self.syncs_due -= 1
                     end = next(ends, 0)
-                elif status in _COPYING:
-                    raise _copying()
+                elif status in COPYING:
+                    raise copy_refused()
                 elif results and len(results) == end:
                     results[-1] = result
                 else:
@@ -272,29 +267,15 @@ class Channel:
         except psycopg.OperationalError:
             close_now(self.conn)
             # The server may have said why it hangs up.
-            if not any(result.status == _FATAL_ERROR for result in results):
+            if not any(result.status == FATAL_ERROR for result in results):
                 raise
             return results
         except BaseException as exc:
-            await self.interrupted(exc)
+            await abort(self, exc)
             raise
         if (notification := pgconn.notifies()) is not None:
             self._pass_on(notification)
         return results
-
-    def _next_in_pipeline(self) -> PGresult | None:
-        """Take what is next, which has arrived; None for the end of something."""
-        result = self.pgconn.get_result()
-        if result is None:
-            # The end of one command's results.
-            if self.pgconn.status != _OK:
-                raise psycopg.OperationalError("the connection is lost")
-        elif result.status == _PIPELINE_SYNC:
-            self.syncs_due -= 1
-            result = None
-        elif result.status in _COPYING:
-            raise _copying()  # there would be no end
-        return result
 
     def _pass_on(self, notification: Any) -> None:
         pgconn = self.pgconn
@@ -321,12 +302,12 @@ class Channel:
             while self.pgconn.flush():
                 if self.socket < 0:
                     self._register()
-                self._loop.add_writer(self.socket, self._writable)
+                self.loop.add_writer(self.socket, self._writable)
                 try:
                     await self._wait(deadline)
                 finally:
                     if self.socket >= 0:
-                        self._loop.remove_writer(self.socket)
+                        self.loop.remove_writer(self.socket)
         finally:
             self._sending = False
 
@@ -339,12 +320,12 @@ class Channel:
         if not self.listening:
             self._register()
             self.attached = True
-        self._waiter = waiter = self._loop.create_future()
+        self._waiter = waiter = self.loop.create_future()
         if deadline is None:
             await waiter
             return
         try:
-            await asyncio.wait({waiter}, timeout=max(0.0, deadline - self._loop.time()))
+            await asyncio.wait({waiter}, timeout=max(0.0, deadline - self.loop.time()))
         except BaseException:
             waiter.cancel()
             raise
@@ -352,63 +333,6 @@ class Channel:
             waiter.cancel()
             raise TimeoutError
         waiter.result()
-
-    # -- interruptions ------------------------------------------------------------------------
-
-    def break_off(self, error: BaseException) -> None:
-        """Close the connection, which did not take commands as a whole.
-
-        Raises what libpq says of it, if it is lost: psycopg takes whatever fails for a wrong mode.
-        """
-        lost = isinstance(error, psycopg.Error) and self.pgconn.status != _OK
-        message = self.pgconn.get_error_message() if lost else ""
-        close_now(self.conn)
-        if lost:
-            raise psycopg.OperationalError(message) from None
-
-    async def interrupted(self, exc: BaseException) -> None:
-        """Bring the connection back to order after *exc* came while it was in use, or close it."""
-        conn = self.conn
-        if not isinstance(exc, asyncio.CancelledError | KeyboardInterrupt | SystemExit):
-            # It is lost; or nothing can be awaited any more. Who waited does not.
-            self._waiter = None
-            close_now(conn)
-            return
-        deadline = self._loop.time() + _ABORT_TIMEOUT
-        try:
-            while self.pgconn.transaction_status == _ACTIVE:
-                if self.pgconn.is_busy():
-                    await conn.cancel_safe(timeout=_ABORT_TIMEOUT)
-                try:
-                    await self._drain(self._loop.time() + _ABORT_INTERVAL)
-                except TimeoutError:
-                    # The request may have come between two statements.
-                    if self._loop.time() > deadline:
-                        raise
-            self._waiter = None
-        except BaseException as failure:
-            close_now(conn)
-            logger.warning("Closing %r, which does not answer to a cancellation: %r", conn, failure)
-            if not isinstance(failure, Exception):
-                raise
-
-    async def _drain(self, deadline: float) -> None:
-        pgconn = self.pgconn
-        if pgconn.flush():
-            await self.send_rest(deadline)
-        if pgconn.pipeline_status != _NO_PIPELINE:
-            while self.syncs_due:
-                await self.ready(deadline)
-                self._next_in_pipeline()
-            pgconn.exit_pipeline_mode()
-            return
-        while True:
-            await self.ready(deadline)
-            result = pgconn.get_result()
-            if result is None:
-                return
-            if result.status in _COPYING:
-                raise _copying()
 
 
 def _wake(waiter: asyncio.Future[None]) -> None:
@@ -438,7 +362,3 @@ if sys.platform == "win32":  # where sockets have numbers of their own kind, and
 
 else:
     _duplicate, _close = os.dup, os.close
-
-
-def _copying() -> psycopg.Error:
-    return psycopg.ProgrammingError("COPY can't be executed here: use copy() of a cursor.")

@@ -30,7 +30,7 @@ async def serve(channel: Channel, gen: PQGen[T]) -> T:
         while state == _TO_READ:
             if not channel.listening:
                 channel._register()
-            waiter: asyncio.Future[None] = _Future(loop=channel._loop)
+            waiter: asyncio.Future[None] = _Future(loop=channel.loop)
             channel._cursor_waiter = waiter
             try:
                 await waiter

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg._capabilities import capabilities
 from psycopg.abc import Buffer
-from psycopg.pq import ExecStatus, TransactionStatus
+from psycopg.pq import TransactionStatus
 from psycopg.pq.abc import PGconn, PGresult
 from typing_extensions import Self
 
+from turbo_orm.db.aborts import break_off
 from turbo_orm.db.prepared import Key, is_refusal, is_stale
+from turbo_orm.db.results import FAILED
 from turbo_orm.db.statements import Statement
 
 if TYPE_CHECKING:
@@ -28,8 +30,6 @@ __all__ = [
     "run_first",
     "run_many",
 ]
-
-_FAILED = {ExecStatus.FATAL_ERROR, ExecStatus.PIPELINE_ABORTED}
 
 _GUARD = b"SAVEPOINT turbo_parse"
 _END_OF_GUARD = b"RELEASE SAVEPOINT turbo_parse"
@@ -75,14 +75,14 @@ def queue_after_begin(
         pgconn.send_query_prepared(name, values, formats)
         pgconn.pipeline_sync()
     except BaseException as exc:
-        wire.break_off(exc)
+        break_off(wire, exc)
         raise
     wire.syncs_due += 1
 
 
 def result_after_begin(wire: Wire, results: Sequence[PGresult]) -> PGresult:
     """Return the result of the statement of `queue_after_begin()` among the two *results*."""
-    if len(results) == 2 and results[0].status not in _FAILED:
+    if len(results) == 2 and results[0].status not in FAILED:
         return results[1]
     if results:
         raise wire.error_of(results[0])
@@ -107,11 +107,11 @@ async def _run_first(wire: Wire, statement: Statement, params: Sequence[Any], be
         queue.close_unneeded()
     results = await queue.results()
     for _, result in zip(before, results, strict=False):
-        if result.status in _FAILED:
+        if result.status in FAILED:
             raise wire.error_of(result)
     if preparing is not None:
         result = next(results)
-        if result.status in _FAILED:
+        if result.status in FAILED:
             error = wire.error_of(result, bound.key)
             await _note_refusal(wire, statement, error, begin, guarded)
             raise error
@@ -143,7 +143,7 @@ async def execute(wire: Wire, command: bytes) -> None:
     """Execute SQL without parameters or rows, without preparing it."""
     wire.pgconn.send_query(command)
     result = await wire.fetch()
-    if result.status in _FAILED:
+    if result.status in FAILED:
         raise wire.error_of(result)
 
 
@@ -166,7 +166,7 @@ class Queue:
 
     def __exit__(self, exc_type: object, exc: BaseException | None, traceback: object) -> None:
         if exc is not None:
-            self._wire.break_off(exc)
+            break_off(self._wire, exc)
 
     def command(self, text: bytes) -> None:
         """Queue SQL without parameters."""
@@ -310,7 +310,7 @@ async def _run_many(wire: Wire, work: Work, begin: bytes | None, isolated: bool)
         queue.sync()
         queue.close_unneeded()
     results = await queue.results()
-    if begin is not None and (result := next(results)).status in _FAILED:
+    if begin is not None and (result := next(results)).status in FAILED:
         raise wire.error_of(result)
     answers: list[Result | Exception] = []
     for bound, name in zip(bounds, names, strict=True):
@@ -335,7 +335,7 @@ def _answer(wire: Wire, bound: Bound, name: bytes | None, results: Iterator[PGre
         executing = next(results, None)
         if preparing is None:
             raise psycopg.OperationalError("the connection is lost")
-        if preparing.status in _FAILED:
+        if preparing.status in FAILED:
             raise _noted(statement, wire.error_of(preparing, bound.key))
         wire.prepared.add(bound.key, name)
     else:

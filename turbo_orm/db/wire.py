@@ -17,27 +17,29 @@ from psycopg import AsyncConnection
 from psycopg.abc import Buffer
 from psycopg.adapt import Transformer
 from psycopg.errors import error_from_result
-from psycopg.pq import ConnStatus, ExecStatus, TransactionStatus
+from psycopg.pq import ExecStatus, TransactionStatus
 from psycopg.pq.abc import PGresult
 
 from turbo_orm.db import pipeline
+from turbo_orm.db.aborts import abort
 from turbo_orm.db.adaptation import WireContext, session_settings
 from turbo_orm.db.channel import Channel, _Future
 from turbo_orm.db.connections import TurboConnection, close_now
 from turbo_orm.db.late import MIN_ROWS, LateLoading
 from turbo_orm.db.prepared import Key, Prepared, is_stale, is_unknown
+from turbo_orm.db.results import (
+    COMMAND_OK,
+    CONNECTION_OK,
+    EMPTY_QUERY,
+    FATAL_ERROR,
+    PIPELINE_ABORTED,
+    TUPLES_OK,
+)
 from turbo_orm.db.statements import Statement
 
 __all__ = ["Bound", "Result", "Wire", "wire_of"]
 
-# As plain integers: this is where the time goes.
-_TUPLES_OK = int(ExecStatus.TUPLES_OK)
-_COMMAND_OK = int(ExecStatus.COMMAND_OK)
-_EMPTY_QUERY = int(ExecStatus.EMPTY_QUERY)
-_FATAL_ERROR = int(ExecStatus.FATAL_ERROR)
-_PIPELINE_ABORTED = int(ExecStatus.PIPELINE_ABORTED)
 _IDLE = int(TransactionStatus.IDLE)
-_OK = int(ConnStatus.OK)
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +80,7 @@ class Wire(Channel):
         super().__init__(conn, loop)
         self.prepared = Prepared()
         # To let go of the last result, and its rows with it.
-        self._empty = self.pgconn.make_empty_result(_TUPLES_OK)
+        self._empty = self.pgconn.make_empty_result(TUPLES_OK)
         self._late: LateLoading | None = None
         self._renew_adapters()
 
@@ -118,7 +120,7 @@ class Wire(Channel):
             else:
                 # What fetch() does, inline.
                 try:
-                    waiter: asyncio.Future[None] = _Future(loop=self._loop)
+                    waiter: asyncio.Future[None] = _Future(loop=self.loop)
                     self._waiter = waiter
                     await waiter
                     first, end = pgconn.get_result(), None
@@ -126,7 +128,7 @@ class Wire(Channel):
                         first = await self._read_end(first, end)
                     result = first
                 except BaseException as exc:
-                    await self.interrupted(exc)
+                    await abort(self, exc)
                     raise
                 if (notification := pgconn.notifies()) is not None:
                     self._pass_on(notification)
@@ -150,7 +152,7 @@ class Wire(Channel):
                 self.attach()
             self.pgconn.send_query(text)
             result = await self.fetch()
-            if result.status == _FATAL_ERROR:
+            if result.status == FATAL_ERROR:
                 raise self.error_of(result)
         finally:
             lock._locked = False
@@ -173,7 +175,7 @@ class Wire(Channel):
 
         *begun* says that the statement was sent with the BEGIN of its transaction.
         """
-        if self.pgconn.status != _OK:
+        if self.pgconn.status != CONNECTION_OK:
             close_now(self.conn)
         return is_stale(error) and (begun or self.pgconn.transaction_status == _IDLE)
 
@@ -228,7 +230,7 @@ class Wire(Channel):
     def result_of(self, result: PGresult, key: Key) -> Result:
         """Load the rows of *result*, or raise the error it is."""
         status = result.status
-        if status == _TUPLES_OK:
+        if status == TUPLES_OK:
             count = result.ntuples
             if count >= MIN_ROWS and (late := key[0].late):
                 if self._late is None:
@@ -243,24 +245,24 @@ class Wire(Channel):
             finally:
                 tx.set_pgresult(self._empty, set_loaders=False)
             return _new_result(Result, (rows, count))
-        if status == _COMMAND_OK:
+        if status == COMMAND_OK:
             changed = result.command_tuples
             return _new_result(Result, (None, -1 if changed is None else changed))
-        if status == _EMPTY_QUERY:
+        if status == EMPTY_QUERY:
             return Result(None, -1)
         raise self.error_of(result, key)
 
     def error_of(self, result: PGresult, key: Key | None = None) -> psycopg.Error:
         """Return the error that *result* is; note what it means for a statement prepared as *key*."""
         status = result.status
-        if status == _FATAL_ERROR:
+        if status == FATAL_ERROR:
             error: psycopg.Error = error_from_result(result, encoding=self.pgconn._encoding)
             if is_unknown(error):
                 self._note_other_session()
             elif key is not None and is_stale(error):
                 self.prepared.drop(key)
             return error
-        if status == _PIPELINE_ABORTED:
+        if status == PIPELINE_ABORTED:
             return psycopg.errors.PipelineAborted("pipeline aborted")
         return psycopg.InternalError(f"Unexpected result of a statement: {ExecStatus(status).name}.")
 

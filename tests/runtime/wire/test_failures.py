@@ -17,7 +17,7 @@ from psycopg.pq import TransactionStatus
 
 from tests.runtime.conftest import sessions
 from tests.runtime.wire.conftest import assert_clean, run_in_transaction
-from turbo_orm.db import channel
+from turbo_orm.db import aborts
 from turbo_orm.db.leases import give_back, lease, put_idle, take_idle
 from turbo_orm.db.pools import Pool
 from turbo_orm.db.statements import statement
@@ -187,7 +187,7 @@ async def test_a_server_that_does_not_stop_in_time(wire: Wire, monkeypatch: pyte
         """A pooler that drops cancellation requests."""
 
     monkeypatch.setattr(type(wire.conn), "cancel_safe", no_effect)
-    monkeypatch.setattr(channel, "_ABORT_TIMEOUT", 0.1)
+    monkeypatch.setattr(aborts, "_ABORT_TIMEOUT", 0.1)
     task = asyncio.ensure_future(wire.run(SLEEP, (1,)))
     await asyncio.sleep(0.03)
     task.cancel()

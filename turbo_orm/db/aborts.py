@@ -1,0 +1,89 @@
+"""What becomes of a connection whose use is interrupted."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+import psycopg
+from psycopg.pq import PipelineStatus, TransactionStatus
+
+from turbo_orm.db.connections import close_now
+from turbo_orm.db.results import CONNECTION_OK, COPYING, PIPELINE_SYNC, copy_refused
+
+if TYPE_CHECKING:
+    from turbo_orm.db.channel import Channel
+
+__all__ = ["abort", "break_off"]
+
+_ACTIVE = int(TransactionStatus.ACTIVE)
+_NO_PIPELINE = int(PipelineStatus.OFF)
+
+#: Seconds an interrupted statement has to end once its cancellation is requested; psycopg's.
+_ABORT_TIMEOUT = 5.0
+#: Seconds after which the request is repeated.
+_ABORT_INTERVAL = 0.5
+
+logger = logging.getLogger(__name__)
+
+
+async def abort(channel: Channel, exc: BaseException) -> None:
+    """Bring *channel*'s connection back to order after *exc* came while it was in use, or close it."""
+    conn, pgconn, loop = channel.conn, channel.pgconn, channel.loop
+    if not isinstance(exc, asyncio.CancelledError | KeyboardInterrupt | SystemExit):
+        # It is lost; or nothing can be awaited any more. Who waited does not.
+        channel.stop_waiting()
+        close_now(conn)
+        return
+    deadline = loop.time() + _ABORT_TIMEOUT
+    try:
+        while pgconn.transaction_status == _ACTIVE:
+            if pgconn.is_busy():
+                await conn.cancel_safe(timeout=_ABORT_TIMEOUT)
+            try:
+                await _drain(channel, loop.time() + _ABORT_INTERVAL)
+            except TimeoutError:
+                # The request may have come between two statements.
+                if loop.time() > deadline:
+                    raise
+        channel.stop_waiting()
+    except BaseException as failure:
+        close_now(conn)
+        logger.warning("Closing %r, which does not answer to a cancellation: %r", conn, failure)
+        if not isinstance(failure, Exception):
+            raise
+
+
+def break_off(channel: Channel, error: BaseException) -> None:
+    """Close *channel*'s connection, which did not take commands as a whole.
+
+    Raises what libpq says of it, if it is lost: psycopg takes whatever fails for a wrong mode.
+    """
+    pgconn = channel.pgconn
+    lost = isinstance(error, psycopg.Error) and pgconn.status != CONNECTION_OK
+    message = pgconn.get_error_message() if lost else ""
+    close_now(channel.conn)
+    if lost:
+        raise psycopg.OperationalError(message) from None
+
+
+async def _drain(channel: Channel, deadline: float) -> None:
+    pgconn = channel.pgconn
+    if pgconn.flush():
+        await channel.send_rest(deadline)
+    pipelined = pgconn.pipeline_status != _NO_PIPELINE
+    while channel.syncs_due or not pipelined:
+        await channel.ready(deadline)
+        result = pgconn.get_result()
+        if result is None:
+            # The end of one command's results.
+            if not pipelined:
+                return
+            if pgconn.status != CONNECTION_OK:
+                raise psycopg.OperationalError("the connection is lost")
+        elif result.status == PIPELINE_SYNC:
+            channel.syncs_due -= 1
+        elif result.status in COPYING:
+            raise copy_refused()  # there would be no end
+    pgconn.exit_pipeline_mode()
