@@ -60,7 +60,7 @@ class capture_queries:  # noqa: N801 - used like a function, as contextlib's cla
         recorders.set(tuple(each for each in recorders.get() if each is not recorder))
 
 
-class assert_num_queries(capture_queries):  # noqa: N801
+class assert_num_queries(capture_queries):  # noqa: N801  used like a function
     """Expect *num* statements in a ``with`` block: `assertNumQueries()` for async code.
 
     Raises `AssertionError`, with the statements in its message, when there were more or fewer.

@@ -43,9 +43,9 @@ def test_generic_classes_take_parameters(facade: Any) -> None:
 def test_names_which_are_not_there(facade: Any) -> None:
     hint = "If a model or one of its managers was added or renamed, run `manage.py turbo_generate`"
     with pytest.raises(ImportError, match=f"module 'shop_turbo' has no attribute 'Bok'. {hint}"):
-        from shop_turbo import Bok  # type: ignore[import-not-found]  # noqa: F401
+        from shop_turbo import Bok  # type: ignore[import-not-found]  # noqa: F401  never there
     with pytest.raises(AttributeError, match=hint):
-        facade.Bok  # noqa: B018
+        facade.Bok  # noqa: B018  reading it is the test
     assert not hasattr(facade, "Bok")
     namespace: dict[str, Any] = {}
     exec("from shop_turbo import *", namespace)

@@ -61,7 +61,7 @@ class IntegerDumper(BaseDumper):
         """Nothing: each value has the dumper of its size, see `upgrade()`."""
         raise NotImplementedError
 
-    def upgrade(self, obj: int, format: PyFormat) -> Any:  # noqa: A002
+    def upgrade(self, obj: int, format: PyFormat) -> Any:  # noqa: A002  psycopg's name
         """Return the dumper of *obj*, see psycopg."""
         return self._psycopgs.upgrade(_NO_SMALLINT if -32768 <= obj <= 32767 else obj, format)
 
@@ -99,7 +99,7 @@ class FloatDumper(BaseDumper):
         """Return what the dumper of *obj* is kept by, see psycopg."""
         return self.cls if isfinite(obj) else (self.cls, float)
 
-    def upgrade(self, obj: float, format: PyFormat) -> Any:  # noqa: A002
+    def upgrade(self, obj: float, format: PyFormat) -> Any:  # noqa: A002  psycopg's name
         """Return psycopg's dumper, of what is no number."""
         return adapters.get_dumper(float, format)(self.cls)
 
@@ -169,7 +169,7 @@ class WireContext:
         if cls is JsonText:
             return json_dumper(self.connection.adapters)
         if cls in _FIXED_INTEGERS:
-            format = PyFormat.TEXT  # noqa: A001
+            format = PyFormat.TEXT  # noqa: A001  the parameter's
         found: Any = array_dumper(cls) or self.connection.adapters.get_dumper(cls, format)
         if issubclass(found, BaseHstoreBinaryDumper):  # has other errors for what is no hstore
             found = self.connection.adapters.get_dumper(cls, PyFormat.TEXT)

@@ -163,7 +163,7 @@ def _make(
         returned = Columns(compiler, [field.get_col(table) for field in returning_fields])
         function, _ = returned.function(f"({returned.targets})")
         alias = connection.alias
-        load = lambda rows: function(rows, alias, None, None)  # noqa: E731
+        load = lambda rows: function(rows, alias, None, None)  # noqa: E731  it is one line
     return _Plan(statement(text, len(given)), columns, load)
 
 

@@ -154,7 +154,7 @@ def _compile_insert(
         columns = Columns(compiled.compiler, [field.get_col(table._meta.db_table) for field in returning])
         function, _ = columns.function(f"({columns.targets})")
         alias = connection.alias
-        load = lambda rows: function(rows, alias, None, None)  # noqa: E731
+        load = lambda rows: function(rows, alias, None, None)  # noqa: E731  it is one line
     return _Insert(compiled.statement, params, load, (*fields, *returning))
 
 

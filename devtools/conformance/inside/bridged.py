@@ -25,16 +25,16 @@ def _call(function: Any, /, *args: Any) -> Any:
 class _BridgedSuite(unittest.TestSuite):
     """Fixtures of classes and modules are the suite's to run."""
 
-    def _handleClassSetUp(self, test: Any, result: Any) -> None:  # noqa: N802 (unittest's names)
+    def _handleClassSetUp(self, test: Any, result: Any) -> None:
         _call(super()._handleClassSetUp, test, result)  # type: ignore[misc]
 
-    def _tearDownPreviousClass(self, test: Any, result: Any) -> None:  # noqa: N802
+    def _tearDownPreviousClass(self, test: Any, result: Any) -> None:
         _call(super()._tearDownPreviousClass, test, result)  # type: ignore[misc]
 
-    def _handleModuleFixture(self, test: Any, result: Any) -> None:  # noqa: N802
+    def _handleModuleFixture(self, test: Any, result: Any) -> None:
         _call(super()._handleModuleFixture, test, result)  # type: ignore[misc]
 
-    def _handleModuleTearDown(self, result: Any) -> None:  # noqa: N802
+    def _handleModuleTearDown(self, result: Any) -> None:
         _call(super()._handleModuleTearDown, result)  # type: ignore[misc]
 
 
@@ -52,7 +52,7 @@ def _bridged_calls() -> Iterator[None]:
     originals = {cls: cls.__call__ for cls in _calling(unittest.TestCase)}
 
     def bridged(original: Any) -> Any:
-        def __call__(self: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N807
+        def __call__(self: Any, *args: Any, **kwargs: Any) -> Any:
             return _call(lambda: original(self, *args, **kwargs))
 
         return __call__

@@ -19,7 +19,7 @@ from django.test.utils import isolate_apps
 from tests.project.library.models import Author, Book, Person, Place, Restaurant, Shouter, Tag
 from tests.runtime.parity.data import Snapshot
 from tests.runtime.plans.same import seen
-from tests.runtime.plans.test_inserts import CREATIONS, shelf  # noqa: F401
+from tests.runtime.plans.test_inserts import CREATIONS, shelf  # noqa: F401  fixtures
 from turbo_orm import AsyncQuerySet, run_sync
 from turbo_orm.plans.verify import Verified
 
@@ -70,7 +70,7 @@ UNUSUAL = [
 
 
 @pytest.mark.parametrize("number", range(len(UNUSUAL)))
-async def test_unusual_tables(shelf: dict[str, Any], number: int) -> None:  # noqa: F811
+async def test_unusual_tables(shelf: dict[str, Any], number: int) -> None:  # noqa: F811  the fixture
     name, kwargs = UNUSUAL[number]
     if name not in shelf:
         return  # Django 4.2 knows neither generated fields nor database defaults
@@ -93,7 +93,7 @@ async def test_unusual_tables(shelf: dict[str, Any], number: int) -> None:  # no
     assert Verified.same > same
 
 
-async def test_files_are_stored_once(shelf: dict[str, Any], tmp_path: Path) -> None:  # noqa: F811
+async def test_files_are_stored_once(shelf: dict[str, Any], tmp_path: Path) -> None:  # noqa: F811  the fixture
     with override_settings(MEDIA_ROOT=str(tmp_path)):
         obj = shelf["Upload"](file=ContentFile(b"content", name="a.txt"))
         same = Verified.same

@@ -11,7 +11,7 @@ from django.test import override_settings
 
 from tests.project.library.models import Place, Tag
 from tests.runtime.parity.data import Snapshot
-from tests.runtime.plans.test_bulk import COLUMNS, MAKERS, _papers, by_unnest, paper  # noqa: F401
+from tests.runtime.plans.test_bulk import COLUMNS, MAKERS, _papers, by_unnest, paper  # noqa: F401  fixtures
 from tests.runtime.plans.test_inserts import CREATIONS
 from turbo_orm import AsyncQuerySet, run_sync
 from turbo_orm.db.arrays import ENCODERS
@@ -65,7 +65,7 @@ async def test_bulk_create(name: str) -> None:
 
 @by_unnest
 @pytest.mark.parametrize("name", COLUMNS)
-async def test_columns(paper: Any, name: str) -> None:  # noqa: F811
+async def test_columns(paper: Any, name: str) -> None:  # noqa: F811  the fixture
     await _know_the_server()
     columns = {"left": range(6), **COLUMNS[name]} if hasattr(models, "GeneratedField") else COLUMNS[name]
     same = Verified.same

@@ -25,7 +25,7 @@ def redirect_iteration(cls: type[Any], *, inherited: bool = False) -> None:
 
 
 def _iter(method: Callable[..., Any]) -> Callable[..., Any]:
-    def __iter__(self: Any) -> Iterator[Any]:  # noqa: N807
+    def __iter__(self: Any) -> Iterator[Any]:
         if applies(self, "__iter__"):
             return iter(await_verb("alist", self.alist()))
         return method(self)  # type: ignore[no-any-return]
@@ -34,7 +34,7 @@ def _iter(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _len(method: Callable[..., Any]) -> Callable[..., Any]:
-    def __len__(self: Any) -> int:  # noqa: N807
+    def __len__(self: Any) -> int:
         if applies(self, "__len__"):
             return len(await_verb("__aiter__", _collected(self)))
         return method(self)  # type: ignore[no-any-return]
@@ -43,7 +43,7 @@ def _len(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _bool(method: Callable[..., Any]) -> Callable[..., Any]:
-    def __bool__(self: Any) -> bool:  # noqa: N807
+    def __bool__(self: Any) -> bool:
         if applies(self, "__bool__"):
             return bool(await_verb("__aiter__", _collected(self)))
         return method(self)  # type: ignore[no-any-return]

@@ -71,7 +71,7 @@ def _redirected(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _follow_querysets(verbs: Iterable[str]) -> None:
-    def __init_subclass__(cls: type[AsyncQuerySet], /, **kwargs: Any) -> None:  # noqa: N807
+    def __init_subclass__(cls: type[AsyncQuerySet], /, **kwargs: Any) -> None:
         super(AsyncQuerySet, cls).__init_subclass__(**kwargs)
         _redirect_own(cls, verbs)
         redirect_iteration(cls)
@@ -83,7 +83,7 @@ def _follow_querysets(verbs: Iterable[str]) -> None:
 def _follow_related_managers() -> None:
     prepare = vars(AsyncManager)["__init_subclass__"].__func__
 
-    def __init_subclass__(cls: type[AsyncManager], /, **kwargs: Any) -> None:  # noqa: N807
+    def __init_subclass__(cls: type[AsyncManager], /, **kwargs: Any) -> None:
         prepare(cls, **kwargs)
         if any(getattr(vars(cls).get(name), "__module__", None) in _RELATED_MODULES for name in _RELATED):
             _redirect_own(cls, _RELATED)

@@ -1,7 +1,7 @@
 """django-oscar with all its apps, as its manual sets them up."""
 
 from database import DATABASES  # noqa: F401  (a setting)
-from oscar.defaults import *  # noqa: F403
+from oscar.defaults import *  # noqa: F403  as oscar says
 
 SECRET_KEY = "types"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
