@@ -31,6 +31,8 @@ class Options:
     seconds: float
     connections: int
     loop: str
+    #: What sessions have as TimeZone that do not set it.
+    timezone: str
     results: Path
     #: Results to print instead of measuring.
     read: tuple[Path, ...]
@@ -65,6 +67,11 @@ def parse(arguments: Sequence[str] | None, results: Path) -> Options:
     parser.add_argument("--seconds", type=float, help="CPU time of a slice (default: 0.25)")
     parser.add_argument("--connections", type=int, default=20, help="size of the pools (default: 20)")
     parser.add_argument("--loop", choices=("asyncio", "uvloop"), default="asyncio")
+    parser.add_argument(
+        "--timezone",
+        default="UTC",
+        help="TimeZone of sessions that do not set it, as Django's do (default: UTC)",
+    )
     parser.add_argument("--results", type=Path, default=results, help="the file results are saved in")
     parser.add_argument(
         "--from",
@@ -93,6 +100,7 @@ def parse(arguments: Sequence[str] | None, results: Path) -> Options:
         seconds=given.seconds or (0.05 if quick else 0.25),
         connections=given.connections,
         loop=given.loop,
+        timezone=given.timezone,
         results=given.results,
         read=tuple(given.read),
         write_docs=given.write_docs,

@@ -10,6 +10,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 import psycopg
+from psycopg import sql
 
 from devtools.bench.contestants import CONTESTANTS, Missing
 from devtools.bench.machine import about
@@ -19,6 +20,7 @@ from devtools.bench.process import Failed, Process
 from devtools.bench.results import Results
 from devtools.bench.rounds import Cell, Rounds
 from devtools.bench.schema import MODELS, statements
+from devtools.errors import SetupError
 from devtools.postgres import ExternalServer, create_database, drop_database, server_from_environment
 
 __all__ = ["Say", "run"]
@@ -41,12 +43,14 @@ def run(options: Options, results: Results, say: Say) -> None:
         url = create_database(server, name)
         try:
             with psycopg.connect(url, autocommit=True) as connection:
+                _set_timezone(connection, name, options.timezone)
                 for statement in statements(MODELS if "models" in options.growing else 0):
                     connection.execute(statement.encode())
                 results.about = {
                     "date": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
                     **about(connection),
                     "event loop": options.loop,
+                    "time zone": options.timezone,
                     "pools": f"{options.connections} connections each",
                     "rounds": f"{options.rounds} slices of {options.seconds:g} s of CPU, in turn",
                 }
@@ -54,6 +58,15 @@ def run(options: Options, results: Results, say: Say) -> None:
         finally:
             if isinstance(server, ExternalServer):
                 drop_database(server, name)
+
+
+def _set_timezone(connection: psycopg.Connection[Any], database: str, zone: str) -> None:
+    """Have sessions of *database* begin in *zone*."""
+    text = "ALTER DATABASE {} SET TimeZone TO {}"
+    try:
+        connection.execute(sql.SQL(text).format(sql.Identifier(database), sql.Literal(zone)))
+    except psycopg.errors.InvalidParameterValue:
+        raise SetupError(f"--timezone: PostgreSQL knows no time zone {zone!r}.") from None
 
 
 def _measure(

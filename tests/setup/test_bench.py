@@ -15,6 +15,7 @@ from devtools.bench.contestants import CONTESTANTS, Missing, load
 from devtools.bench.operations import OPERATIONS, shape_of_number
 from devtools.bench.options import parse
 from devtools.bench.results import Results, Sample, figure
+from devtools.bench.run import run
 from devtools.bench.targets import reached
 from devtools.errors import SetupError
 
@@ -59,7 +60,8 @@ def test_a_quick_run_finds_every_answer_right(tmp_path: Path) -> None:
         "1",
     ]
     command += ["--seconds", "0.005", "--connections", "8", "--growing", "rows,columns,uses,verbs"]
-    run = subprocess.run(
+    command += ["--timezone", "Asia/Tokyo"]
+    done = subprocess.run(
         [*command, "--results", str(saved)],
         cwd=ROOT,
         env={**os.environ, "PYTHONWARNINGS": "error"},
@@ -67,15 +69,16 @@ def test_a_quick_run_finds_every_answer_right(tmp_path: Path) -> None:
         text=True,
         check=False,
     )
-    assert run.returncode == 0, run.stdout + run.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
     found = Results.load(saved)
     assert (found.missing, found.wrong) == ({}, {})
+    assert found.about["time zone"] == "Asia/Tokyo"
     for name in ("turbo_orm", "psycopg"):
         expected = {operation.name for operation in OPERATIONS} | {"rows", "columns", "uses", "verbs"}
         expected -= set(found.unsupported.get(name, {}))
         assert {each.operation for each in found.samples if each.contestant == name} == expected
     assert all(each.cpu > 0 and each.rate > 0 for each in found.samples)
-    assert "| get one row by pk: x raw psycopg | <= 0.4 |" in run.stdout
+    assert "| get one row by pk: x raw psycopg | <= 0.4 |" in done.stdout
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
@@ -85,8 +88,8 @@ def test_memory_of_a_connection(tmp_path: Path) -> None:
     saved = tmp_path / "results.json"
     command = [sys.executable, "-m", "devtools.bench", "--only", "psycopg", "--operations", "none"]
     command += ["--growing", "none", "--results", str(saved)]
-    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert "Memory for each connection in use" in run.stdout, run.stderr
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert "Memory for each connection in use" in done.stdout, run.stderr
     assert all(10 < kib < 2000 for kib in Results.load(saved).memory["psycopg"])
 
 
@@ -197,3 +200,9 @@ def test_unknown_names_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         parse(["--operations", "get,got"], Path("x"))
     assert "'got' is none of get, count" in capsys.readouterr().err
+
+
+def test_an_unknown_time_zone_is_refused(tmp_path: Path) -> None:
+    options = parse(["--only", "psycopg", "--timezone", "Mars/Base"], tmp_path / "results.json")
+    with pytest.raises(SetupError, match="knows no time zone 'Mars/Base'"):
+        run(options, Results(), print)
