@@ -154,6 +154,28 @@ async def test_streaming_without_server_side_cursors(pooler: PgBouncer, monkeypa
     await assert_pool_is_clean()
 
 
+@MODES
+@pytest.mark.parametrize("options", [{}, {"prepare_threshold": None}])
+async def test_streaming_outside_of_blocks_at_the_same_time(
+    pooler: PgBouncer, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+):
+    """Without the setting, too: no task gets the rows of another one's cursor."""
+    settings: Any = connections.settings["default"]
+    monkeypatch.setitem(settings, "OPTIONS", {**settings["OPTIONS"], **options})
+    await close_pools()
+    await Tag.objects.abulk_create([Tag(label=f"{number:03}") for number in range(100)])
+
+    async def labels(start: str) -> list[str]:
+        tags = Tag.objects.filter(label__startswith=start).order_by("label")
+        return [tag.label async for tag in tags.aiterator(chunk_size=2)]
+
+    starts = [f"{number:02}" for number in range(10)]
+    for _ in range(3):
+        found = await asyncio.gather(*[labels(start) for start in starts])
+        assert found == [[f"{start}{number}" for number in range(10)] for start in starts]
+    await assert_pool_is_clean()
+
+
 @TRANSACTION
 async def test_server_side_cursors_live_inside_of_a_block(pooler: PgBouncer):
     await Tag.objects.abulk_create([Tag(label=f"{number:03}") for number in range(100)])

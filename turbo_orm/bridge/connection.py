@@ -101,6 +101,11 @@ class BridgedConnection(psycopg.Connection[Any]):
             postpone(exc)
             return None
 
+    @property
+    def shares_session(self) -> bool:
+        """Whether its next statement may be executed in another session of the server than its last one."""
+        return self.autocommit and self._pool_ is not None and bool(self._pool_.shares_sessions)
+
     def commit(self) -> None:
         """Commit, see psycopg: where the wire has the socket, it keeps it."""
         wire: Wire | None = self.__dict__.get("wire")

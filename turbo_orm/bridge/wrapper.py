@@ -153,6 +153,18 @@ class BridgedWrapper(_Base):
         if self._adopted is None and isinstance(self.connection, BridgedConnection) and self.get_autocommit():
             note_ready(self.alias, self.connection, self.timezone)
 
+    def chunked_cursor(self) -> Any:
+        """Return a cursor for many rows, see Django: not the server's where others may get its session.
+
+        Outside of a transaction that is what a pooler does after each statement, and another task's rows
+        might come of a cursor of the same name.
+        """
+        self.ensure_connection()
+        conn = self.connection
+        if isinstance(conn, BridgedConnection) and conn.shares_session:
+            return self.cursor()
+        return super().chunked_cursor()
+
     def create_cursor(self, name: str | None = None) -> Any:
         cursor = super().create_cursor(name)
         if name and isinstance(self.connection, BridgedConnection):

@@ -85,7 +85,9 @@ class Pool(AsyncConnectionPool[AsyncConnection[Any]]):
         #: Whether the wires of its connections prepare statements.
         self.prepares = spec.prepares
         self.wired = spec.wired
-        self._knows_its_sessions = False
+        #: Whether a pooler may execute each transaction in another server session; None until there was
+        #: a connection to ask.
+        self.shares_sessions: bool | None = None
         #: Of the requests for connections, those which are not in psycopg_pool's statistics yet.
         self.taken = 0
         #: Shares some of its connections, see `multiplexer_of()`.
@@ -212,9 +214,9 @@ class Pool(AsyncConnectionPool[AsyncConnection[Any]]):
     async def _connect(self, timeout: float | None = None) -> AsyncConnection[Any]:
         try:
             conn = await super()._connect(timeout)
-            if self.prepares and not self._knows_its_sessions:
-                self.prepares = await _has_session_of_its_own(conn)
-                self._knows_its_sessions = True
+            if self.shares_sessions is None:
+                self.shares_sessions = not await _has_session_of_its_own(conn)
+                self.prepares = self.prepares and not self.shares_sessions
         except asyncio.CancelledError:
             # Nobody cancels a worker but asyncio.run(), which ends the loop and waits for all
             # tasks. psycopg_pool would take it for a failed attempt and wait for the next task.
