@@ -6,7 +6,7 @@ Only for statements that leave nothing behind on their connection: reads in auto
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from time import monotonic
@@ -29,6 +29,9 @@ __all__ = ["MultiplexOptions", "Multiplexer", "Take", "multiplexer_of"]
 _STOP_TIMEOUT = 2.0
 #: Seconds after which it is asked to stop the next statement.
 _STOP_INTERVAL = 0.02
+
+#: Seconds for which no more connections are shared than it was possible to leave shared.
+_SCARCITY = 10.0
 
 #: Leases a connection that is ready for statements.
 Take = Callable[[], Awaitable[AsyncConnection[Any]]]
@@ -63,11 +66,11 @@ class Multiplexer:
         self._take = take or self._lease
         self._pool = pool
         self._loop = loop
-        # They stay with us: without another connection nothing else could be executed any more.
-        self._lines_max = min(options.connections, pool.max_size - 1)
+        self._lines_max = 0
+        self._share_all()
         self._lines: list[Line] = []
         self._opening: set[asyncio.Future[None]] = set()
-        self._stopping: dict[asyncio.Task[None], Line] = {}
+        self._ending: dict[asyncio.Task[None], Line] = {}
 
     async def run(self, statement: Statement, params: Sequence[Any]) -> Result:
         """Execute *statement* in autocommit mode and return everything it returned.
@@ -87,7 +90,7 @@ class Multiplexer:
         line = self._pick()
         while line is None:
             if len(self._lines) + len(self._opening) < self._lines_max:
-                line = await self._open()
+                line = await self._open() or self._pick()
             elif self._opening and not self._pool.exhausted():
                 await asyncio.wait(self._opening, return_when=asyncio.FIRST_COMPLETED)
                 line = self._pick()
@@ -138,7 +141,8 @@ class Multiplexer:
     async def _lease(self) -> AsyncConnection[Any]:
         return take_idle(self._pool) or await lease(self._pool)
 
-    async def _open(self) -> Line:
+    async def _open(self) -> Line | None:
+        """Share one connection more; return None if that would be too many by now."""
         opening: asyncio.Future[None] = self._loop.create_future()
         self._opening.add(opening)
         try:
@@ -146,6 +150,9 @@ class Multiplexer:
         finally:
             self._opening.discard(opening)
             opening.set_result(None)
+        if len(self._lines) >= self._lines_max:
+            await self._return(conn)
+            return None
         former: Wire | None = conn.wire
         line = conn.wire = Line(conn, self._loop, self.options.slow_after, self._forget)
         if former is not None:
@@ -154,18 +161,71 @@ class Multiplexer:
         line.pgconn.enter_pipeline_mode()
         line.attach()
         self._lines.append(line)
+        if self._pool.starves():  # since the server refused one more, this is what was waited for
+            self.spare()
         return line
 
     def _forget(self, line: Line) -> None:
         if line in self._lines:
             self._lines.remove(line)
             if line.pending and self._loop.is_running():
-                task = self._loop.create_task(self._stop(line))
-                self._stopping[task] = line
-                task.add_done_callback(self._stopping.pop)
-                task.add_done_callback(lambda _: close_now(line.conn))  # it may be cancelled
+                self._end(line, self._stop(line), lambda _: close_now(line.conn))  # it may be cancelled
             else:
                 abandon(line.conn, self._pool, self._loop)
+
+    def _end(
+        self,
+        line: Line,
+        ending: Coroutine[Any, Any, None],
+        after: Callable[[asyncio.Task[None]], object],
+    ) -> None:
+        task = self._loop.create_task(ending)
+        self._ending[task] = line
+        task.add_done_callback(self._ending.pop)
+        task.add_done_callback(after)
+
+    def _share_all(self) -> None:
+        # They stay with us: without another connection nothing else could be executed any more.
+        self._lines_max = min(self.options.connections, self._pool.max_size - 1)
+
+    def kept(self) -> list[AsyncConnection[Any]]:
+        """Return the connections that do not come back to the pool by themselves."""
+        return [line.conn for line in self._lines]
+
+    def spare(self) -> bool:
+        """Give one connection to who waits for one, and for a while share no more than are left.
+
+        For when the server has no more for the pool. Returns False if there is none to give.
+        """
+        living = [line for line in self._lines if not line.conn.closed]
+        if not living:
+            return False
+        line = min(living, key=lambda line: (line.slow, len(line.pending)))
+        self._lines.remove(line)
+        self._lines_max = len(self._lines)
+        self._loop.call_later(_SCARCITY, self._share_all)
+        self._end(
+            line, self._hand_back(line), lambda task: close_now(line.conn) if task.cancelled() else None
+        )
+        return True
+
+    async def _hand_back(self, line: Line) -> None:
+        """Make *line*'s connection an ordinary one when all answers that are waited for are there."""
+        if line.pending:
+            await asyncio.wait([each.answer for each in line.pending])
+        conn: Any = line.conn
+        if line.pending or conn.closed:
+            await self._stop(line)
+            return
+        line.release()
+        line.pgconn.exit_pipeline_mode()
+        wire = conn.wire = Wire(conn, self._loop)
+        wire.prepared = line.prepared
+        await self._return(conn)
+
+    async def _return(self, conn: AsyncConnection[Any]) -> None:
+        if not put_idle(conn, self._pool):
+            await give_back(conn, self._pool)
 
     async def _stop(self, line: Line) -> None:
         """Have the server stop one after the other what *line* has sent, and close it."""
@@ -177,20 +237,18 @@ class Multiplexer:
         await discard(conn, self._pool)
 
     async def _run_alone(self, statement: Statement, params: Sequence[Any]) -> Result:
-        pool = self._pool
         conn = await self._take()
         try:
             wire = wire_of(conn)
             assert wire is not None
             return await wire.run(statement, params)
         finally:
-            if not put_idle(conn, pool):
-                await give_back(conn, pool)
+            await self._return(conn)
 
     def close(self) -> None:
         """Close the shared connections; what is under way fails."""
         lines, self._lines = self._lines, []
-        for line in (*lines, *self._stopping.values()):
+        for line in (*lines, *self._ending.values()):
             close_now(line.conn)
 
 

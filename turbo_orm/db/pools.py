@@ -207,6 +207,15 @@ class Pool(AsyncConnectionPool[AsyncConnection[Any]]):
         # A mark on each: a set of them would cost more than the rest of lending.
         return [conn for conn in self._live if conn.__dict__.get("lent")]
 
+    def starves(self) -> bool:
+        """Whether somebody waits for a connection, and none is going to come."""
+        return bool(self._waiting) and not self._growing and self._has_none_to_wait_for()
+
+    def _has_none_to_wait_for(self) -> bool:
+        """Whether none of the connections there are comes back by itself."""
+        kept = self.multiplexer.kept() if self.multiplexer else ()
+        return all(conn.closed or conn in kept for conn in self._live)
+
     async def _add_connection(self, attempt: Any, growing: bool = False) -> None:
         once: Any = _OneAttempt()
         await super()._add_connection(once, growing=growing)
@@ -222,7 +231,7 @@ class Pool(AsyncConnectionPool[AsyncConnection[Any]]):
             # tasks. psycopg_pool would take it for a failed attempt and wait for the next task.
             raise _WorkerCancelled from None
         except Exception as exc:
-            if not any(not conn.closed for conn in self._live):
+            if self._has_none_to_wait_for() and not (self.multiplexer and self.multiplexer.spare()):
                 while self._waiting:
                     await self._waiting.popleft().fail(exc)
                 self.waiters.fail(exc)

@@ -199,7 +199,7 @@ async def test_the_stopping_is_cancelled(pool: Pool, turns: int) -> None:
     await asyncio.sleep(0.2)
     task.cancel()
     await asyncio.wait({task})
-    ((stopping, line),) = shared._stopping.items()
+    ((stopping, line),) = shared._ending.items()
     for _ in range(turns):
         await asyncio.sleep(0)
     stopping.cancel()
@@ -313,6 +313,55 @@ async def test_no_connection_is_waited_for_where_there_is_room(
         await give_back(conn, shared._pool)
     await asyncio.gather(*[number(shared, value) for value in range(100)])
     assert len(shared._lines) == 2
+
+
+@pytest.fixture
+async def scarce(pool: Pool) -> AsyncIterator[Callable[[int], Awaitable[Pool]]]:
+    """Makes a pool of a server that has only so many connections for it."""
+    pools: list[Pool] = []
+
+    async def make(most: int) -> Pool:
+        def connect() -> Any:
+            if sum(not conn.closed for conn in pools[0]._live) >= most:
+                raise psycopg.OperationalError("too many connections")
+            return pool.kwargs() if callable(pool.kwargs) else pool.kwargs
+
+        pools.append(Pool(PoolSpec(PoolKey("scarce", ()), connect, {"max_size": 8, "timeout": 1})))
+        await pools[0].open()
+        return pools[0]
+
+    yield make
+    for each in pools:
+        await each.close()
+
+
+@pytest.mark.parametrize("most", [1, 2, 3, 4])
+async def test_one_is_given_back_where_the_server_has_no_more(
+    scarce: Callable[[int], Awaitable[Pool]], most: int
+) -> None:
+    pool = await scarce(most)
+    shared = made(pool, slow_after=5)
+    for _ in range(3):
+        await asyncio.gather(*[number(shared, value) for value in range(100)])
+        conn = await lease(pool)
+        assert wire_of(conn) is not None
+        await conn.execute("SELECT 1")
+        await asyncio.gather(*[number(shared, value) for value in range(10 * (most > 1))])
+        await give_back(conn, pool)
+    assert len(pool.lent()) == len(shared._lines) < most
+
+
+async def test_what_is_under_way_is_answered_before_it_is_given_back(
+    scarce: Callable[[int], Awaitable[Pool]],
+) -> None:
+    pool = await scarce(1)
+    shared = made(pool, slow_after=5)
+    await number(shared, 0)
+    under_way = [asyncio.ensure_future(shared.run(SLEEP, (value, 0.1))) for value in range(3)]
+    await asyncio.sleep(0)
+    conn = await lease(pool)
+    assert [each.done() and each.result().rows for each in under_way] == [[(n, "")] for n in range(3)]
+    await give_back(conn, pool)
 
 
 async def test_a_lost_connection(shared: Multiplexer, pool: Pool, observer: psycopg.Connection[Any]) -> None:
