@@ -60,20 +60,23 @@ def _advice(frame: FrameType) -> tuple[str, str] | None:
     if not code.co_argcount:
         return None
     owner: Any = frame.f_locals.get(code.co_varnames[0])
-    if isinstance(owner, Atomic):
+    # Not `isinstance()`: it asks a lazy object, as `request.user` is one, what it stands for, and so for
+    # the query that is refused here.
+    kind = type(owner)
+    if issubclass(kind, Atomic):
         return "transaction.atomic()", "async with turbo_orm.atomic():"
     name = _CALLED_AS.get(code.co_name, code.co_name)
     twin = f"a{name}"
-    if not hasattr(type(owner), twin):
+    if not hasattr(kind, twin):
         return None
-    if isinstance(owner, Model):
-        if not is_managed(type(owner)):
+    if issubclass(kind, Model):
+        if not is_managed(kind):
             return None
-        model = type(owner).__name__
+        model = kind.__name__
         called, variable = f"{model}.{name}()", model.lower()
-    elif isinstance(owner, AsyncQuerySet) or getattr(owner, "is_turbo_manager", False):
-        called = f"{type(owner).__name__}.{name}() of {owner.model.__name__}"
-        variable = "queryset" if isinstance(owner, QuerySet) else "manager"
+    elif issubclass(kind, AsyncQuerySet) or getattr(kind, "is_turbo_manager", False):
+        called = f"{kind.__name__}.{name}() of {owner.model.__name__}"
+        variable = "queryset" if issubclass(kind, QuerySet) else "manager"
     else:
         return None
     if name == "iterator":

@@ -9,6 +9,7 @@ import pytest
 from django.contrib.auth.models import Group
 from django.core.exceptions import SynchronousOnlyOperation
 from django.db import connection, transaction
+from django.utils.functional import SimpleLazyObject
 
 from tests.project.library.models import Author, Book, Shouter, Tag
 from turbo_orm.errors import NotLoadedError, SyncCallError
@@ -98,6 +99,19 @@ async def test_what_is_not_loaded_says_so(call: Callable[[], Any]):
     BOOK.editor_id = 1
     with pytest.raises(NotLoadedError):
         call()
+
+
+async def test_a_lazy_object_is_not_asked_what_it_stands_for():
+    """As `request.user` is one: to look at it is the query that is refused."""
+    asked: list[object] = []
+
+    def load() -> Author:
+        asked.append(None)
+        return Author.objects.get(pk=1)
+
+    with pytest.raises(SyncCallError, match=r"AsyncQuerySet\.get"):
+        str(SimpleLazyObject(load))
+    assert len(asked) == 1
 
 
 @pytest.mark.parametrize("call", [lambda: Group.objects.count(), lambda: connection.cursor()])
