@@ -1,15 +1,15 @@
-"""What Django's guard says of a sync method that is called in async code.
+"""What Django's guard says of a sync method or function that is called in async code.
 
 Django's own message recommends a thread, whose connection would be another one. This one names
-the method's async twin.
+the async twin, or `run_sync()`.
 https://docs.djangoproject.com/en/stable/topics/async/#async-safety
 """
 
 from __future__ import annotations
 
 import sys
-from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE
-from types import FrameType
+from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, iscoroutinefunction, unwrap
+from types import FrameType, FunctionType
 from typing import Any
 
 import django.utils.asyncio
@@ -46,7 +46,10 @@ def _refusal(message: str) -> SynchronousOnlyOperation:
         advice = _advice(frame) or advice
         frame = frame.f_back
     if advice is None:
-        return SynchronousOnlyOperation(message)
+        return SynchronousOnlyOperation(
+            f"{message} Of turbo_orm, `await run_sync(function)` runs sync code on the async connection, and "
+            "in the current transaction."
+        )
     called, instead = advice
     return SyncCallError(
         f"{called} would block the event loop: this is async code. Use `{instead}`; or run the sync code "
@@ -55,8 +58,14 @@ def _refusal(message: str) -> SynchronousOnlyOperation:
 
 
 def _advice(frame: FrameType) -> tuple[str, str] | None:
-    """Return what was called in *frame*, and what to write instead, if it is a method that has a twin."""
+    """Return what was called in *frame*, and what to write instead, if it has an async twin."""
     code = frame.f_code
+    function = frame.f_globals.get(code.co_name)
+    if type(function) is FunctionType and getattr(unwrap(function), "__code__", None) is code:
+        twin = f"a{code.co_name}"
+        if not iscoroutinefunction(frame.f_globals.get(twin)):
+            return None
+        return f"{frame.f_globals['__name__']}.{code.co_name}()", f"await {twin}()"
     if not code.co_argcount:
         return None
     owner: Any = frame.f_locals.get(code.co_varnames[0])

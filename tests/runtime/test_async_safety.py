@@ -22,6 +22,14 @@ def _within_code_of_the_project() -> None:
     ADA.save()
 
 
+def first_group(name: str) -> Any:
+    return Group.objects.get(name=name)
+
+
+async def afirst_group(name: str) -> Any:
+    return await Group.objects.aget(name=name)
+
+
 #: What is called, and what the error says of it.
 CALLS: dict[str, tuple[Callable[[], Any], str, str]] = {
     "count": (lambda: Author.objects.count(), "AsyncQuerySet.count() of Author", "await queryset.acount()"),
@@ -65,6 +73,7 @@ CALLS: dict[str, tuple[Callable[[], Any], str, str]] = {
         "RelatedManager.create() of Book",
         "await manager.acreate()",
     ),
+    "a function": (lambda: first_group("x"), f"{__name__}.first_group()", "await afirst_group()"),
     "begin a block": (
         lambda: transaction.atomic().__enter__(),
         "transaction.atomic()",
@@ -115,7 +124,8 @@ async def test_a_lazy_object_is_not_asked_what_it_stands_for():
 
 
 @pytest.mark.parametrize("call", [lambda: Group.objects.count(), lambda: connection.cursor()])
-async def test_others_have_djangos_message(call: Callable[[], Any]):
+async def test_others_have_djangos_message_and_the_way_out(call: Callable[[], Any]):
     with pytest.raises(SynchronousOnlyOperation, match="use a thread or sync_to_async") as caught:
         call()
     assert type(caught.value) is SynchronousOnlyOperation
+    assert "`await run_sync(function)`" in str(caught.value)
