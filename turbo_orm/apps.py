@@ -28,7 +28,7 @@ class TurboOrmConfig(AppConfig):
     def ready(self) -> None:
         from turbo_orm import loading, related
         from turbo_orm.bridge.async_backend import setup
-        from turbo_orm.checks import check_databases, check_settings
+        from turbo_orm.checks import check_databases, check_managers, check_settings
         from turbo_orm.codegen.checks import check_drift
         from turbo_orm.fetch_modes.older_django import descriptors
 
@@ -38,4 +38,5 @@ class TurboOrmConfig(AppConfig):
         setup.enable()
         checks.register(check_settings)
         checks.register(check_databases, checks.Tags.models)
+        checks.register(check_managers, checks.Tags.models)
         checks.register(check_drift, checks.Tags.models)

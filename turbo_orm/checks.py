@@ -18,8 +18,10 @@ from django.db.utils import load_backend
 from turbo_orm.bridge.databases import own_pool_options
 from turbo_orm.conf import get_config
 from turbo_orm.instance import is_managed
+from turbo_orm.manager import AsyncManager
+from turbo_orm.queryset import AsyncQuerySet
 
-__all__ = ["check_databases", "check_settings"]
+__all__ = ["check_databases", "check_managers", "check_settings"]
 
 
 def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
@@ -55,6 +57,36 @@ def check_databases(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> l
                     id="turbo_orm.W002",
                 )
             )
+    return found
+
+
+def check_managers(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """``turbo_orm.W003``: of a manager and its querysets one is async, the other Django's."""
+    found: list[CheckMessage] = []
+    for model in apps.get_models():
+        if app_configs is not None and model._meta.app_config not in app_configs:
+            continue
+        for manager in model._meta.managers:
+            try:
+                rows: Any = type(manager.get_queryset())
+            except Exception:  # it wants what a command has not: a tenant, a request
+                continue
+            name, kind = f"{model._meta.label}.{manager.name}", rows.__name__
+            if isinstance(manager, AsyncManager) and not issubclass(rows, AsyncQuerySet):
+                said = (
+                    f"{name} is an AsyncManager, and its get_queryset() makes {kind} objects, which are not "
+                    "async: the a-methods run in threads."
+                )
+                hint = f"Derive {kind} from turbo_orm.AsyncQuerySet."
+            elif issubclass(rows, AsyncQuerySet) and not is_managed(model):
+                said = (
+                    f"{name} makes {kind} objects, which are async, and is no AsyncManager: asave() and the "
+                    "other a-methods of its rows run in threads."
+                )
+                hint = "Derive its class from turbo_orm.AsyncManager in the place of models.Manager."
+            else:
+                continue
+            found.append(checks.Warning(said, hint=hint, obj=model, id="turbo_orm.W003"))
     return found
 
 

@@ -6,6 +6,8 @@ import pickle
 from typing import Any
 
 import pytest
+from django.apps import apps
+from django.contrib.auth.models import Group
 from django.db import models
 from django.db.migrations.state import ModelState, ProjectState
 from django.db.migrations.writer import MigrationWriter
@@ -25,6 +27,7 @@ from tests.project.library.models import (
     WriterQuerySet,
 )
 from turbo_orm import AsyncManager, AsyncQuerySet
+from turbo_orm.checks import check_managers
 
 
 def test_from_queryset_takes_the_methods_of_the_class() -> None:
@@ -47,6 +50,46 @@ def test_from_queryset_refuses_djangos_own_querysets() -> None:
 
     with pytest.raises(TypeError, match=r"needs a subclass of turbo_orm.AsyncQuerySet, and Threaded is not"):
         AsyncManager.from_queryset(Threaded)
+
+
+class _Plain(models.QuerySet):  # type: ignore[type-arg]
+    pass
+
+
+class _GivesPlain(AsyncManager):
+    def get_queryset(self) -> Any:
+        return _Plain(self.model, using=self._db)
+
+
+class _WantsATenant(models.Manager):  # type: ignore[type-arg]
+    def get_queryset(self) -> Any:
+        raise LookupError("no tenant")
+
+
+@isolate_apps("tests.project.library")
+def test_a_check_finds_managers_that_are_half_async(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Half(models.Model):
+        objects = _GivesPlain()
+
+        class Meta:
+            app_label = "library"
+
+    class OtherHalf(models.Model):
+        objects = models.Manager.from_queryset(BookQuerySet)()
+        tenants = _WantsATenant()
+
+        class Meta:
+            app_label = "library"
+
+    monkeypatch.setattr(apps, "get_models", lambda: [Half, OtherHalf, Book, Group])
+    half, other = check_managers(None)
+    assert (half.id, half.obj, other.obj) == ("turbo_orm.W003", Half, OtherHalf)
+    assert "library.Half.objects is an AsyncManager, and its get_queryset() makes _Plain objects" in half.msg
+    assert "library.OtherHalf.objects makes BookQuerySet objects, which are async" in other.msg
+
+
+def test_the_managers_of_the_project_are_not_half_async() -> None:
+    assert check_managers(None) == []
 
 
 def test_as_manager() -> None:
