@@ -1,4 +1,4 @@
-"""Django's own a-methods in our blocks: those of models without an `AsyncManager`.
+"""Django's own a-methods in our blocks: those of models without an `AsyncManager`, and of sessions.
 
 They call their sync twins in a thread, `sync_to_async(self.get)`, whose connection has no part in the
 block. In a block on their database the twins run in the bridge.
@@ -7,6 +7,7 @@ block. In a block on their database the twins run in the bridge.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import FunctionType
 from typing import Any
 
 from asgiref.sync import SyncToAsync, iscoroutinefunction
@@ -52,6 +53,10 @@ def _alias(func: Any, kwargs: Mapping[str, Any]) -> str | None:
     """
     owner: Any = getattr(func, "__self__", None)
     name = getattr(func, "__name__", "")
+    if isinstance(func, FunctionType) and str(func.__module__).startswith("django."):
+        # Defined in an a-method because it needs a transaction: `asave()` of sessions.
+        cells = dict(zip(func.__code__.co_freevars, func.__closure__ or (), strict=True))
+        return cells["using"].cell_contents if "using" in cells else None
     if not isinstance(owner, Model | QuerySet | BaseManager):
         return None
     # A field may be called so too: `amount`, where there is a method `mount()`.

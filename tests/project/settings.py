@@ -48,6 +48,7 @@ ASYNC_BACKEND_DISABLE_POOL_WARNING = True
 INSTALLED_APPS = [
     "django.contrib.contenttypes",
     "django.contrib.auth",
+    "django.contrib.sessions",
     "turbo_orm",
     "tests.project.library",
 ]
@@ -55,7 +56,7 @@ if _engine == "async_backend":
     INSTALLED_APPS.append("django_async_backend")
 
 # Tables straight from the models: faster, and `library` has no migrations to depend on.
-MIGRATION_MODULES = {"auth": None, "contenttypes": None}
+MIGRATION_MODULES = {"auth": None, "contenttypes": None, "sessions": None}
 
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 ROOT_URLCONF = "tests.project.urls"

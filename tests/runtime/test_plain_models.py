@@ -9,8 +9,11 @@ from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.contrib.sessions.backends.db import SessionStore
+from django.contrib.sessions.models import Session
 from django.db import IntegrityError, connections
 from django.db.models import F
+from django.utils import timezone
 
 from tests.project.library.models import Author, Plain
 from turbo_orm import atomic, run_sync
@@ -140,3 +143,25 @@ async def test_what_a_project_calls_in_a_thread_stays_there(monkeypatch: pytest.
         assert await sync_to_async(plain.thread)() != threading.get_ident()
         assert await sync_to_async(plain.uthor)() != threading.get_ident()
         assert await sync_to_async(threading.get_ident)() != threading.get_ident()
+
+
+@pytest.mark.skipif(not hasattr(SessionStore, "asave"), reason="sessions have a-methods from Django 5.1 on")
+async def test_sessions_are_saved_in_the_block():
+    """`asave()` runs a function of its own in a thread, which would wait for the block's rows for ever."""
+    kept, dropped = SessionStore(), SessionStore()
+    await run_sync(kept.save)
+    with pytest.raises(ZeroDivisionError):
+        async with atomic():
+            await dropped.asave()
+            raise ZeroDivisionError
+
+    async def renew() -> None:
+        async with atomic():
+            await Session.objects.filter(pk=kept.session_key).aupdate(expire_date=timezone.now())
+            await kept.aset("answer", 42)
+            await kept.asave()
+
+    await asyncio.wait_for(renew(), 10)
+    [found] = await run_sync(list, Session.objects.all())
+    assert (found.pk, found.get_decoded()) == (kept.session_key, {"answer": 42})
+    await run_sync(kept.delete)
