@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from django.db import connection, connections
 from django.db.backends.utils import CursorWrapper
-from django.db.models import QuerySet
+from django.db.models import Prefetch, QuerySet
 from django.test import override_settings
 
 from tests.project.backends.commits.base import ended
 from tests.project.backends.tenants.base import tenant
-from tests.project.library.models import Migrated
+from tests.project.library.models import Author, Book, Migrated
 from turbo_orm import atomic, batch, run_sync
 from turbo_orm.execution import reading_in_bridge
 
@@ -159,3 +159,57 @@ def test_methods_that_others_had_replaced_before_us(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(QuerySet, "in_bulk", lambda self, *args, **kwargs: in_bulk(self, *args, **kwargs))
     method = reading_in_bridge("in_bulk", QuerySet.in_bulk)
     assert method(Migrated.objects.none()) == {}
+
+
+async def test_clones_have_what_others_keep_in_querysets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """strawberry-django and django-cacheops replace ``QuerySet._clone`` like this."""
+    clone_of_django: Any = QuerySet._clone  # type: ignore[attr-defined]
+
+    def clone(self: Any) -> Any:
+        if getattr(self, "in_place", False):
+            return self
+        made = clone_of_django(self)
+        made.kept = getattr(self, "kept", None)
+        return made
+
+    def mark(rows: Any) -> Any:
+        rows.kept = "kept"
+        return rows
+
+    monkeypatch.setattr(QuerySet, "_clone", clone)
+    for number in range(4):
+        name = f"a{number}"
+        migrated = await Migrated.objects.acreate(name=name)
+        rows = mark(Migrated.objects.all()).filter(name=name).exclude(name="").order_by("name")
+        assert rows.kept == rows.all()[:5].kept == rows.values("name").kept == "kept"
+        assert Migrated.objects.filter(name=name).kept is None
+        assert await rows.alist() == [migrated]
+        assert (rows._planned is None) == (number == 0)
+        assert await rows.acount() == await run_sync(rows.count) == 1
+
+        rows = rows.all()
+        rows.in_place = True
+        assert rows.exclude(name=name) is rows
+        assert await run_sync(rows.count) == await rows.acount() == 0
+
+
+async def test_prefetched_rows_have_what_others_keep_in_querysets(monkeypatch: pytest.MonkeyPatch) -> None:
+    clone_of_django: Any = QuerySet._clone  # type: ignore[attr-defined]
+
+    def clone(self: Any) -> Any:
+        made = clone_of_django(self)
+        made.kept = getattr(self, "kept", None)
+        return made
+
+    monkeypatch.setattr(QuerySet, "_clone", clone)
+    author = await Author.objects.acreate(name="A")
+    book = await Book.objects.acreate(author=author, title="B", price=1)
+    for _ in range(4):
+        books: Any = Book.objects.filter(price=1)
+        books.kept = "kept"
+        for prefetched in (
+            await Author.objects.prefetch_related(Prefetch("books", books)).aget(),
+            await run_sync(Author.objects.prefetch_related(Prefetch("books", books)).get),
+        ):
+            rows: Any = prefetched.books.all()
+            assert (list(rows), rows.kept) == ([book], "kept")

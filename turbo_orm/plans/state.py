@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar
@@ -78,6 +79,26 @@ _set_query_of = QuerySet.query.fset  # type: ignore[attr-defined]
 ALWAYS_CLONES = not hasattr(QuerySet, "_disable_cloning")
 
 
+def _original_clone() -> Any:
+    """Return Django's own ``QuerySet._clone``; None if it has been replaced already."""
+    method = vars(QuerySet)["_clone"]
+    # Not by its name and module: a decorator copies these.
+    return method if method.__globals__ is vars(sys.modules[QuerySet.__module__]) else None
+
+
+_clone_of_django = _original_clone()
+
+
+class _Passed(Query):
+    """Stands for the `Query` of a queryset in plan mode where a ``_clone()`` hands it to its clone."""
+
+    def __init__(self, planned: Planned) -> None:
+        self.planned = planned
+
+    def chain(self, klass: Any = None) -> Any:
+        return self
+
+
 class PlanMode(QuerySet[Any, Any]):
     """A `QuerySet` in plan mode, or, from the moment its ``query`` is needed, an ordinary one."""
 
@@ -149,6 +170,9 @@ class PlanMode(QuerySet[Any, Any]):
         ):
             self._planned = None
             super().__init__(model=model, query=query, using=using, hints=hints)
+            if isinstance(query, _Passed):
+                del self._query
+                self._planned = query.planned
             return
         # As Django's __init__(), but for the query.
         self.model = model
@@ -238,6 +262,8 @@ class PlanMode(QuerySet[Any, Any]):
 
     def _derive(self, planned: Planned) -> Self:
         """Return a clone in the state *planned*."""
+        if QuerySet._clone is not _clone_of_django:  # type: ignore[attr-defined]
+            return self._cloned_by_others(planned)
         # One attribute after the other: CPython needs no dictionary then. Others are the class's.
         clone: Any = _new(type(self))
         clone.model = self.model
@@ -255,6 +281,23 @@ class PlanMode(QuerySet[Any, Any]):
             clone._fetch_mode = self._fetch_mode
             clone._cloning_enabled = True
         clone._planned = planned
+        return clone  # type: ignore[no-any-return]
+
+    def _cloned_by_others(self, planned: Planned) -> Self:
+        """Do what `_derive()` does, with the ``_clone()`` that stands in the place of Django's.
+
+        It keeps something in querysets that is to be in their clones too, as those of
+        strawberry-django and django-cacheops do.
+        """
+        # A copy, for this queryset may be cloned in another thread at the same time.
+        copy: Any = _new(type(self))
+        copy.__dict__.update(self.__dict__)
+        copy._peek = _Passed(planned)
+        clone: Any = QuerySet._clone(copy)  # type: ignore[attr-defined]
+        if clone is copy:  # django-cacheops' `inplace()`: nothing is to be cloned
+            clone = self
+            clone._planned = planned
+        clone._sticky_filter = False
         return clone  # type: ignore[no-any-return]
 
     def _clone(self) -> Self:
@@ -295,7 +338,8 @@ class PlanMode(QuerySet[Any, Any]):
         ):
             return self
         copy = self._derive(planned)
-        copy._peek = planned[0].template.query
+        if copy is not self:
+            copy._peek = planned[0].template.query
         return copy
 
     def _ordinary(self) -> Self:
