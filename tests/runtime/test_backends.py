@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from django.db import connection, connections
+from django.db.backends.postgresql.base import Cursor
 from django.db.backends.utils import CursorWrapper
 from django.db.models import Prefetch, QuerySet
 from django.test import override_settings
@@ -66,6 +67,33 @@ async def test_a_backend_that_prepares_each_cursor(tenants: str, multiplex: bool
             made = await rows.abulk_create([Migrated(name="a"), Migrated(name="b")])
             await rows.abulk_update(made, ["name"])
             assert await rows.exclude(name=name).adelete() == (2, {"library.Migrated": 2})
+
+
+async def test_a_backend_that_names_its_cursors_to_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Django 4.2.0 does; its later ones put them among the parameters."""
+
+    class Named(Cursor):
+        pass
+
+    engine: Any = type(connections["default"])
+    connect, params = engine.get_new_connection, engine.get_connection_params
+
+    def named(self: Any, conn_params: Any) -> Any:
+        conn = connect(self, conn_params)
+        conn.cursor_factory = Named
+        return conn
+
+    def without(self: Any) -> dict[str, Any]:
+        return {name: value for name, value in params(self).items() if name != "cursor_factory"}
+
+    def cursor_class() -> type:
+        with connection.cursor() as cursor:
+            return type(cursor.cursor)
+
+    monkeypatch.setattr(engine, "get_new_connection", named)
+    monkeypatch.setattr(engine, "get_connection_params", without)
+    assert await run_sync(cursor_class) is Named
+    assert await Migrated.objects.acount() == 0
 
 
 async def test_many_tenants_at_once(tenants: str) -> None:

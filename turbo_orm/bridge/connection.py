@@ -46,11 +46,10 @@ class BridgedConnection(psycopg.Connection[Any]):
     because the async connection may serve somebody else by then.
     """
 
-    __slots__ = ("_aconn", "_cursor_factory", "_gate", "_left_open", "_named", "_pool_", "_scope", "_wrapper")
+    # Data descriptors, as those below, so that they win over the shared __dict__.
+    __slots__ = ("_aconn", "_gate", "_left_open", "_named", "_pool_", "_scope", "_wrapper", "cursor_factory")
 
-    # Data descriptors, so that they win over the shared __dict__.
     if not TYPE_CHECKING:
-        cursor_factory = property(lambda self: self._cursor_factory)
         lock = property(lambda self: self._gate)
         server_cursor_factory = property(lambda self: psycopg.ServerCursor)
         row_factory = property(lambda self: tuple_row)
@@ -66,7 +65,7 @@ class BridgedConnection(psycopg.Connection[Any]):
     ) -> None:
         self.__dict__ = aconn.__dict__
         self._aconn: psycopg.AsyncConnection[Any] | None = aconn
-        self._cursor_factory = cursor_factory
+        self.cursor_factory = cursor_factory
         self._gate: AbstractContextManager[None] = _Gate(aconn.lock)
         #: A named cursor was not closed for certain.
         self._left_open = False

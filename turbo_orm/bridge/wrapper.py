@@ -14,6 +14,7 @@ import psycopg
 from asgiref.sync import async_to_sync
 from django.db import ProgrammingError, connections, transaction
 from django.db.backends.base.base import NO_DB_ALIAS, BaseDatabaseWrapper
+from django.db.backends.postgresql.base import Cursor
 from django.db.utils import load_backend
 
 from turbo_orm.bridge.connection import BridgedConnection
@@ -136,7 +137,8 @@ class BridgedWrapper(_Base):
         options = {key: value for key, value in given["OPTIONS"].items() if key != "pool"}
         self.settings_dict = {**given, "OPTIONS": options}
         try:
-            return dict(super().get_connection_params())
+            # Django 4.2.0 names its class of cursors only to the connection, once it has one.
+            return {"cursor_factory": Cursor, **super().get_connection_params()}
         finally:
             self.settings_dict = given
 
