@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -33,6 +33,28 @@ from turbo_orm import AsyncManager
 class Book(models.Model):
     title = models.CharField(max_length=100)
     objects = AsyncManager()
+"""
+
+QUERY = """
+import asyncio
+import os
+
+from django.conf import settings
+from psycopg.conninfo import conninfo_to_dict
+
+server = conninfo_to_dict(os.environ["DATABASE_URL"])
+names = {"NAME": "dbname", "HOST": "host", "PORT": "port", "USER": "user", "PASSWORD": "password"}
+database = {key: server.get(name, "") for key, name in names.items()}
+settings.configure(DATABASES={"default": {"ENGINE": "django.db.backends.postgresql", **database}})
+
+from turbo_orm import cursor
+
+async def main():
+    async with cursor() as c:
+        await c.execute("SELECT 6 * 7")
+        print(await c.fetchone())
+
+asyncio.run(main())
 """
 
 
@@ -83,12 +105,13 @@ def installed(tmp_path: Path) -> Callable[..., Path]:
     """Make an empty environment with this Python and Django, install into it, return its Python."""
     import django
 
-    def install(*requirement: str | Path) -> Path:
+    this_django = f"Django=={django.get_version()}"
+
+    def install(*requirement: str | Path, pinned: Sequence[str] = (this_django,)) -> Path:
         environment = tmp_path / "environment"
         run(str(UV), "venv", "--quiet", "--clear", "--python", sys.executable, environment, cwd=tmp_path)
         python = environment / "bin" / "python"
-        pinned = f"Django=={django.get_version()}"
-        run(str(UV), "pip", "install", "--quiet", "--python", python, pinned, *requirement, cwd=tmp_path)
+        run(str(UV), "pip", "install", "--quiet", "--python", python, *pinned, *requirement, cwd=tmp_path)
         return python
 
     return install
@@ -134,3 +157,12 @@ def test_an_editable_installation_generates_the_same(
     for path in (project / "library").glob("turbo.py*"):
         path.unlink()
     assert generate(installed(wheel), project) == written
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 14), reason="the oldest greenlet has no wheel for it")
+def test_the_oldest_of_what_the_wheel_asks_for_is_new_enough(
+    wheel: Path, installed: Callable[..., Path], project: Path
+) -> None:
+    python = installed("--resolution", "lowest-direct", wheel, pinned=())
+    assert "class BookManager" in generate(python, project)["turbo.pyi"]
+    assert run(python, "-c", QUERY, cwd=project) == "(42,)\n"
