@@ -141,11 +141,21 @@ async def test_a_backend_that_has_a_token_for_each_connection(alias: Any) -> Non
 
     def token() -> str:
         with connections[extra].cursor() as cursor:
-            cursor.execute("SELECT current_setting('application_name'), pg_sleep(0.05)")
+            cursor.execute("SELECT current_setting('application_name')")
             name: str = cursor.fetchone()[0]
             return name
 
-    assert len(set(await asyncio.gather(*[run_sync(token) for _ in range(3)]))) == 3
+    tokens: set[str] = set()
+    all_connected = asyncio.Event()
+
+    async def connect() -> None:
+        async with atomic(using=extra):
+            tokens.add(await run_sync(token))
+            if len(tokens) == 3:
+                all_connected.set()
+            await all_connected.wait()
+
+    await asyncio.wait_for(asyncio.gather(*[connect() for _ in range(3)]), timeout=20)
 
 
 async def test_connections_that_are_replaced_lead_to_the_database_of_their_pool(alias: Any) -> None:
