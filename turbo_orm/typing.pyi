@@ -53,7 +53,9 @@ _Ts = TypeVarTuple("_Ts")
 # and a union with Any accepts everything.
 @type_check_only
 class Expr(Protocol):  # F, Value, Func, Case, Subquery, OuterRef, a queryset
-    def resolve_expression(self, *args: Any, **kwargs: Any) -> Any: ...
+    # Not a method: pyrefly's strict preset wants methods which take any arguments, and Django's take their own.
+    @property
+    def resolve_expression(self) -> Callable[..., Any]: ...
 
 @type_check_only
 class QLike(Protocol):  # Q, and what pyright infers for `q | q` from untyped django (tree.Node)

@@ -123,7 +123,7 @@ def _pyright(project: Path, target: str, python: Path, options: Mapping[str, boo
 
 def _pyrefly(project: Path, target: str, python: Path, options: Mapping[str, bool]) -> list[str]:
     config = (
-        f'preset = "default"\nproject-includes = ["{target}"]\n'
+        f'preset = "strict"\nproject-includes = ["{target}"]\n'
         f'search-path = ["{ROOT}", "."]\npython-interpreter-path = "{python}"\n'
     )
     (project / "pyrefly.toml").write_text(config, encoding="utf-8")
