@@ -69,6 +69,12 @@ class Base(models.Model):
     class Meta:
         abstract = True
 
+    def root(self) -> "Part": ...
+
+
+class WheelQuerySet(AsyncQuerySet):
+    pass
+
 
 class BaseQuerySet(AsyncQuerySet):
     def update(self, *, loud: bool, **kwargs: Any) -> int: ...
@@ -97,6 +103,7 @@ class PartQuerySet(BaseQuerySet):
     def perhaps(self) -> "Optional[AsyncQuerySet[Lonely]]": ...
     def pairs(self) -> "list[tuple[Self, int]]": ...
     def among(self, rows: AsyncQuerySet) -> None: ...
+    def of_wheels(self) -> WheelQuerySet: ...
 
     # Rows.
     async def newest(self) -> "Optional[Part]": ...
@@ -112,6 +119,8 @@ class PartQuerySet(BaseQuerySet):
         yield self.model()
     @kept
     def wrapped(self, number: int) -> str: ...
+    @kept
+    async def waited(self) -> "Part": ...
     @lost
     def unknown(self, number: int) -> str: ...
     @staticmethod
@@ -144,14 +153,57 @@ class PartManager(AsyncManager.from_queryset(PartQuerySet)):
 class Part(Base):
     objects = PartManager()
 
+    # What gives rows or querysets.
+    @property
+    def twin(self) -> "Part": ...
+    @property
+    def lonely(self) -> Optional[Lonely]: ...
+    @lonely.setter
+    def lonely(self, value: "Lonely | int | None") -> None: ...
+    @functools.cached_property
+    def first(self) -> "Optional[Part]": ...
+    @classmethod
+    def made(cls, of: "Part") -> "tuple[Self, Part]": ...
+    @staticmethod
+    def named(name: str) -> "Part": ...
+    @kept
+    async def next(self, *, after: "Optional[Part]" = None) -> "Part": ...
+    @asynccontextmanager
+    async def locked(self) -> "AsyncIterator[Part]":
+        yield self
+    def parts(self) -> "PartQuerySet": ...
+    def wheels(self) -> "WheelQuerySet[Wheel]": ...
+    def lonelies(self) -> models.QuerySet[Lonely]: ...
+    @overload
+    def pick(self, number: int) -> int: ...
+    @overload
+    def pick(self, number: str) -> "Part": ...
+    def pick(self, number): ...
+
+    # Which the hand-written class says as well.
+    def me(self) -> "Self": ...
+    def number(self) -> int: ...
+    def bare(self) -> AsyncQuerySet: ...
+    def group(self) -> Group: ...
+    def unsaid(self): ...
+    def _private(self) -> "Part": ...
+
     async def adelete(self, *args: Any, hard: bool = False, **kwargs: Any) -> Any: ...
     async def afull_clean(self, *args: Any, hard: bool = False, **kwargs: Any) -> None: ...
+
+
+class SmallPart(Part):
+    def twin_of(self) -> "SmallPart": ...
 
 
 class Other(models.Model):
     objects = AsyncManager()
 
     async def adelete(self, *a: Any, **k: Any) -> Any: ...
+
+
+class Wheel(models.Model):
+    objects = AsyncManager.from_queryset(WheelQuerySet)()
 """
 
 
@@ -184,6 +236,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
         "def locked(self) -> AbstractContextManager[int]: ...",
         "def alocked(self) -> AbstractAsyncContextManager[Part]: ...",
         "def wrapped(self, number: int) -> str: ...",
+        "async def waited(self) -> Part: ...",
+        "def of_wheels(self) -> WheelQuerySet[Wheel]: ...",
         "def unknown(self, *args: Any, **kwargs: Any) -> int: ...",
         "def static(self, number: int) -> str: ...",
         "def create(self, *, loud: bool = ..., **kwargs: Any) -> Part: ...",
@@ -254,6 +308,51 @@ def test_accounts_are_the_generated_ones(project: Project) -> None:
     assert "def get_by_natural_key(self, username: str | None) -> User: ..." in lines
     assert [line for line in lines if line.startswith("def with_perm(self, perm: str | Permission, ")]
     assert all(line.endswith("-> UserQuerySet[User]: ...") for line in lines if "with_perm" in line)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "def root(self) -> Part: ...",
+        "@property\ndef twin(self) -> Part: ...",
+        "lonely: Rel[Lonely | None, _m3.Lonely | int | None] = ...",
+        "first: Rel[Part | None, _m.Part | None] = ...",
+        "@classmethod\ndef made(cls, of: _m.Part) -> tuple[Self, Part]: ...",
+        "@staticmethod\ndef named(name: str) -> Part: ...",
+        "async def next(self, *, after: _m.Part | None = ...) -> Part: ...",
+        "def locked(self) -> AbstractAsyncContextManager[Part]: ...",
+        "def parts(self) -> PartQuerySet[Part]: ...",
+        "def wheels(self) -> WheelQuerySet[Wheel]: ...",
+        "def lonelies(self) -> AsyncQuerySet[Lonely]: ...",
+    ],
+)
+def test_rows_give_generated_classes(project: Project, lines: str) -> None:
+    assert lines in "\n".join(project.class_lines("stock", "Part"))
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10 does not keep overloads")
+def test_overloads_of_rows_are_those_that_are_written(project: Project) -> None:
+    lines = project.class_lines("stock", "Part")
+    first = lines.index("def pick(self, number: int) -> int: ...")
+    assert lines[first - 1 : first + 3] == [
+        "@overload",
+        "def pick(self, number: int) -> int: ...",
+        "@overload",
+        "def pick(self, number: str) -> Part: ...",
+    ]
+
+
+def test_rows_leave_the_others_to_the_hand_written_class(project: Project) -> None:
+    lines = "\n".join(project.class_lines("stock", "Part"))
+    for called in ("me", "number", "bare", "group", "unsaid", "_private"):
+        assert f"def {called}(" not in lines
+
+
+def test_rows_of_children_have_the_methods_of_their_parents(project: Project) -> None:
+    lines = "\n".join(project.class_lines("stock", "SmallPart"))
+    assert "def twin_of(self) -> SmallPart: ..." in lines
+    assert "def root(" not in lines
+    assert "def parts(" not in lines
 
 
 def test_methods_of_rows_keep_parameters_of_their_own(project: Project) -> None:

@@ -59,13 +59,18 @@ class AnnotationReader:
     """Reads annotations with the names which their module has, at run time or for type checkers.
 
     ``fallback`` are names to try where the module has none, and Python neither. ``model_expression``
-    tells how a model is written; ``None`` if it is a class like others.
+    tells how a model is written; ``None`` if it is a class like others. So does ``queryset_expression`` of
+    a hand-written queryset class and the rows which the annotation says it has, if any.
     """
 
     def __init__(
-        self, model_expression: Callable[[type[Model]], str | None], fallback: Mapping[str, Any]
+        self,
+        model_expression: Callable[[type[Model]], str | None],
+        fallback: Mapping[str, Any],
+        queryset_expression: Callable[[type[Any], Any], str | None] = lambda queryset, row: None,
     ) -> None:
         self.model_expression = model_expression
+        self.queryset_expression = queryset_expression
         self._fallback = {key: value for key, value in fallback.items() if not hasattr(builtins, key)}
 
     def evaluate(self, annotation: Any, namespace: Mapping[str, Any]) -> Any:

@@ -24,7 +24,12 @@ _STANDARD = frozenset(
         "zoneinfo",
     )
 )
-_MODEL_CLASSES = {"@related": "RelatedManager", "@many": "ManyManager", "@columns": "Columns"}
+_MODEL_CLASSES = {
+    "@related": "RelatedManager",
+    "@many": "ManyManager",
+    "@columns": "Columns",
+    "@queryset": "QuerySet",
+}
 
 
 class Imports:

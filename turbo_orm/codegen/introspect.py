@@ -6,7 +6,7 @@ import difflib
 import inspect
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 from itertools import chain
 from typing import Any
 
@@ -21,7 +21,8 @@ from turbo_orm.codegen.expressions import ANY, generic, name, names
 from turbo_orm.codegen.facades import Facade, find_facades, why_no_facade
 from turbo_orm.codegen.fields import FieldReader, column_of
 from turbo_orm.codegen.lookups import key_lookups
-from turbo_orm.codegen.managers import is_async, model_managers
+from turbo_orm.codegen.managers import generated_querysets, is_async, model_managers
+from turbo_orm.codegen.members import OVERLAID, model_members
 from turbo_orm.codegen.naming import choose_prefixes
 from turbo_orm.codegen.options import Options
 from turbo_orm.codegen.relations import model_relations
@@ -29,9 +30,6 @@ from turbo_orm.codegen.signatures import own_parameters
 from turbo_orm.errors import CodegenError
 
 __all__ = ["Introspection"]
-
-#: The methods of rows to which the stub gives exact parameters.
-_OVERLAID = ("save", "asave", "refresh_from_db", "arefresh_from_db", "afull_clean", "adelete")
 
 
 class Introspection:
@@ -46,7 +44,9 @@ class Introspection:
             model._meta.label: facade.module for facade in self.facades.values() for model in facade.models
         }
         self._prefixes = _prefixes(self._module_of)
-        self._annotations = AnnotationReader(self._result_type, {"Self": Self, **_model_names()})
+        self._annotations = AnnotationReader(
+            self._result_type, {"Self": Self, **_model_names()}, self._queryset_type
+        )
         self._fields = FieldReader(options, self._annotations)
         self._models: dict[str, ir.Model] = {}
         self._unknown: dict[str, tuple[ir.Unknown, ...]] = {}
@@ -108,6 +108,7 @@ class Introspection:
         fields = self._fields
         known = len(fields.unknown)
         key = fields.value_type(model._meta.pk)
+        parents = self._parents(model)
         described = ir.Model(
             label=model._meta.label,
             name=model.__name__,
@@ -122,13 +123,14 @@ class Introspection:
             key_accept=key.accept,
             key_lookups=key_lookups(model._meta.pk, key, null=False),
             key_column=column_of(key),
-            parents=self._parents(model),
+            parents=parents,
             fields=fields.columns(model),
             relations=model_relations(model, fields),
             managers=model_managers(model, self._annotations, attach=model._meta.label in self._module_of),
+            members=tuple(model_members(model, map(apps.get_model, parents), self._annotations)),
             is_ordered=_order(model) is not None,
             orders=tuple(self._orders(model)),
-            overridden=tuple(filter(partial(_is_overridden, model), _OVERLAID)),
+            overridden=tuple(filter(partial(_is_overridden, model), OVERLAID)),
         )
         self._unknown[described.label] = tuple(fields.unknown[known:])
         return described
@@ -159,6 +161,20 @@ class Introspection:
         if options is None or options.abstract:  # `Model` itself, and what has no rows of its own
             return None
         return name("@row" if options.label in self._module_of else "@base", options.label)
+
+    @cached_property
+    def _querysets(self) -> Mapping[type[Any], list[type[Model]]]:
+        models = (model for facade in self.facades.values() for model in facade.models)
+        return generated_querysets(models, self._annotations)
+
+    def _queryset_type(self, queryset: type[Any], row: Any) -> str | None:
+        """The generated querysets of a hand-written class, if they are those of one model."""
+        models = [model for model in self._querysets.get(queryset, ()) if row in (None, model)]
+        for model in models:
+            if all(issubclass(other, model) for other in models):
+                label = model._meta.label
+                return generic(name("@queryset", label), name("@row", label))
+        return None
 
 
 def _order(model: type[Model]) -> Any:
@@ -195,10 +211,11 @@ def _named_by_fields(model: ir.Model) -> set[str]:
 
 
 def _named_by_methods(model: ir.Model) -> set[str]:
-    """Return the labels of the models which annotations of managers' and querysets' methods name."""
-    methods = (
+    """Return the labels of the models which annotations of its, managers' and querysets' methods name."""
+    of_managers = (
         method for manager in model.managers for method in (*manager.methods, *manager.queryset_methods)
     )
+    methods = (*of_managers, *(member.method for member in model.members))
     return _labels(text for method in methods for text in (method.parameters, method.returns))
 
 

@@ -2,8 +2,9 @@
 
 Types are *type expressions*: Python type syntax in which a name is written ``{module:qualname}``, so
 that the renderer decides how it is imported. An empty module is ``builtins``. The modules
-``@row``, ``@base``, ``@related``, ``@many`` and ``@columns`` stand for the generated class of a model
-(its label follows), the hand-written one, and the generated related managers and columns.
+``@row``, ``@base``, ``@related``, ``@many``, ``@columns`` and ``@queryset`` stand for the generated class of
+a model (its label follows), the hand-written one, and the generated related managers, columns and querysets
+of its main manager.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ __all__ = [
     "Field",
     "Lookup",
     "Manager",
+    "Member",
     "Method",
     "Model",
     "Order",
@@ -176,6 +178,17 @@ class Method:
 
 
 @dataclass(frozen=True)
+class Member:
+    """A method or a property of a hand-written model class which gives rows or querysets."""
+
+    method: Method
+    #: The decorator which makes the function what it is.
+    decorator: str
+    #: What can be assigned; empty where nothing can.
+    accept: str
+
+
+@dataclass(frozen=True)
 class Manager:
     """An `AsyncManager` of a model."""
 
@@ -226,6 +239,7 @@ class Model:
     fields: tuple[Field, ...]
     relations: tuple[Relation, ...]
     managers: tuple[Manager, ...]
+    members: tuple[Member, ...]
     #: Whether its rows are in order with respect to those of another model, and the models of which
     #: rows are in order with respect to its own.
     is_ordered: bool

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from collections.abc import Iterable, Iterator
+from typing import Any
 
-import typing_extensions
 from django.db.models import Manager, Model, QuerySet
 
 from turbo_orm.codegen import ir
 from turbo_orm.codegen.accounts import account_method
 from turbo_orm.codegen.annotations import AnnotationReader, UnreadableAnnotation, is_importable
-from turbo_orm.codegen.expressions import ANY, generic, name, names, split_union, union
+from turbo_orm.codegen.expressions import generic, name
+from turbo_orm.codegen.functions import Function
 from turbo_orm.codegen.inference import infer_made, row_variables
 from turbo_orm.codegen.naming import name_managers
 from turbo_orm.codegen.returns import ReturnReader
 from turbo_orm.codegen.signatures import own_parameters, signature_of, takes_anything
 
-__all__ = ["has_async_manager", "is_async", "model_managers"]
+__all__ = ["generated_querysets", "has_async_manager", "is_async", "model_managers"]
 
 #: Managers of Django's that are generic in the model in the stubs of Django there are, and subscriptable as
 #: all managers are.
@@ -51,16 +50,35 @@ def model_managers(
     imported. Where that has happened already, the managers are described as they were before.
     """
     default = model._default_manager.name
-    managers = [manager for manager in model._meta.managers if is_async(manager)]
-    attached = not managers and attach
-    if attached:
-        managers = [manager for manager in model._meta.managers if manager.name == default]
-    managers.sort(key=lambda manager: (manager.name != default, manager.name))
+    managers = _managers(model, attach=attach)
+    attached = attach and not any(map(is_async, managers))
     words = ["", *name_managers(manager.name for manager in managers[1:])]
     return tuple(
         _describe(manager, called, annotations, is_default=manager.name == default, attached=attached)
         for manager, called in zip(managers, words, strict=False)
     )
+
+
+def generated_querysets(
+    models: Iterable[type[Model]], annotations: AnnotationReader
+) -> dict[type[Any], list[type[Model]]]:
+    """Return the ``models`` of facades whose main managers make querysets of each hand-written class."""
+    found: dict[type[Any], list[type[Model]]] = {}
+    for model in models:
+        for manager in _managers(model, attach=True)[:1]:
+            queryset = _queryset_class(getattr(manager, "turbo_original", manager), annotations)
+            if not _is_ours(queryset):
+                found.setdefault(queryset, []).append(model)
+    return found
+
+
+def _managers(model: type[Model], *, attach: bool) -> list[Any]:
+    """The managers which the facade has, the default one first."""
+    default = model._default_manager.name
+    managers = [manager for manager in model._meta.managers if is_async(manager)]
+    if not managers and attach:
+        managers = [manager for manager in model._meta.managers if manager.name == default]
+    return sorted(managers, key=lambda manager: (manager.name != default, manager.name))
 
 
 def _describe(
@@ -178,7 +196,7 @@ def _methods(
                 continue
             known = account_method(base, method_name, function, row)
             on_managers = hasattr(type(manager), method_name)
-            method = _Function(method_name, function, base, is_static, on_managers, dict.fromkeys(rows, row))
+            method = Function(method_name, function, base, is_static, on_managers, dict.fromkeys(rows, row))
             found[method_name] = (known,) if known else tuple(method.describe(annotations, returns))
     for method_name in sorted(found):
         yield from found[method_name]
@@ -208,87 +226,3 @@ def _is_override(method_name: str, function: Any) -> bool:
         return bool(own)
     is_annotated = signature_of(function).return_annotation is not inspect.Signature.empty
     return is_annotated or any(parameter.default is inspect.Parameter.empty for parameter in own)
-
-
-@dataclass(frozen=True)
-class _Function:
-    """A function in the body of a hand-written class."""
-
-    called: str  # a decorator may have changed the function's own name
-    function: Any
-    owner: type[Any]
-    is_static: bool
-    is_on_managers: bool
-    #: What type variables of the class stand for.
-    variables: Mapping[Any, str]
-
-    def describe(self, annotations: AnnotationReader, returns: ReturnReader) -> Iterator[ir.Method]:
-        """Yield the method, or each of its overloads."""
-        overloads = typing_extensions.get_overloads(self.function)
-        for function in overloads or [self.function]:
-            namespace = self._namespace(function)
-            signature = signature_of(function)
-            parameters = list(signature.parameters.values())
-            if parameters and parameters[0].kind in _POSITIONAL and not self.is_static:
-                del parameters[0]  # self
-            yield ir.Method(
-                name=self.called,
-                queryset_only=not self.is_on_managers,
-                is_async=inspect.iscoroutinefunction(function),
-                is_overload=bool(overloads),
-                is_override=hasattr(QuerySet, self.called),
-                parameters=self._parameters(parameters, namespace, annotations),
-                returns=returns.read(function, signature.return_annotation, namespace),
-                doc=inspect.cleandoc(function.__doc__ or "").split("\n")[0],
-            )
-
-    def _namespace(self, function: Any) -> dict[str, Any]:
-        """The names that annotations can use: those of the module, and classes in the body of this one."""
-        nested = {key: value for key, value in vars(self.owner).items() if isinstance(value, type)}
-        own = {self.owner.__name__: self.owner}
-        own |= {variable.__name__: variable for variable in self.variables}
-        return {**getattr(inspect.unwrap(function), "__globals__", {}), **own, **nested}
-
-    def _parameters(
-        self, parameters: list[inspect.Parameter], namespace: Any, annotations: AnnotationReader
-    ) -> str:
-        kinds = inspect.Parameter
-        written: list[str] = []
-        seen_star = False
-        for position, parameter in enumerate(parameters):
-            if parameter.kind is kinds.KEYWORD_ONLY and not seen_star:
-                written.append("*")
-            seen_star = seen_star or parameter.kind in (kinds.KEYWORD_ONLY, kinds.VAR_POSITIONAL)
-            stars = _STARS.get(parameter.kind, "")
-            default = "" if parameter.default is kinds.empty else " = ..."
-            type_ = self._type(parameter.annotation, namespace, annotations)
-            written.append(f"{stars}{parameter.name}: {type_}{default}")
-            following = parameters[position + 1].kind if position + 1 < len(parameters) else None
-            if parameter.kind is kinds.POSITIONAL_ONLY and following is not kinds.POSITIONAL_ONLY:
-                written.append("/")
-        return ", ".join(written)
-
-    def _type(self, annotation: Any, namespace: Any, annotations: AnnotationReader) -> str:
-        """The type of a parameter: where rows are annotated, those of the hand-written class fit in too."""
-        if annotation is inspect.Parameter.empty:
-            return ANY
-        try:
-            read = annotations.read(annotation, namespace, self._variable)
-            return union(*map(_accepting, split_union(read)))
-        except UnreadableAnnotation:
-            return ANY
-
-    def _variable(self, value: Any) -> str | None:
-        return self.variables.get(value) if isinstance(value, TypeVar) else None
-
-
-_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-_STARS: Mapping[Any, str] = {
-    inspect.Parameter.VAR_POSITIONAL: "*",
-    inspect.Parameter.VAR_KEYWORD: "**",
-}
-
-
-def _accepting(member: str) -> str:
-    labels = (label for _, label in names(member) if member == name("@row", label))
-    return next((name("@base", label) for label in labels), member)

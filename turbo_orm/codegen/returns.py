@@ -18,7 +18,7 @@ from turbo_orm.codegen.expressions import ANY, generic, name
 from turbo_orm.codegen.inference import infer_return
 from turbo_orm.codegen.signatures import written_return
 
-__all__ = ["ReturnReader"]
+__all__ = ["ReturnReader", "RowReturnReader"]
 
 
 class ReturnReader:
@@ -86,14 +86,23 @@ class ReturnReader:
         if origin in self._querysets:
             return ir.SAME_QUERYSET if not rows or self._is_own(rows[0]) else None
         if not _is_general(origin):
-            return None
+            return self._annotations.queryset_expression(origin, rows[0] if rows else None)
         if all(row is Any or isinstance(row, TypeVar) for row in rows):
             return ir.ANNOTATED_QUERYSET
         if typing.get_origin(rows[0]) is Annotated:  # django-stubs' WithAnnotations
             return ir.ANNOTATED_QUERYSET
         if self._is_own(rows[0]) and rows[0] is rows[-1]:
             return ir.SAME_QUERYSET
-        return _queryset_of(origin, [self._annotations.read(row, namespace) for row in rows])
+        return self._other(origin, rows, namespace)
+
+    def _other(self, origin: type[Any], rows: list[Any], namespace: Mapping[str, Any]) -> str:
+        """Write a queryset of another model, or of other rows. Of what has a facade, it is ours."""
+        written = [self._annotations.read(row, namespace) for row in rows]
+        is_ours = written[0].startswith("{@row:") or origin.__module__.startswith("turbo_orm.")
+        if written[0] == written[-1]:
+            written = written[:1]
+        stub, djangos = name("turbo_orm.typing", "AsyncQuerySet"), name("django.db.models", "QuerySet")
+        return generic(stub if is_ours else djangos, *written)
 
     def _row(self, argument: Any, namespace: Mapping[str, Any]) -> Any:
         row = self._annotations.evaluate(argument, namespace)
@@ -104,14 +113,24 @@ class ReturnReader:
         return not isinstance(model, type) or issubclass(self._model, model)
 
 
-def _queryset_of(origin: type[Any], rows: list[str]) -> str:
-    """Write a queryset of another model, or of other rows. Of what has a facade, it is ours."""
-    is_ours = rows[0].startswith("{@row:") or origin.__module__.startswith("turbo_orm.")
-    if rows[0] == rows[-1]:
-        rows = rows[:1]
-    return generic(
-        name("turbo_orm.typing", "AsyncQuerySet") if is_ours else name("django.db.models", "QuerySet"), *rows
-    )
+class RowReturnReader(ReturnReader):
+    """Reads what methods and properties of ``owner`` return, a model class or a base of one."""
+
+    def read(self, function: Any, annotation: Any, namespace: Mapping[str, Any]) -> str:
+        return ANY if annotation is inspect.Signature.empty else super().read(function, annotation, namespace)
+
+    def _queryset(self, value: Any, namespace: Mapping[str, Any]) -> str | None:
+        origin = typing.get_origin(value) or value
+        if origin is typing_extensions.Self:
+            return name("typing_extensions", "Self")
+        if not isinstance(origin, type) or not issubclass(origin, QuerySet):
+            return None
+        rows = [self._row(argument, namespace) for argument in typing.get_args(value)]
+        if not _is_general(origin):
+            return self._annotations.queryset_expression(origin, rows[0] if rows else None)
+        if not rows or not isinstance(rows[0], type):
+            return None
+        return self._other(origin, rows, namespace)
 
 
 def _is_general(queryset: type[Any]) -> bool:

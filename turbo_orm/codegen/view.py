@@ -16,7 +16,7 @@ from turbo_orm.codegen.naming import PUBLIC_SUFFIXES, ModelNames, is_name
 from turbo_orm.codegen.options import Options
 from turbo_orm.codegen.overlaid import place_managers
 from turbo_orm.codegen.paths import Keyword, lookup_keywords
-from turbo_orm.codegen.views import AppView, Entry, ManagerView, MethodView, ModelView, OrderView
+from turbo_orm.codegen.views import AppView, Entry, ManagerView, MemberView, MethodView, ModelView, OrderView
 
 __all__ = ["SELECTED", "TYPE_VARIABLES", "facade_names", "view_app"]
 
@@ -47,6 +47,7 @@ def facade_names(app: ir.App) -> set[str]:
         names |= {model_names[suffix] for suffix in PUBLIC_SUFFIXES}
         names |= {entry for column in model.fields for entry in (column.name, column.attname)}
         names |= {entry for relation in model.relations for entry in (relation.name, relation.query_name)}
+        names |= {member.method.name for member in model.members}
         for manager in model.managers:
             names |= {
                 manager.name,
@@ -122,6 +123,7 @@ class _ModelViewer:
             attributes=attributes,
             other_managers=other_managers,
             own_managers=own_managers,
+            members=self._members(),
             displays=tuple(field.name for field in model.fields if field.has_display),
             steps=tuple(field.name for field in model.fields if field.has_steps),
             is_ordered=model.is_ordered,
@@ -195,7 +197,24 @@ class _ModelViewer:
             for relation in self._model.relations
             if is_name(relation.name) and relation.name not in {*self._foreign_keys, *key_names}
         ]
+        entries += [
+            Entry(
+                member.method.name,
+                self._spell(generic(name(_STUB, "Rel"), member.method.returns, member.accept)),
+                " = ...",
+            )
+            for member in self._model.members
+            if member.accept
+        ]
         return entries
+
+    def _members(self) -> tuple[MemberView, ...]:
+        members = [member for member in self._model.members if not member.accept]
+        methods = self._methods((member.method for member in members), "", "")
+        return tuple(
+            MemberView(method, self._spell(member.decorator), _with_first(member, method.parameters))
+            for member, method in zip(members, methods, strict=True)
+        )
 
     def _relation(self, relation: ir.Relation) -> Entry:
         if relation.kind is RelationKind.GENERIC_FOREIGN_KEY:
@@ -371,6 +390,13 @@ def _gives_generated(methods: Iterable[ir.Method]) -> list[ir.Method]:
 def _improves(method: ir.Method, manager: ir.Manager) -> bool:
     """Whether to repeat a method of the manager's class: not if checkers can infer more from the class."""
     return manager.base is None or method.is_override or method.returns != ANY
+
+
+def _with_first(member: ir.Member, parameters: str) -> str:
+    """Put the first parameter before the others, which begin with a comma."""
+    if member.decorator == builtin("staticmethod"):
+        return parameters.removeprefix(", ")
+    return ("cls" if member.decorator == builtin("classmethod") else "self") + parameters
 
 
 def _docstring(text: str) -> str:

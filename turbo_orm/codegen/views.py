@@ -6,7 +6,17 @@ from dataclasses import dataclass
 
 from turbo_orm.codegen.naming import ModelNames
 
-__all__ = ["AppView", "Dicts", "Entry", "Loading", "ManagerView", "MethodView", "ModelView", "OrderView"]
+__all__ = [
+    "AppView",
+    "Dicts",
+    "Entry",
+    "Loading",
+    "ManagerView",
+    "MemberView",
+    "MethodView",
+    "ModelView",
+    "OrderView",
+]
 
 
 @dataclass(frozen=True)
@@ -27,6 +37,16 @@ class MethodView:
     returns: str
     is_overload: bool
     doc: str
+
+
+@dataclass(frozen=True)
+class MemberView:
+    """A method or a property of a row."""
+
+    method: MethodView
+    decorator: str
+    #: The parameters, with that which is the row or its class.
+    parameters: str
 
 
 @dataclass(frozen=True)
@@ -110,6 +130,7 @@ class ModelView:
     #: Managers which are not what the hand-written class has there, and those which are.
     other_managers: tuple[Entry, ...]
     own_managers: tuple[Entry, ...]
+    members: tuple[MemberView, ...]
     displays: tuple[str, ...]
     steps: tuple[str, ...]
     is_ordered: bool

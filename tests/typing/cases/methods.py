@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from accounts.turbo import User
+from lending.models import Fine as RawFine
 from lending.turbo import Fine, FineQuerySet, Loan, Reminder, ReminderQuerySet
 from shop.turbo import Book
 from typing_extensions import assert_type
+
+from turbo_orm import AsyncQuerySet
 
 
 async def querysets() -> None:
@@ -34,6 +37,25 @@ async def rows(book: Book, user: User) -> None:
     async with Fine.objects.small().waived("age") as fine:
         assert_type(fine, Fine)
     assert_type(Fine.objects.payer(user), User)
+
+
+async def of_rows(fine: Fine, raw: RawFine) -> None:
+    """What methods and properties of the hand-written model give."""
+    assert_type(fine.payer, User | None)
+    assert_type(fine.first, Fine)
+    assert_type(fine.lent().author.username, str)
+    assert_type(fine.earlier(), FineQuerySet[Fine])
+    assert_type(await fine.earlier(raw).small().newest(), Fine | None)
+    assert_type(await fine.readers(), list[User])
+    assert_type(fine.loans(), AsyncQuerySet[Loan])
+    assert_type(await Fine.made(1), tuple[Fine, Fine])
+    fine.first = raw
+    fine.first = fine.book  # E: assignment
+    fine.payer = None  # E: misc
+    print(fine.payr)  # E: attr-defined
+    print(fine.first.resaon)  # E: attr-defined
+    fine.earlier(fine.book)  # E: arg-type
+    fine.earlier().filter(amuont=1)  # E: call-arg
 
 
 async def signatures(fine: Fine) -> None:

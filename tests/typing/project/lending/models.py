@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.db import models
@@ -134,6 +135,31 @@ class Fine(models.Model):
     reason = models.CharField(max_length=20)
 
     objects = AsyncManager.from_queryset(FineQuerySet)()
+
+    @property
+    def payer(self) -> Account | None:
+        return None
+
+    @cached_property
+    def first(self) -> Fine:
+        return self
+
+    def lent(self) -> Book:
+        return self.book
+
+    def earlier(self, than: Fine | None = None) -> FineQuerySet:
+        return Fine.objects.filter(pk__lt=(than or self).pk)
+
+    async def readers(self) -> list[Account]:
+        return []
+
+    def loans(self) -> models.QuerySet[Loan]:
+        return Loan.objects.filter(book=self.book)
+
+    @classmethod
+    async def made(cls, amount: int) -> tuple[Self, Fine]:
+        fine = await cls.objects.acreate(amount=amount)
+        return fine, fine
 
     async def adelete(self, *args: Any, refund: bool = False, **kwargs: Any) -> tuple[int, dict[str, int]]:
         return await super().adelete(*args, **kwargs)
