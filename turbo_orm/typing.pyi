@@ -639,8 +639,17 @@ class RelatedDescriptor:
     rel: Any
 
 @type_check_only
-class ManyDescriptor(RelatedDescriptor):
-    through: type[Any]
+class AutoThrough(Model):
+    """The model of the table which Django makes for a many-to-many relation, with two foreign keys."""
+
+    objects: ClassVar[AsyncManager[AutoThrough]]
+    def __getattr__(self, name: str, /) -> Any: ...
+
+_Through = TypeVar("_Through", covariant=True, default=Any)
+
+@type_check_only
+class ManyDescriptor(RelatedDescriptor, Generic[_Through]):
+    through: type[_Through]
 
 @type_check_only
 class RelatedOverlay(Generic[_Set]):
@@ -668,12 +677,12 @@ class ReverseOverlay(RelatedOverlay[_Set]):
     async def aclear(self, *, bulk: bool = True) -> None: ...
 
 @type_check_only
-class ManyOverlay(RelatedOverlay[_Set], Generic[_Set, _Key]):
+class ManyOverlay(RelatedOverlay[_Set], Generic[_Set, _Key, _Through]):
     """Either side of a many-to-many relation; takes rows and their keys."""
 
-    through: type[Any]
+    through: type[_Through]
     @overload
-    def __get__(self, instance: None, owner: Any = None, /) -> ManyDescriptor: ...
+    def __get__(self, instance: None, owner: Any = None, /) -> ManyDescriptor[_Through]: ...
     @overload
     def __get__(self, instance: object, owner: Any = None, /) -> Self: ...
 
@@ -694,4 +703,4 @@ class ManyOverlay(RelatedOverlay[_Set], Generic[_Set, _Key]):
 @type_check_only
 class PlainRelatedManager(ReverseOverlay[_Set], Manager[_M], Generic[_Set, _M]): ...
 @type_check_only
-class PlainManyManager(ManyOverlay[_Set, _Key], Manager[_M], Generic[_Set, _Key, _M]): ...
+class PlainManyManager(ManyOverlay[_Set, _Key, _Through], Manager[_M], Generic[_Set, _Key, _M, _Through]): ...

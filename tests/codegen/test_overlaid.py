@@ -62,7 +62,7 @@ def _body(stub: str, name: str) -> str:
 
 def test_managers_unlike_the_hand_written_are_in_a_base_before_it(stub: str) -> None:
     assert _body(stub, "_PlaceManagers").strip().splitlines() == [
-        "near: PlaceManyManager = ...",
+        "near: PlaceManyManager[AutoThrough] = ...",
         '    """Not far."""',
         "    opened: ClassVar[PlaceOpenedManager] = ...",
     ]

@@ -91,6 +91,7 @@ class Introspection:
             frontier = [self._model(apps.get_model(target)) for target in targets]
             found.update((model.label, model) for model in frontier)
         others = {parent for model in models for parent in model.parents}
+        others |= {relation.through for model in models for relation in model.relations} - {""}
         others.update(*map(_named_by_fields, found.values()), *map(_named_by_methods, models))
         found.update((label, self._model(apps.get_model(label))) for label in others)
         for model in models:

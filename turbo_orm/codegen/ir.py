@@ -146,6 +146,8 @@ class Relation:
     #: What ``acreate`` and ``__init__`` take as key.
     key_accept: str
     help: str
+    #: The label of the model of the table between, of many-to-many relations; empty where Django makes it.
+    through: str = ""
 
 
 @dataclass(frozen=True)

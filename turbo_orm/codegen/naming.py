@@ -22,8 +22,8 @@ __all__ = [
 
 #: What is a TypedDict, a generic class, and another type for checkers only.
 DICT_SUFFIXES = ("Init", "Create", "Update", "Row")
-GENERIC_SUFFIXES = ("Lookup", "Queries", "Columns")
-TYPE_SUFFIXES = ("Field", "Path", "Order", "Related", "Prefetch", "RelatedManager", "ManyManager")
+GENERIC_SUFFIXES = ("Lookup", "Queries", "Columns", "ManyManager")
+TYPE_SUFFIXES = ("Field", "Path", "Order", "Related", "Prefetch", "RelatedManager")
 #: What there is of each manager, too.
 MANAGER_SUFFIXES = ("Queries", "QuerySet", "Manager")
 #: The public names of a model: those which exist at run time, and those which stand for types there.

@@ -72,7 +72,15 @@ def _relation(
         key_in=key.values,
         key_accept=key.accept,
         help=doc,
+        through=_through(field),
     )
+
+
+def _through(field: Any) -> str:
+    """The label of the model between those of a many-to-many relation, if it is hand-written."""
+    relation: Any = field if isinstance(field, ForeignObjectRel) else field.remote_field
+    options = getattr(getattr(relation, "through", None), "_meta", None)
+    return "" if options is None or options.auto_created else str(options.label)
 
 
 def _key_field(field: Any) -> Any:

@@ -35,7 +35,10 @@ _NEVER = name("typing_extensions", "Never")
 #: Of how many columns `select()` knows the types.
 SELECTED = 8
 #: The names of the type variables which a stub defines.
-TYPE_VARIABLES = ("_R", "_M", "_N", "_L", "_L2", "_Ts", *(f"_T{number}" for number in range(1, SELECTED + 1)))
+TYPE_VARIABLES = (
+    *("_R", "_M", "_N", "_L", "_L2", "_Ts", "_Through"),
+    *(f"_T{number}" for number in range(1, SELECTED + 1)),
+)
 
 
 def facade_names(app: ir.App) -> set[str]:
@@ -242,11 +245,14 @@ class _ModelViewer:
 
     def _related_manager(self, relation: ir.Relation) -> str:
         target = self._models[relation.target]
+        through = self._result(relation.through) if relation.through else name(_STUB, "AutoThrough")
         if target.facade and any(manager.is_default for manager in target.managers):
-            return name("@many" if relation.kind.takes_keys else "@related", relation.target)
+            if not relation.kind.takes_keys:
+                return name("@related", relation.target)
+            return generic(name("@many", relation.target), through)
         base, row = name("@base", relation.target), self._result(relation.target)
         if relation.kind.takes_keys:
-            return generic(name(_STUB, "PlainManyManager"), base, relation.key_accept, row)
+            return generic(name(_STUB, "PlainManyManager"), base, relation.key_accept, row, through)
         return generic(name(_STUB, "PlainRelatedManager"), base, row)
 
     def _fetched(self) -> list[Entry]:

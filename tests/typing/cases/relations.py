@@ -1,8 +1,9 @@
 """Foreign keys, one-to-one, reverse and many-to-many managers."""
 
 import accounts.models
-from accounts.turbo import Profile, User
+from accounts.turbo import Profile, User, UserManyManager
 from django.contrib.auth.models import Group
+from lending.turbo import Loan, Witness
 from shop.turbo import Book, Publisher, Review, Tag
 from typing_extensions import assert_type
 
@@ -57,3 +58,14 @@ async def wrong(book: Book, user: User, tag: Tag, publisher: Publisher) -> None:
     User.books.filter(title="x")  # E: attr-defined
     Book.tags.all()  # E: attr-defined
     print(owner)
+
+
+async def tables_between(book: Book, loan: Loan, witnesses: UserManyManager[Witness]) -> None:
+    assert_type(Loan.witnesses.through, type[Witness])
+    assert_type(await loan.witnesses.through.objects.filter(note="late").alist(), list[Witness])
+    await Loan.witnesses.through.objects.acreate(loan=loan, user_id=1, note="late")
+    every: UserManyManager = loan.witnesses
+    print(witnesses, every, await anext(aiter(Book.tags.through.objects.filter(book=book))))
+    Loan.witnesses.through.objects.filter(noet="late")  # E: call-arg
+    Book.tags.through.objects.filtre(book=book)  # E: attr-defined
+    await Loan.extras.through.objects.alits()  # E: attr-defined

@@ -48,10 +48,19 @@ class Loan(models.Model):
     reader = models.ForeignKey("accounts.User", models.CASCADE, related_name="+")
     guarantor = models.ForeignKey("accounts.User", models.SET_NULL, null=True, related_name="+")
     extras = models.ManyToManyField("shop.Book", related_name="+")
+    witnesses = models.ManyToManyField("accounts.User", through="Witness", related_name="+")
     returned_at = models.DateTimeField(null=True)
     reminders: models.Manager[Reminder]
 
     objects = AsyncManager.from_queryset(LoanQuerySet)()
+
+
+class Witness(models.Model):
+    loan = models.ForeignKey(Loan, models.CASCADE, related_name="+")
+    user = models.ForeignKey("accounts.User", models.CASCADE, related_name="+")
+    note = models.CharField(max_length=20)
+
+    objects = AsyncManager()
 
 
 class LongLoan(Loan):

@@ -17,7 +17,6 @@ NoteQ = _Q
 __getattr__ = _generated.typing_only(
     __name__,
     "NoteField",
-    "NoteManyManager",
     "NoteOrder",
     "NotePath",
     "NotePrefetch",
@@ -32,6 +31,7 @@ __getattr__ = _generated.typing_only(
     generic=(
         "NoteColumns",
         "NoteLookup",
+        "NoteManyManager",
         "NoteQueries",
     ),
 )

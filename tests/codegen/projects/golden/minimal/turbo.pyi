@@ -28,6 +28,7 @@ _T6 = TypeVar("_T6")
 _T7 = TypeVar("_T7")
 _T8 = TypeVar("_T8")
 _Ts = TypeVarTuple("_Ts")
+_Through = TypeVar("_Through", covariant=True, default=Any)
 
 # ---------------------------------------------------------------------------- Note
 @type_check_only
@@ -165,6 +166,6 @@ class NoteQuerySet(NoteQueries[_R], Rows[_R], AsyncQuerySet[Note, _R], Generic[_
 class NoteManager(NoteQueries[Note], ManagerOverlay[Note], AsyncManager[Note]):
     def get_queryset(self) -> NoteQuerySet[Note]: ...
 class NoteRelatedManager(ReverseOverlay[_m.Note], NoteManager): ...
-class NoteManyManager(ManyOverlay[_m.Note, int], NoteManager):
+class NoteManyManager(ManyOverlay[_m.Note, int, _Through], NoteManager, Generic[_Through]):
     def create(self, *, through_defaults: Mapping[str, Any] | None = None, **kwargs: Unpack[NoteCreate]) -> Note: ...
     async def acreate(self, *, through_defaults: Mapping[str, Any] | None = None, **kwargs: Unpack[NoteCreate]) -> Note: ...

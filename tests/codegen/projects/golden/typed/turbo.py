@@ -17,7 +17,6 @@ EverythingQ = _Q
 __getattr__ = _generated.typing_only(
     __name__,
     "EverythingField",
-    "EverythingManyManager",
     "EverythingOrder",
     "EverythingPath",
     "EverythingPrefetch",
@@ -32,6 +31,7 @@ __getattr__ = _generated.typing_only(
     generic=(
         "EverythingColumns",
         "EverythingLookup",
+        "EverythingManyManager",
         "EverythingQueries",
     ),
 )

@@ -33,6 +33,7 @@ _T6 = TypeVar("_T6")
 _T7 = TypeVar("_T7")
 _T8 = TypeVar("_T8")
 _Ts = TypeVarTuple("_Ts")
+_Through = TypeVar("_Through", covariant=True, default=Any)
 
 _MoneyOrDecimalOrIntOrExpr: TypeAlias = Money | Decimal | int | Expr
 
@@ -427,6 +428,6 @@ class EverythingQuerySet(EverythingQueries[_R], Rows[_R], AsyncQuerySet[Everythi
 class EverythingManager(EverythingQueries[Everything], ManagerOverlay[Everything], AsyncManager[Everything]):
     def get_queryset(self) -> EverythingQuerySet[Everything]: ...
 class EverythingRelatedManager(ReverseOverlay[_m.Everything], EverythingManager): ...
-class EverythingManyManager(ManyOverlay[_m.Everything, int], EverythingManager):
+class EverythingManyManager(ManyOverlay[_m.Everything, int, _Through], EverythingManager, Generic[_Through]):
     def create(self, *, through_defaults: Mapping[str, Any] | None = None, **kwargs: Unpack[EverythingCreate]) -> Everything: ...
     async def acreate(self, *, through_defaults: Mapping[str, Any] | None = None, **kwargs: Unpack[EverythingCreate]) -> Everything: ...
