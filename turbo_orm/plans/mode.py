@@ -15,8 +15,8 @@ from turbo_orm.plans.aggregates import aggregation_of, named_aggregates
 from turbo_orm.plans.chaining import Chaining
 from turbo_orm.plans.finding import keep_plan, plan_for
 from turbo_orm.plans.plan import Bound, Plan
+from turbo_orm.plans.planned import Planned
 from turbo_orm.plans.shapes import trie
-from turbo_orm.plans.state import Planned
 from turbo_orm.plans.updates import update_of
 from turbo_orm.plans.values import Bail
 from turbo_orm.plans.verify import verify

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from copy import deepcopy
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from django.db.models import Model, QuerySet
 from django.db.models.query import ModelIterable
@@ -13,11 +12,11 @@ from django.db.models.sql import Query
 from typing_extensions import Self
 
 from turbo_orm.conf import get_config
+from turbo_orm.plans.planned import Passed, Planned, further
 from turbo_orm.plans.shapes import ROOT, Node, make_root, note_use, seen, trie
 from turbo_orm.plans.steps import Call, Taken
-from turbo_orm.plans.values import CONTAINERS, as_it_is_now
 
-__all__ = ["ALWAYS_CLONES", "DEFAULT_FETCH_MODE", "INTERNALS", "PlanMode", "Planned"]
+__all__ = ["ALWAYS_CLONES", "DEFAULT_FETCH_MODE", "INTERNALS", "PlanMode"]
 
 T = TypeVar("T")
 
@@ -26,30 +25,6 @@ try:
     from django.db.models.query import DEFAULT_FETCH_MODE
 except ImportError:  # before Django 6.1
     DEFAULT_FETCH_MODE = None
-
-
-#: What a queryset in plan mode has instead of a `Query`, shared by its clones:
-#:
-#: * the node of its shape;
-#: * the values of the steps, as Django's lookups store them;
-#: * the values as they were given, where that is not the same, else None;
-#: * the limits of its slice, or None;
-#: * whether it was cloned after the last step: Django's `Query.chain()` forgets which joins may be reused.
-#:
-#: A plain tuple, for each step makes one: a named tuple takes three times as long to make and to unpack.
-Planned: TypeAlias = (
-    "tuple[Node, tuple[Any, ...], tuple[Any, ...] | None, tuple[int, int | None] | None, bool]"
-)
-
-
-def _further(planned: Planned, node: Node, values: tuple[Any, ...], stored: tuple[Any, ...]) -> Planned:
-    """Return the state after the step to *node* with *values*, which Django stores as *stored*."""
-    _, before, given, limits, _ = planned
-    if stored is not values:
-        given = (*(before if given is None else given), *map(_keep, values, stored))
-    elif given is not None:
-        given += values
-    return node, before + stored, given, limits, False
 
 
 #: Overriding one of these, a subclass may do anything to its query: there is no plan mode.
@@ -87,16 +62,6 @@ def _original_clone() -> Any:
 
 
 _clone_of_django = _original_clone()
-
-
-class _Passed(Query):
-    """Stands for the `Query` of a queryset in plan mode where a ``_clone()`` hands it to its clone."""
-
-    def __init__(self, planned: Planned) -> None:
-        self.planned = planned
-
-    def chain(self, klass: Any = None) -> Any:
-        return self
 
 
 class PlanMode(QuerySet[Any, Any]):
@@ -170,7 +135,7 @@ class PlanMode(QuerySet[Any, Any]):
         ):
             self._planned = None
             super().__init__(model=model, query=query, using=using, hints=hints)
-            if isinstance(query, _Passed):
+            if isinstance(query, Passed):
                 del self._query
                 self._planned = query.planned
             return
@@ -292,7 +257,7 @@ class PlanMode(QuerySet[Any, Any]):
         # A copy, for this queryset may be cloned in another thread at the same time.
         copy: Any = _new(type(self))
         copy.__dict__.update(self.__dict__)
-        copy._peek = _Passed(planned)
+        copy._peek = Passed(planned)
         clone: Any = QuerySet._clone(copy)  # type: ignore[attr-defined]
         if clone is copy:  # django-cacheops' `inplace()`: nothing is to be cloned
             clone = self
@@ -395,7 +360,7 @@ class PlanMode(QuerySet[Any, Any]):
             except Exception:  # the long way finds out how it is meant
                 return None
             if stored is not values:
-                return _further(planned, child, values, stored)
+                return further(planned, child, values, stored)
         if given is not None:
             given += values
         return child, before + values, given, limits, False
@@ -421,7 +386,7 @@ class PlanMode(QuerySet[Any, Any]):
         note_use(child)
         values = taken.values
         stored = child.prepared(values)
-        return None if stored is None else self._at(_further(planned, child, values, stored))
+        return None if stored is None else self._at(further(planned, child, values, stored))
 
     def _at(self, planned: Planned) -> Self:
         """Return a clone in the state *planned*, or this queryset itself where nothing is cloned."""
@@ -436,15 +401,3 @@ class PlanMode(QuerySet[Any, Any]):
         if trace is not None and isinstance(result, PlanMode) and not trace.sliced:
             result._trace = seen(trace, taken.key, taken.make_step)
         return result
-
-
-def _keep(value: Any, stored: Any) -> Any:
-    """Return what a replay is given for *value*: as it is now, and keeping no instances alive."""
-    if value is stored:
-        return value  # Django too sees what becomes of it
-    kind = type(value)
-    if kind in CONTAINERS:
-        return stored if any(isinstance(each, Model) for each in value) else as_it_is_now(value)
-    if kind is dict:
-        return deepcopy(value)
-    return stored if isinstance(value, Model) else value

@@ -20,8 +20,8 @@ from django.db.models.base import ModelState
 
 from turbo_orm.fetch_modes import FETCH_ONE
 from turbo_orm.plans.mode import PlannedQuerySet
+from turbo_orm.plans.planned import Planned
 from turbo_orm.plans.shapes import Node, trie
-from turbo_orm.plans.state import Planned
 from turbo_orm.prefetching.asked import Answer, Asked, Unknown
 from turbo_orm.prefetching.kept import KEPT, keep
 

@@ -1,0 +1,59 @@
+"""The state of a queryset in plan mode."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import Any, TypeAlias
+
+from django.db.models import Model
+from django.db.models.sql import Query
+
+from turbo_orm.plans.shapes import Node
+from turbo_orm.plans.values import CONTAINERS, as_it_is_now
+
+__all__ = ["Passed", "Planned", "further"]
+
+#: What a queryset in plan mode has instead of a `Query`, shared by its clones:
+#:
+#: * the node of its shape;
+#: * the values of the steps, as Django's lookups store them;
+#: * the values as they were given, where that is not the same, else None;
+#: * the limits of its slice, or None;
+#: * whether it was cloned after the last step: Django's `Query.chain()` forgets which joins may be reused.
+#:
+#: A plain tuple, for each step makes one: a named tuple takes three times as long to make and to unpack.
+Planned: TypeAlias = (
+    "tuple[Node, tuple[Any, ...], tuple[Any, ...] | None, tuple[int, int | None] | None, bool]"
+)
+
+
+def further(planned: Planned, node: Node, values: tuple[Any, ...], stored: tuple[Any, ...]) -> Planned:
+    """Return the state after the step to *node* with *values*, which Django stores as *stored*."""
+    _, before, given, limits, _ = planned
+    if stored is not values:
+        given = (*(before if given is None else given), *map(_keep, values, stored))
+    elif given is not None:
+        given += values
+    return node, before + stored, given, limits, False
+
+
+def _keep(value: Any, stored: Any) -> Any:
+    """Return what a replay is given for *value*: as it is now, and keeping no instances alive."""
+    if value is stored:
+        return value  # Django too sees what becomes of it
+    kind = type(value)
+    if kind in CONTAINERS:
+        return stored if any(isinstance(each, Model) for each in value) else as_it_is_now(value)
+    if kind is dict:
+        return deepcopy(value)
+    return stored if isinstance(value, Model) else value
+
+
+class Passed(Query):
+    """Stands for the `Query` of a queryset in plan mode where a ``_clone()`` hands it to its clone."""
+
+    def __init__(self, planned: Planned) -> None:
+        self.planned = planned
+
+    def chain(self, klass: Any = None) -> Any:
+        return self
