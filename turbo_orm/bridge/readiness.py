@@ -34,7 +34,7 @@ server_versions: dict[str, int] = {}
 def note_ready(alias: str, conn: Any, zone: dt.tzinfo | None) -> None:
     """Note that Django's `connect()` has just run on *conn*: time zone, role, autocommit.
 
-    The mark is the `Epoch` it was in. Moments are loaded in *zone* from now on, None for naive ones:
+    The mark is the `Epoch` it was in. Datetimes are loaded in *zone* from now on, None for naive ones:
     Django looks at it for each cursor, for settings may be others than when the connection was opened.
     """
     loader = conn.adapters.get_loader(_TIMESTAMPTZ, Format.TEXT)
@@ -54,7 +54,7 @@ def is_ready(conn: Any) -> bool:
     """Whether Django's `connect()` has run on *conn* and would do nothing new.
 
     To be asked where others than the wire may have used it: they may have set another time zone,
-    and moments would be read as those of the old one.
+    and datetimes would be read as those of the old one.
     """
     state = conn.__dict__
     if state.get(READY) != Epoch.current:

@@ -190,15 +190,15 @@ def _days(days: Sequence[dt.date]) -> list[int]:
     return [day.toordinal() - _EPOCH_DAY for day in days]
 
 
-def _microseconds(moments: Sequence[dt.datetime]) -> list[int]:
+def _microseconds(values: Sequence[dt.datetime]) -> list[int]:
     return [
         (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
-        for since in [moment - _EPOCH for moment in moments]
+        for since in [value - _EPOCH for value in values]
     ]
 
 
 #: By the name of the PostgreSQL type: what makes an array of a list of values. Integers,
-#: booleans and floats are of exactly these types; times of day and moments in UTC or with
+#: booleans and floats are of exactly these types; times and datetimes in UTC or with
 #: another offset are aware or not as the type is; texts, and those of ``jsonb``, are strings.
 ENCODERS: dict[str, Encode] = {
     "boolean": _written("BooleanArray", 1000, _literals),

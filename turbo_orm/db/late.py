@@ -20,25 +20,25 @@ from psycopg.types.string import TextLoader
 
 from turbo_orm.db.adaptation import WireContext, is_psycopgs
 
-__all__ = ["FROM_TEXT", "MIN_ROWS", "NUMERIC", "TIMESTAMPTZ", "LateContext", "LateLoading", "check_moments"]
+__all__ = ["FROM_TEXT", "MIN_ROWS", "NUMERIC", "TIMESTAMPTZ", "LateContext", "LateLoading", "check_datetimes"]
 
 #: Of fewer rows it is not worth it.
 MIN_ROWS = 10
 
 _from_iso: Callable[[str], dt.datetime] = dt.datetime.fromisoformat
 
-#: PostgreSQL's text of moments in UTC, and what they are.
-_MOMENTS = {
+#: PostgreSQL's text of datetimes in UTC, and what they are.
+_DATETIMES = {
     "2020-01-02 03:04:05+00": dt.datetime(2020, 1, 2, 3, 4, 5, tzinfo=dt.timezone.utc),
     "0001-01-02 03:04:05.5+00": dt.datetime(1, 1, 2, 3, 4, 5, 500_000, tzinfo=dt.timezone.utc),
     "9999-12-31 23:59:59.000001+00": dt.datetime(9999, 12, 31, 23, 59, 59, 1, tzinfo=dt.timezone.utc),
 }
 
 
-def _reads_moments() -> bool:
+def _reads_datetimes() -> bool:
     """Whether Python reads them, which it does since 3.11."""
     try:
-        return all(_from_iso(text) == moment for text, moment in _MOMENTS.items())
+        return all(_from_iso(text) == value for text, value in _DATETIMES.items())
     except ValueError:
         return False
 
@@ -48,14 +48,14 @@ NUMERIC, TIMESTAMPTZ = types["numeric"].oid, types["timestamptz"].oid
 #: Makes of a text what `Decimal` does, in a quarter less time: it takes one argument, and no keywords.
 _exactly = Context(prec=MAX_PREC, Emin=MIN_EMIN, Emax=MAX_EMAX).create_decimal
 
-#: What makes a value of the text of one, by the oid of the type. `ValueError` is for `check_moments()`.
+#: What makes a value of the text of one, by the oid of the type. `ValueError` is for `check_datetimes()`.
 FROM_TEXT: dict[int, Callable[[str], Any]] = {
     NUMERIC: _exactly,
-    **({TIMESTAMPTZ: _from_iso} if _reads_moments() else {}),
+    **({TIMESTAMPTZ: _from_iso} if _reads_datetimes() else {}),
 }
 
 
-def check_moments(rows: Sequence[tuple[Any, ...]], late: Mapping[int, int]) -> None:
+def check_datetimes(rows: Sequence[tuple[Any, ...]], late: Mapping[int, int]) -> None:
     """Raise psycopg's error for the first text that Python has no `datetime` for.
 
     *late* are the oids of the types of the columns that may be texts, by their positions.
@@ -96,13 +96,13 @@ class LateContext(WireContext):
             oid in FROM_TEXT
             and format == Format.TEXT
             and is_psycopgs(found, _LOADERS[oid])
-            and (oid != TIMESTAMPTZ or self._writes_moments_in_utc())
+            and (oid != TIMESTAMPTZ or self._writes_datetimes_in_utc())
         ):
             self.late.add(oid)
             return _TEXT_LOADER
         return found
 
-    def _writes_moments_in_utc(self) -> bool:
+    def _writes_datetimes_in_utc(self) -> bool:
         status = self.connection.pgconn.parameter_status
         return status(b"TimeZone") == b"UTC" and (status(b"DateStyle") or b"").startswith(b"ISO")
 

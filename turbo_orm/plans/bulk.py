@@ -226,7 +226,7 @@ def _checked(field: Any, db_type: str, connection: Any) -> ToArray:
         kinds = set(map(type, values))
         has_null = _NONE in kinds
         if unchanged and kinds <= {kind, _NONE} and (fits is None or fits(values, has_null)):
-            with suppress(TypeError):  # a moment without time zone
+            with suppress(TypeError):  # a datetime without time zone
                 return encode(values, has_null)
         values = [one(value) for value in values]
         has_null = None in values

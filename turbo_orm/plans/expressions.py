@@ -43,7 +43,7 @@ from django.utils import timezone
 
 from turbo_orm.plans.values import Bail
 
-__all__ = ["CONSTANTS", "KEYS_OF_JSON", "OF_MOMENTS", "TellPart", "identity", "identity_of_order", "within"]
+__all__ = ["CONSTANTS", "KEYS_OF_JSON", "OF_DATETIMES", "TellPart", "identity", "identity_of_order", "within"]
 
 #: Returns what tells a `Q`, `Value`, `Exists` or `Subquery` from others.
 TellPart = Callable[[Any], Any]
@@ -146,7 +146,7 @@ def _function(expression: Any, tell_part: TellPart) -> tuple[Any, ...]:
     return tuple(_sources(expression, tell_part))
 
 
-def _of_moment(expression: Any, tell_part: TellPart) -> tuple[Any, ...]:
+def _of_datetime(expression: Any, tell_part: TellPart) -> tuple[Any, ...]:
     zone = expression.tzinfo
     # Before Django 5.0 there is *is_dst*, with which another time zone library chooses the hour.
     if type(zone) not in _ZONES or getattr(expression, "is_dst", _NOT_PASSED) is not _NOT_PASSED:
@@ -231,8 +231,8 @@ def _when(expression: Any, tell_part: TellPart) -> tuple[Any, ...]:
     return identity(expression.condition, tell_part), identity(expression.result, tell_part)
 
 
-#: Functions with parameters of their own: which part of a moment is meant, and where.
-OF_MOMENTS = frozenset(
+#: Functions with parameters of their own: which part of a datetime is meant, and where.
+OF_DATETIMES = frozenset(
     each
     for each in vars(functions).values()
     if isinstance(each, type) and issubclass(each, Extract | TruncBase)
@@ -268,7 +268,7 @@ _TOLD: dict[type, Tell] = {
     **dict.fromkeys((RowRange, ValueRange), _frame),
     functions.Collate: _collated,
     **dict.fromkeys(KEYS_OF_JSON, _key_of_json),
-    **dict.fromkeys(OF_MOMENTS, _of_moment),
+    **dict.fromkeys(OF_DATETIMES, _of_datetime),
     **dict.fromkeys(
         (
             aggregates.Avg,

@@ -24,7 +24,7 @@ from django.db.models.signals import post_init, pre_init
 from django.db.models.utils import create_namedtuple_class
 
 from turbo_orm.bridge.straight import django_errors
-from turbo_orm.db.late import check_moments
+from turbo_orm.db.late import check_datetimes
 from turbo_orm.plans.columns import Columns
 from turbo_orm.plans.instances import Instances, Peers
 from turbo_orm.plans.unsupported import Unsupported
@@ -158,7 +158,7 @@ class Loader:
             return load(rows, db, fetch_mode, peers)
         except ValueError:
             with django_errors:
-                check_moments(rows, self.late)
+                check_datetimes(rows, self.late)
             raise
 
 

@@ -23,7 +23,7 @@ from django.utils.hashable import make_hashable
 from typing_extensions import Self
 
 from turbo_orm.plans.connections import Captured
-from turbo_orm.plans.expressions import KEYS_OF_JSON, OF_MOMENTS, within
+from turbo_orm.plans.expressions import KEYS_OF_JSON, OF_DATETIMES, within
 from turbo_orm.plans.unsupported import Unsupported
 from turbo_orm.plans.values import Bail
 
@@ -325,7 +325,7 @@ def _has_constants(node: Any) -> bool:
 
 
 #: Expressions with parameters of their own, which are part of their shapes.
-_WITH_CONSTANTS = OF_MOMENTS | KEYS_OF_JSON
+_WITH_CONSTANTS = OF_DATETIMES | KEYS_OF_JSON
 
 
 def _demand_trust(node: Any) -> None:
