@@ -19,6 +19,7 @@ from tests.project.backends.commits.base import ended
 from tests.project.backends.tenants.base import tenant
 from tests.project.library.models import Author, Book, Migrated
 from turbo_orm import atomic, batch, run_sync
+from turbo_orm.bridge.cursors import has_djangos
 from turbo_orm.execution import reading_in_bridge
 
 TENANTS = ("public", "one", "two")
@@ -69,14 +70,22 @@ async def test_a_backend_that_prepares_each_cursor(tenants: str, multiplex: bool
             assert await rows.exclude(name=name).adelete() == (2, {"library.Migrated": 2})
 
 
-async def test_a_backend_that_names_its_cursors_to_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def djangos_engine() -> Iterator[Any]:
+    """Django's engine, for methods to be replaced in it: whether they are is asked once for each."""
+    yield type(connections["default"])
+    has_djangos.cache_clear()
+
+
+async def test_a_backend_that_names_its_cursors_to_the_connection(
+    djangos_engine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As Django 4.2.0 does; its later ones put them among the parameters."""
 
     class Named(Cursor):
         pass
 
-    engine: Any = type(connections["default"])
-    connect, params = engine.get_new_connection, engine.get_connection_params
+    connect, params = djangos_engine.get_new_connection, djangos_engine.get_connection_params
 
     def named(self: Any, conn_params: Any) -> Any:
         conn = connect(self, conn_params)
@@ -90,8 +99,8 @@ async def test_a_backend_that_names_its_cursors_to_the_connection(monkeypatch: p
         with connection.cursor() as cursor:
             return type(cursor.cursor)
 
-    monkeypatch.setattr(engine, "get_new_connection", named)
-    monkeypatch.setattr(engine, "get_connection_params", without)
+    monkeypatch.setattr(djangos_engine, "get_new_connection", named)
+    monkeypatch.setattr(djangos_engine, "get_connection_params", without)
     assert await run_sync(cursor_class) is Named
     assert await Migrated.objects.acount() == 0
 
