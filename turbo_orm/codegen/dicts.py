@@ -70,7 +70,6 @@ def _update(model: ir.Model) -> Iterator[tuple[str, str]]:
 
 def _columns(model: ir.Model) -> Iterator[tuple[ir.Field, ir.Relation | None]]:
     """Yield the fields that can be written, each with the foreign key it is."""
-    foreign_keys = {relation.name: relation for relation in model.relations if relation.kind.is_forward_one}
     for field in model.fields:
         if not field.generated:
-            yield field, foreign_keys.get(field.name)
+            yield field, model.foreign_keys.get(field.name)

@@ -250,6 +250,11 @@ class Model:
     overridden: tuple[str, ...]
 
     @cached_property
+    def foreign_keys(self) -> dict[str, Relation]:
+        """The relations which are columns, by name."""
+        return {relation.name: relation for relation in self.relations if relation.kind.is_forward_one}
+
+    @cached_property
     def digest(self) -> str:
         """A hash of all of it, made once for the many apps whose paths lead here."""
         return hashlib.sha256(repr(self).encode()).hexdigest()
