@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
+import django
 import pytest
 from django.db import models
 from django.db.models import lookups
@@ -13,6 +17,7 @@ from turbo_orm.codegen.fields import FieldReader
 from turbo_orm.codegen.ir import Reach
 from turbo_orm.codegen.lookups import field_lookups
 from turbo_orm.codegen.options import Breadth, Options
+from turbo_orm.codegen.types import KNOWN_FIELDS
 
 
 def offered(field: models.Field[object, object], breadth: Breadth = Breadth.COMMON) -> dict[str, str]:
@@ -85,6 +90,42 @@ def test_fewer_lookups_behind_relations() -> None:
     assert reaching(models.BooleanField(), Reach.NEXT) == {""}
     assert {"gte", "year", "date"} <= reaching(models.DateTimeField(), Reach.NEXT)
     assert reaching(models.DateTimeField(), Reach.FAR) == {"", "gt", "gte", "lt", "lte"}
+
+
+#: GeoDjango's fields. Their module wants GDAL, which is not everywhere: it is read, and not imported.
+_SPATIAL = "django.contrib.gis.db.models.fields"
+
+
+def _spatial_classes() -> Iterator[tuple[str, str]]:
+    path = Path(django.__file__).with_name("contrib") / "gis/db/models/fields.py"
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ClassDef):
+            for line in node.body:
+                if isinstance(line, ast.Assign) and ast.unparse(line.targets[0]) == "geom_class":
+                    yield node.name, ast.unparse(line.value)
+
+
+def test_geometries_are_of_the_class_that_their_field_names() -> None:
+    classes = dict(_spatial_classes())
+    assert classes["GeometryField"] == "None"
+    assert len(classes) == 8
+    for field, geometry in classes.items():
+        known = KNOWN_FIELDS[f"{_SPATIAL}.{field}"]
+        wanted = geometry if geometry != "None" else "GEOSGeometry"
+        assert known.read == f"{{django.contrib.gis.geos:{wanted}}}"
+        assert known.accept == f"{known.read} | {{:str}} | {{:memoryview}}"
+    assert KNOWN_FIELDS[f"{_SPATIAL}.RasterField"].read == "{django.contrib.gis.gdal:GDALRaster}"
+
+
+def test_spatial_lookups_behind_relations() -> None:
+    field: Any = type("PointField", (models.Field,), {"__module__": _SPATIAL})
+    for name in ("contains", "distance_lte", "dwithin", "intersects", "left", "relate", "touches", "within"):
+        field.register_lookup(type(name, (lookups.Lookup,), {"lookup_name": name}))
+    near = {"", "contains", "distance_lte", "dwithin", "intersects", "within"}
+    assert reaching(field(), Reach.FAR) == near
+    assert reaching(field(), Reach.NEXT) == near | {"touches"}
+    assert reaching(field(), Reach.OWN) == near | {"touches", "left", "relate", "in", "isnull"}
+    assert offered(field())["dwithin"] == "{:object}"
 
 
 def test_all_lookups_are_offered_everywhere() -> None:

@@ -27,8 +27,12 @@ _COMMON: dict[str, frozenset[str]] = {
     Family.MEASURE: frozenset((*_BASIC, *_COMPARISONS, "range")),
     Family.KEY: frozenset((*_BASIC, *_COMPARISONS, "range")),
     Family.FLAG: frozenset(_BASIC),
+    Family.SPATIAL: frozenset(_BASIC),
     Family.OTHER: frozenset(_BASIC),
 }
+#: How geometries are looked for most, and less.
+_NEAR = ("contains", "distance_lt", "distance_lte", "dwithin", "intersects", "within")
+_PLACED = ("covers", "coveredby", "crosses", "disjoint", "distance_gt", "distance_gte", "overlaps", "touches")
 #: Those of them which are offered behind a forward relation, and those behind any. Each name is a
 #: keyword for each field of each related model, and what type checkers spend their time on.
 #: `isnull` is one of them where the field can be null.
@@ -38,6 +42,7 @@ _NEXT: dict[str, frozenset[str]] = {
     Family.MEASURE: frozenset(("", *_COMPARISONS, "date", "year")),
     Family.FLAG: frozenset(("",)),
     Family.KEY: frozenset(("", "in")),
+    Family.SPATIAL: frozenset(("", *_NEAR, *_PLACED)),
     Family.OTHER: frozenset(("", "contains", "overlap", "has_key")),
 }
 _FAR: dict[str, frozenset[str]] = {
@@ -46,6 +51,7 @@ _FAR: dict[str, frozenset[str]] = {
     Family.MEASURE: frozenset(("", *_COMPARISONS)),
     Family.FLAG: frozenset(("",)),
     Family.KEY: frozenset(("",)),
+    Family.SPATIAL: frozenset(("", *_NEAR)),
     Family.OTHER: frozenset(("", "contains")),
 }
 #: The transforms which people compare with more than equality.
@@ -60,7 +66,7 @@ def key_lookups(field: Any, kind: ValueType, *, null: bool) -> tuple[Lookup, ...
     return tuple(
         Lookup(lookup, _builtin_argument(lookup, kind, null=null), _reach(lookup, Family.KEY, null=null))
         for lookup in ("", "in", "isnull", *_COMPARISONS, "range")
-        if (kind.family not in (Family.FLAG, Family.OTHER) or lookup in ("", "in", "isnull"))
+        if (kind.family not in (Family.FLAG, Family.SPATIAL, Family.OTHER) or lookup in ("", "in", "isnull"))
         and lookup not in unknown
     )
 

@@ -28,6 +28,8 @@ class Family:
     FLAG = "flag"
     #: Identifiers: they have an order, which hardly anybody asks for behind a relation.
     KEY = "key"
+    #: Geometries and rasters, of GeoDjango.
+    SPATIAL = "spatial"
     OTHER = "other"
 
 
@@ -156,6 +158,21 @@ def _file(module: str, qualname: str) -> ValueType:
     return replace(_TEXT, read=name(module, qualname), accept=_shared("FileLike"), row=_STR)
 
 
+def _spatial(module: str, qualname: str, *texts: str) -> ValueType:
+    """Describe one of GeoDjango's fields, which takes ``texts`` too.
+
+    Lookups take whatever a geometry can be made of, rasters, and pairs with a distance or a band: any object,
+    and not `Any`, with which mypy finds no type of ``select()`` of such a column.
+    """
+    read, anything = name(module, qualname), builtin("object")
+    taken = inline(anything, family=Family.SPATIAL)
+    return replace(taken, read=read, accept=union(read, *texts), value=anything)
+
+
+def _geometry(qualname: str) -> ValueType:
+    return _spatial("django.contrib.gis.geos", qualname, _STR, builtin("memoryview"))
+
+
 #: The value types of Django's own field classes and a few of the best-known others, by dotted path.
 #: A field has the type of the first of its class's bases which is listed.
 KNOWN_FIELDS: Mapping[str, ValueType] = {
@@ -179,6 +196,18 @@ KNOWN_FIELDS: Mapping[str, ValueType] = {
     "django.db.models.fields.files.ImageField": _file("django.db.models.fields.files", "ImageFieldFile"),
     "django.db.models.fields.json.JSONField": _JSON,
     "django.db.models.fields.proxy.OrderWrt": _INTEGER,
+    # Their modules are not imported here: they want GDAL.
+    "django.contrib.gis.db.models.fields.GeometryCollectionField": _geometry("GeometryCollection"),
+    "django.contrib.gis.db.models.fields.GeometryField": _geometry("GEOSGeometry"),
+    "django.contrib.gis.db.models.fields.LineStringField": _geometry("LineString"),
+    "django.contrib.gis.db.models.fields.MultiLineStringField": _geometry("MultiLineString"),
+    "django.contrib.gis.db.models.fields.MultiPointField": _geometry("MultiPoint"),
+    "django.contrib.gis.db.models.fields.MultiPolygonField": _geometry("MultiPolygon"),
+    "django.contrib.gis.db.models.fields.PointField": _geometry("Point"),
+    "django.contrib.gis.db.models.fields.PolygonField": _geometry("Polygon"),
+    "django.contrib.gis.db.models.fields.RasterField": _spatial(
+        "django.contrib.gis.gdal", "GDALRaster", _STR, generic(builtin("dict"), _STR, ANY)
+    ),
     "django.contrib.postgres.fields.hstore.HStoreField": _HSTORE,
     "django.contrib.postgres.fields.ranges.BigIntegerRangeField": range_of(_INTEGER),
     "django.contrib.postgres.fields.ranges.DateRangeField": range_of(_DATE),
