@@ -22,7 +22,7 @@ from django.dispatch import Signal
 from tests.project.library.models import Author, Tag
 from tests.runtime.support import assert_pool_is_clean, backend_pid, connect, pool, query, sleep
 from turbo_orm import atomic, run_sync
-from turbo_orm.bridge.greenlets import BridgeGreenlet
+from turbo_orm.bridge.greenlets import BridgeGreenlet, await_only
 from turbo_orm.errors import BridgeError, ConnectionReleasedError
 
 needs_async_receivers = pytest.mark.skipif(
@@ -428,17 +428,42 @@ async def test_a_coroutine_is_destroyed_in_another_bridge(found_by_collector: bo
     await assert_pool_is_clean()
 
 
-async def test_destroyed_coroutines_leave_nothing_in_memory():
-    def in_memory() -> int:
-        gc.collect()
-        return sum(type(each) is BridgeGreenlet for each in gc.get_objects())
+def _greenlets_in_memory() -> int:
+    gc.collect()
+    return sum(type(each) is BridgeGreenlet for each in gc.get_objects())
 
+
+async def test_destroyed_coroutines_leave_nothing_in_memory():
     await connect(1)
-    before = in_memory()
+    before = _greenlets_in_memory()
     for _ in range(3):
         (await _suspended()).close()
         await assert_pool_is_clean()
-    assert in_memory() <= before + 1
+    assert _greenlets_in_memory() <= before + 1
+
+
+async def test_of_many_at_once_some_greenlets_are_kept_and_the_others_leave_memory():
+    def work() -> None:
+        await_only(asyncio.sleep(0))
+
+    before = _greenlets_in_memory()
+    for _ in range(3):
+        await asyncio.gather(*(run_sync(work) for _ in range(100)))
+    assert _greenlets_in_memory() <= before + 64
+
+
+@pytest.mark.threads
+def test_threads_take_their_greenlets_with_them():
+    def work() -> None:
+        asyncio.run(run_sync(int))
+
+    before = _greenlets_in_memory()
+    for _ in range(3):
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+        async_to_sync(run_sync)(int)  # in a thread of its own
+    assert _greenlets_in_memory() <= before + 1  # asgiref does not wait for its last thread
 
 
 async def test_a_destroyed_coroutine_takes_no_other_connection():
@@ -467,7 +492,5 @@ async def _active_sleepers() -> list[object]:
 
 
 async def test_nothing_can_be_awaited_outside():
-    from turbo_orm.bridge.greenlets import await_only
-
     with pytest.raises(BridgeError, match="run_sync"):
         await_only(asyncio.sleep(0))

@@ -180,9 +180,11 @@ _idle = _IdleGreenlets()
 
 
 def _worker() -> None:
-    bridge = cast(BridgeGreenlet, getcurrent())
     while True:
-        fn, args, kwargs, handled = bridge.parent.switch(None)
+        # While it is parked, nothing in here may refer to it: not even the garbage collector could end
+        # one that refers to itself, once its thread is gone or there are enough of them.
+        fn, args, kwargs, handled = cast(BridgeGreenlet, getcurrent()).parent.switch(None)
+        bridge = cast(BridgeGreenlet, getcurrent())
         try:
             if handled is None:
                 bridge.result = fn(*args, **kwargs)
@@ -191,6 +193,7 @@ def _worker() -> None:
         except BaseException as exc:
             bridge.failure = exc
         bridge.busy = False
+        del bridge
         fn = args = kwargs = handled = None
 
 
