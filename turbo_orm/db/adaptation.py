@@ -124,16 +124,19 @@ class BinaryDumper(BinaryBinaryDumper):
     def dump(self, obj: Any) -> Any:
         """Return the bytes in *obj*; raise what Django's cursors do for what is none."""
         value: Any = super().dump(obj)
-        if type(value) is not bytes and not _is_in_one_piece(value):
-            Escaping().escape_bytea(value)  # as for the literal they send
-        return value
+        return value if type(value) is bytes else _bytes_of(value)
 
 
-def _is_in_one_piece(value: Any) -> bool:
+def _bytes_of(value: Any) -> bytes:
     try:
-        return memoryview(value).c_contiguous
+        view = memoryview(value)
     except TypeError:
-        return False
+        view = None
+    if view is None or not view.c_contiguous:
+        Escaping().escape_bytea(value)  # as for the literal they send
+        return bytes(value)  # which it takes where psycopg is in Python
+    # There psycopg takes the number of items for that of bytes.
+    return view.tobytes()
 
 
 class WireContext:

@@ -6,6 +6,7 @@ import datetime as dt
 import decimal
 import ipaddress
 import uuid
+from array import array
 from enum import Enum, IntEnum
 from typing import Any
 
@@ -187,6 +188,16 @@ async def test_values_psycopg_can_not_adapt(wire: Wire, value: Any) -> None:
         got = (type(error), str(error))
     assert got == expected
     assert (await wire.run(statement("SELECT %s::int", 1), (5,))).rows == [(5,)]
+
+
+async def test_bytes_in_wider_items(wire: Wire) -> None:
+    """psycopg in Python (``PSYCOPG_IMPL=python``) sends as many bytes as there are items."""
+    made = statement("SELECT %s::bytea", 1)
+    for value in (psycopg.Binary(array("i", [1, 2])), psycopg.Binary(memoryview(array("i", [1, 2])))):
+        values = wire.bind(made, (value,)).values
+        assert values is not None
+        assert type(values[0]) is bytes
+        assert (await wire.run(made, (value,))).rows == await run_sync(query, "SELECT %s::bytea", (value,))
 
 
 async def test_numbers_of_all_sizes_in_one_statement(wire: Wire) -> None:
