@@ -21,7 +21,17 @@ from turbo_orm.db.pools import Pool
 if TYPE_CHECKING:
     from turbo_orm.db.wire import Wire
 
-__all__ = ["abandon", "discard", "give_back", "lease", "put_idle", "put_idle_again", "take_idle", "take_wire"]
+__all__ = [
+    "abandon",
+    "discard",
+    "give_back",
+    "lease",
+    "put_away",
+    "put_idle",
+    "put_idle_again",
+    "take_idle",
+    "take_wire",
+]
 
 _IDLE = int(TransactionStatus.IDLE)
 
@@ -184,7 +194,7 @@ async def _getconn_in_task(pool: Pool) -> AsyncConnection[Any]:
         await asyncio.wait({task})
     except GeneratorExit:
         if not task.get_loop().is_closed():
-            task.add_done_callback(partial(_put_away, pool))
+            task.add_done_callback(partial(put_away, pool))
             task.cancel()
         raise
     except asyncio.CancelledError:
@@ -200,7 +210,7 @@ async def _take_back(task: asyncio.Task[AsyncConnection[Any]], pool: Pool) -> No
         await pool.putconn(task.result())
 
 
-def _put_away(pool: Pool, task: asyncio.Task[AsyncConnection[Any]]) -> None:
+def put_away(pool: Pool, task: asyncio.Future[AsyncConnection[Any]]) -> None:
     """Give back what *task* got for nobody."""
     if task.cancelled() or task.exception() is not None:
         return

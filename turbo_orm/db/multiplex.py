@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -16,7 +17,7 @@ import psycopg
 from psycopg import AsyncConnection
 
 from turbo_orm.db.connections import close_now
-from turbo_orm.db.leases import abandon, discard, give_back, lease, put_idle, take_idle
+from turbo_orm.db.leases import abandon, discard, give_back, lease, put_away, put_idle, take_idle
 from turbo_orm.db.lines import Line
 from turbo_orm.db.pools import Pool
 from turbo_orm.db.prepared import is_stale
@@ -67,6 +68,8 @@ class Multiplexer:
         self._pool = pool
         self._loop = loop
         self._lines_max = 0
+        #: Ends the time for which no more are shared.
+        self._scarcity: asyncio.TimerHandle | None = None
         self._share_all()
         self._lines: list[Line] = []
         self._opening: set[asyncio.Future[None]] = set()
@@ -146,10 +149,13 @@ class Multiplexer:
         opening: asyncio.Future[None] = self._loop.create_future()
         self._opening.add(opening)
         try:
-            conn: Any = await self._take()
+            conn: Any = await self._take_until(opening)
         finally:
             self._opening.discard(opening)
-            opening.set_result(None)
+            if not opening.done():
+                opening.set_result(None)
+        if conn is None:
+            return None
         if len(self._lines) >= self._lines_max:
             await self._return(conn)
             return None
@@ -164,6 +170,25 @@ class Multiplexer:
         if self._pool.starves():  # since the server refused one more, this is what was waited for
             self.spare()
         return line
+
+    async def _take_until(self, refused: asyncio.Future[None]) -> AsyncConnection[Any] | None:
+        """Take a connection; None if that is *refused* first."""
+        taking = asyncio.ensure_future(self._take())
+        try:
+            either: tuple[asyncio.Future[Any], ...] = (taking, refused)
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            if taking.done():
+                return taking.result()
+        except BaseException:
+            self._take_no_more(taking)
+            raise
+        self._take_no_more(taking)
+        return None
+
+    def _take_no_more(self, taking: asyncio.Future[AsyncConnection[Any]]) -> None:
+        if not self._loop.is_closed():
+            taking.add_done_callback(partial(put_away, self._pool))
+            taking.cancel()
 
     def _forget(self, line: Line) -> None:
         if line in self._lines:
@@ -188,6 +213,18 @@ class Multiplexer:
         # They stay with us: without another connection nothing else could be executed any more.
         self._lines_max = min(self.options.connections, self._pool.max_size - 1)
 
+    def refused(self) -> None:
+        """For a while share no more connections than are shared: the server has no more for the pool.
+
+        Whoever waits for another one to share is sent to those.
+        """
+        self._lines_max = len(self._lines)
+        if self._scarcity is not None:
+            self._scarcity.cancel()
+        self._scarcity = self._loop.call_later(_SCARCITY, self._share_all)
+        while self._lines and self._opening:
+            self._opening.pop().set_result(None)
+
     def kept(self) -> list[AsyncConnection[Any]]:
         """Return the connections that do not come back to the pool by themselves."""
         return [line.conn for line in self._lines]
@@ -202,8 +239,7 @@ class Multiplexer:
             return False
         line = min(living, key=lambda line: (line.slow, len(line.pending)))
         self._lines.remove(line)
-        self._lines_max = len(self._lines)
-        self._loop.call_later(_SCARCITY, self._share_all)
+        self.refused()
         self._end(
             line, self._hand_back(line), lambda task: close_now(line.conn) if task.cancelled() else None
         )

@@ -231,7 +231,10 @@ class Pool(AsyncConnectionPool[AsyncConnection[Any]]):
             # tasks. psycopg_pool would take it for a failed attempt and wait for the next task.
             raise _WorkerCancelled from None
         except Exception as exc:
-            if self._has_none_to_wait_for() and not (self.multiplexer and self.multiplexer.spare()):
+            if not self._has_none_to_wait_for():
+                if self.multiplexer is not None:
+                    self.multiplexer.refused()
+            elif self.multiplexer is None or not self.multiplexer.spare():
                 while self._waiting:
                     await self._waiting.popleft().fail(exc)
                 self.waiters.fail(exc)

@@ -364,6 +364,23 @@ async def test_what_is_under_way_is_answered_before_it_is_given_back(
     await give_back(conn, pool)
 
 
+@pytest.mark.parametrize("before", [0, 1])
+async def test_reads_share_what_there_is_while_a_block_has_the_others(
+    scarce: Callable[[int], Awaitable[Pool]], before: int
+) -> None:
+    """They do not wait for one more, which the server refuses."""
+    pool = await scarce(2)
+    shared = made(pool, slow_after=5)
+    await asyncio.gather(*[number(shared, value) for value in range(before)])
+    conn = await lease(pool)
+    for _ in range(2):
+        reads = asyncio.gather(*[number(shared, value) for value in range(100)])
+        await asyncio.wait_for(reads, pool.timeout / 2)
+    assert len(shared._lines) <= 1
+    await give_back(conn, pool)
+    assert pool.lent() == shared.kept()
+
+
 async def test_a_lost_connection(shared: Multiplexer, pool: Pool, observer: psycopg.Connection[Any]) -> None:
     await number(shared, 1)
     (line,) = shared._lines
