@@ -17,7 +17,7 @@ from psycopg import errors
 
 from tests.runtime.conftest import sessions
 from turbo_orm import close_pools
-from turbo_orm.db import prepared
+from turbo_orm.db import multiplex, prepared
 from turbo_orm.db.leases import give_back, lease
 from turbo_orm.db.multiplex import Multiplexer, MultiplexOptions, multiplexer_of
 from turbo_orm.db.pools import Pool, PoolKey, PoolSpec
@@ -362,6 +362,53 @@ async def test_what_is_under_way_is_answered_before_it_is_given_back(
     conn = await lease(pool)
     assert [each.done() and each.result().rows for each in under_way] == [[(n, "")] for n in range(3)]
     await give_back(conn, pool)
+
+
+async def test_one_that_is_given_back_keeps_what_it_has_prepared(
+    scarce: Callable[[int], Awaitable[Pool]],
+) -> None:
+    pool = await scarce(1)
+    shared = made(pool, slow_after=5)
+    await number(shared, 0)
+    conn: Any = await lease(pool)
+    assert len(conn.wire.prepared.names) == 1
+    assert (await conn.wire.run(NUMBER, (1,))).rows == [(1,)]
+    cursor = await conn.execute("SELECT count(*) FROM pg_prepared_statements")
+    assert await cursor.fetchone() == (1,)
+    await give_back(conn, pool)
+
+
+async def test_after_a_while_more_are_shared_again(
+    scarce: Callable[[int], Awaitable[Pool]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(multiplex, "_SCARCITY", 0.1)
+    pool = await scarce(1)
+    shared = made(pool, slow_after=5)
+    await number(shared, 0)
+    await give_back(await lease(pool), pool)
+    await number(shared, 0)
+    assert not shared._lines
+    await asyncio.sleep(0.2)
+    await number(shared, 0)
+    assert len(shared._lines) == 1
+
+
+async def test_who_waits_is_not_forgotten_for_one_that_was_to_be_shared(
+    scarce: Callable[[int], Awaitable[Pool]],
+) -> None:
+    """A write whose connection was refused while there was one to wait for, which a read got then."""
+    pool = await scarce(1)
+    shared = made(pool, slow_after=5)
+    conn = await lease(pool)
+    read = asyncio.ensure_future(number(shared, 0))
+    await asyncio.sleep(0.02)
+    shared._share_all()
+    write = asyncio.ensure_future(lease(pool))
+    await asyncio.sleep(0.02)
+    shared._share_all()  # it is long ago that the server refused one
+    await give_back(conn, pool)
+    await asyncio.wait_for(read, pool.timeout / 2)
+    await give_back(await asyncio.wait_for(write, pool.timeout / 2), pool)
 
 
 @pytest.mark.parametrize("before", [0, 1])
