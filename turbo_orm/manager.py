@@ -43,6 +43,7 @@ class AsyncManager(_ManagerOfQuerySets):  # type: ignore[misc]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        _keep_querysets(cls)
         # Django derives a model's related managers from its default manager's class and
         # gives each its own a-methods.
         for name, attribute in list(vars(cls).items()):
@@ -81,3 +82,25 @@ class AsyncManager(_ManagerOfQuerySets):  # type: ignore[misc]
         return await self.get_queryset().adelete()  # type: ignore[no-any-return]
 
     adelete.alters_data = True  # type: ignore[attr-defined]
+
+
+def _keep_querysets(manager: type[Any]) -> None:
+    """Raise `TypeError` if *manager* has our querysets only because `AsyncManager` comes before another base.
+
+    What that one's querysets do would be gone without a word: to hide rows, to mark them as deleted.
+    """
+    owners = [base for base in manager.__mro__ if "_queryset_class" in vars(base)]
+    if owners[0] is not _ManagerOfQuerySets:
+        return
+    for owner in owners:
+        lost = vars(owner)["_queryset_class"]
+        if issubclass(AsyncQuerySet, lost):
+            continue
+        name, base = lost.__name__, next(base for base in manager.__bases__ if issubclass(base, owner))
+        instead = f"class {manager.__name__}({base.__name__}, AsyncManager)"
+        if not issubclass(lost, AsyncQuerySet):
+            instead += f": _queryset_class = Async{name}` with `class Async{name}({name}, AsyncQuerySet)"
+        raise TypeError(
+            f"{manager.__name__} would make plain AsyncQuerySet objects, without what the {name} of "
+            f"{base.__name__} does. Write `{instead}`."
+        )

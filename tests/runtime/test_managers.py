@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from django.apps import apps
-from django.contrib.auth.models import Group
+from django.contrib.auth.models import Group, UserManager
 from django.db import models
 from django.db.migrations.state import ModelState, ProjectState
 from django.db.migrations.writer import MigrationWriter
@@ -54,6 +54,47 @@ def test_from_queryset_refuses_djangos_own_querysets() -> None:
 
 class _Plain(models.QuerySet):  # type: ignore[type-arg]
     pass
+
+
+class _SoftQuerySet(models.QuerySet):  # type: ignore[type-arg]
+    def delete(self) -> Any:
+        return self.update(alive=False), {}
+
+
+class _SoftManager(models.Manager):  # type: ignore[type-arg]
+    """As django-model-utils' and django-safedelete's."""
+
+    _queryset_class = _SoftQuerySet
+
+    def get_queryset(self) -> Any:
+        return self._queryset_class(self.model, using=self._db).filter(alive=True)
+
+
+def test_querysets_of_another_base_are_not_lost() -> None:
+    wanted = (
+        r"People would make plain AsyncQuerySet objects, without what the _SoftQuerySet of _SoftManager "
+        r"does. Write `class People\(_SoftManager, AsyncManager\): _queryset_class = Async_SoftQuerySet` "
+        r"with `class Async_SoftQuerySet\(_SoftQuerySet, AsyncQuerySet\)`."
+    )
+    with pytest.raises(TypeError, match=wanted):
+        type("People", (AsyncManager, _SoftManager), {})
+    with pytest.raises(TypeError, match=r"Write `class Books\(ManagerFromBookQuerySet, AsyncManager\)`."):
+        type("Books", (AsyncManager, models.Manager.from_queryset(BookQuerySet)), {})
+    assert type("Users", (AsyncManager, UserManager), {})._queryset_class is AsyncQuerySet
+    assert type("Said", (AsyncManager, _SoftManager), {"_queryset_class": AsyncQuerySet})
+
+
+async def test_a_manager_with_querysets_of_its_own() -> None:
+    """As the error for one that loses them says."""
+    querysets: Any = type("AsyncSoft", (_SoftQuerySet, AsyncQuerySet), {})
+    manager = type("People", (_SoftManager, AsyncManager), {"_queryset_class": querysets})()
+    manager.model = Person
+    for name in ("a", "b", "c"):
+        await Person.everyone.acreate(name=name)
+        assert (await manager.filter(name=name).adelete())[0] == 1
+        assert await manager.acount() == 0
+        assert await manager.filter(name=name).alist() == []
+    assert await Person.everyone.acount() == 3
 
 
 class _GivesPlain(AsyncManager):
