@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import suppress
+from contextvars import ContextVar
 from functools import wraps
 from typing import Any
 
 import pytest
 from django.db import connection, connections
 from django.db.backends.postgresql.base import Cursor
+from django.db.backends.signals import connection_created
 from django.db.backends.utils import CursorWrapper
 from django.db.models import Prefetch, QuerySet
 from django.test import override_settings
@@ -113,6 +115,35 @@ async def test_many_tenants_at_once(tenants: str) -> None:
 
     names = list(TENANTS * 5)
     assert await asyncio.gather(*map(look, names)) == [[name] for name in names]
+
+
+async def test_each_operation_tells_receivers_of_its_connection(tenants: str) -> None:
+    """docs/deployment.md: what they set on the object, as the tenant, is that of the task."""
+    current: ContextVar[str] = ContextVar("current", default="")
+
+    def use_tenant(connection: Any, **kwargs: Any) -> None:
+        if connection.alias == tenants and (name := current.get()):
+            connection.tenant = name
+
+    async def look(name: str) -> None:
+        current.set(name)
+        for _ in range(3):
+            assert await run_sync(see) == name
+            async with atomic(tenants):
+                assert await run_sync(see) == name
+                await Migrated.objects.using(tenants).acount()
+                assert await run_sync(see) == name
+            await asyncio.sleep(0)
+
+    def see() -> Any:
+        Migrated.objects.using(tenants).count()
+        return getattr(connections[tenants], "tenant", None)
+
+    connection_created.connect(use_tenant)
+    try:
+        await asyncio.gather(*map(look, TENANTS * 3))
+    finally:
+        connection_created.disconnect(use_tenant)
 
 
 async def test_a_backend_that_takes_part_in_the_ends_of_blocks(django_databases: None) -> None:
