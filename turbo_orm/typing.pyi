@@ -82,7 +82,13 @@ SortExpr: TypeAlias = _Copied | _Ordered
 class FetchMode(Protocol):  # turbo_orm.fetch_modes
     def fetch(self, fetcher: Any, instance: Any) -> Any: ...
 
-Cond: TypeAlias = QLike | Expr
+@type_check_only
+class _Lookup(Protocol):  # `Exact(...)`, no expression for django-types and django-stubs of Django 4.2
+    lookup_name: Any
+    rhs: Any
+
+# No columns, not even of booleans: Django refuses them as conditions.
+Cond: TypeAlias = QLike | _Copied | _Lookup
 
 DateKind: TypeAlias = Literal["year", "month", "week", "day"]
 DateTimeKind: TypeAlias = Literal["year", "month", "week", "day", "hour", "minute", "second"]

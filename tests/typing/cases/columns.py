@@ -6,8 +6,9 @@ from typing import Any
 from uuid import UUID
 
 from accounts.turbo import User
-from django.db.models import Count, F, Q, Sum
+from django.db.models import BooleanField, Case, Count, Exists, F, Q, Sum, When
 from django.db.models.functions import Coalesce, Upper
+from django.db.models.lookups import Exact
 from shop.turbo import Book, BookQ, BookQuerySet, Review, Tag
 from typing_extensions import assert_type
 
@@ -56,6 +57,8 @@ async def right(book: Book, user: User) -> None:
     Book.objects.filter(b.title.eq(b.author.username), b.price.gt(F("id") + 1), price__lt=b.id)
     Book.objects.filter(BookQ(title="x") | b.title.ne("y"), b.meta["colour"].eq("red"), b.meta.lookup("has_key", "x"))
     await Book.objects.aget(b.id.eq(1))
+    User.objects.filter(Exact(Upper("username"), "X"), ~Exists(Book.objects.filter(pk=1)), u.is_active.eq(True))
+    User.objects.exclude(Case(When(pk=1, then=True), output_field=BooleanField()))
     Tag.objects.filter(Tag.objects.columns.id.eq("c0ffee"), Tag.objects.columns.books.title.startswith("x"))
     Book.objects.order_by(b.title, b.price.desc(nulls_last=True), b.author.username.asc(), "-id", F("x"), "?")
     Book.objects.order_by(Upper(b.title).desc(), b.price * 2 - 1, Coalesce(b.editor_id, b.author_id))
@@ -74,6 +77,11 @@ titled(b.author.username)
 
 
 async def wrong() -> None:
+    Book.objects.filter(b.title)  # E: arg-type
+    BookQ(b.author.is_active)  # E: arg-type
+    await User.objects.aget(u.is_active)  # E: arg-type
+    BookQ(b.meta["colour"])  # E: arg-type
+    Book.objects.filter(User.objects.all())  # E: arg-type
     Book.objects.select(b.titel)  # E: attr-defined
     Book.objects.select(b.author.user_name)  # E: attr-defined
     Book.objects.select("title")  # E: call-overload
