@@ -77,7 +77,7 @@ def check_managers(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> li
                     f"{name} is an AsyncManager, and its get_queryset() makes {kind} objects, which are not "
                     "async: the a-methods run in threads."
                 )
-                hint = f"Derive {kind} from turbo_orm.AsyncQuerySet."
+                hint = "Let it make objects of turbo_orm.AsyncQuerySet, or of a class derived from it."
             elif issubclass(rows, AsyncQuerySet) and not is_managed(model):
                 said = (
                     f"{name} makes {kind} objects, which are async, and is no AsyncManager: asave() and the "

@@ -126,6 +126,7 @@ def test_a_check_finds_managers_that_are_half_async(monkeypatch: pytest.MonkeyPa
     half, other = check_managers(None)
     assert (half.id, half.obj, other.obj) == ("turbo_orm.W003", Half, OtherHalf)
     assert "library.Half.objects is an AsyncManager, and its get_queryset() makes _Plain objects" in half.msg
+    assert half.hint == "Let it make objects of turbo_orm.AsyncQuerySet, or of a class derived from it."
     assert "library.OtherHalf.objects makes BookQuerySet objects, which are async" in other.msg
 
 

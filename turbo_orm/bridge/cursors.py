@@ -8,12 +8,12 @@ monitoring). Their statements go through cursors then.
 from __future__ import annotations
 
 from functools import cache
-from types import FunctionType
 from typing import Any
 
 from django.db.backends import utils
 
 from turbo_orm.conf import get_config
+from turbo_orm.db.originals import original
 
 __all__ = ["are_untouched", "has_djangos"]
 
@@ -46,16 +46,8 @@ def has_djangos(engine: type[Any], cursor_class: type[Any]) -> bool:
     return all(place.__module__.partition(".")[0] == "django" for place in (*places, cursor_class))
 
 
-def _original(name: str) -> Any:
-    """Return Django's own method *name* of its cursors; None if it has been replaced already."""
-    method = vars(utils.CursorWrapper)[name]
-    # Not by its name and module: a decorator copies these.
-    is_own = type(method) is FunctionType and method.__globals__ is vars(utils)
-    return method if is_own else None
-
-
 _cursors = utils.CursorWrapper
-_execute = _original("execute")
+_execute = original(_cursors, "execute")
 
 
 def are_untouched() -> bool:

@@ -25,8 +25,8 @@ __all__ = [
     "abandon",
     "discard",
     "give_back",
+    "give_up",
     "lease",
-    "put_away",
     "put_idle",
     "put_idle_again",
     "take_idle",
@@ -193,9 +193,7 @@ async def _getconn_in_task(pool: Pool) -> AsyncConnection[Any]:
     try:
         await asyncio.wait({task})
     except GeneratorExit:
-        if not task.get_loop().is_closed():
-            task.add_done_callback(partial(put_away, pool))
-            task.cancel()
+        give_up(task, pool)
         raise
     except asyncio.CancelledError:
         task.cancel()
@@ -210,8 +208,14 @@ async def _take_back(task: asyncio.Task[AsyncConnection[Any]], pool: Pool) -> No
         await pool.putconn(task.result())
 
 
-def put_away(pool: Pool, task: asyncio.Future[AsyncConnection[Any]]) -> None:
-    """Give back what *task* got for nobody."""
+def give_up(task: asyncio.Task[AsyncConnection[Any]], pool: Pool) -> None:
+    """Cancel *task*, which leases a connection of *pool*; if it has one by then, it goes back."""
+    if not task.get_loop().is_closed():
+        task.add_done_callback(partial(_put_away, pool))
+        task.cancel()
+
+
+def _put_away(pool: Pool, task: asyncio.Task[AsyncConnection[Any]]) -> None:
     if task.cancelled() or task.exception() is not None:
         return
     conn = task.result()

@@ -9,7 +9,6 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -17,7 +16,7 @@ import psycopg
 from psycopg import AsyncConnection
 
 from turbo_orm.db.connections import close_now
-from turbo_orm.db.leases import abandon, discard, give_back, lease, put_away, put_idle, take_idle
+from turbo_orm.db.leases import abandon, discard, give_back, give_up, lease, put_idle, take_idle
 from turbo_orm.db.lines import Line
 from turbo_orm.db.pools import Pool
 from turbo_orm.db.prepared import is_stale
@@ -180,15 +179,10 @@ class Multiplexer:
             if taking.done():
                 return taking.result()
         except BaseException:
-            self._take_no_more(taking)
+            give_up(taking, self._pool)
             raise
-        self._take_no_more(taking)
+        give_up(taking, self._pool)
         return None
-
-    def _take_no_more(self, taking: asyncio.Future[AsyncConnection[Any]]) -> None:
-        if not self._loop.is_closed():
-            taking.add_done_callback(partial(put_away, self._pool))
-            taking.cancel()
 
     def _forget(self, line: Line) -> None:
         if line in self._lines:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -12,6 +11,7 @@ from django.db.models.sql import Query
 from typing_extensions import Self
 
 from turbo_orm.conf import get_config
+from turbo_orm.db.originals import original
 from turbo_orm.plans.planned import Passed, Planned, further
 from turbo_orm.plans.shapes import ROOT, Node, make_root, note_use, seen, trie
 from turbo_orm.plans.steps import Call, Taken
@@ -53,15 +53,7 @@ _set_query_of = QuerySet.query.fset  # type: ignore[attr-defined]
 #: Before Django 6.1 querysets always are cloned.
 ALWAYS_CLONES = not hasattr(QuerySet, "_disable_cloning")
 
-
-def _original_clone() -> Any:
-    """Return Django's own ``QuerySet._clone``; None if it has been replaced already."""
-    method = vars(QuerySet)["_clone"]
-    # Not by its name and module: a decorator copies these.
-    return method if method.__globals__ is vars(sys.modules[QuerySet.__module__]) else None
-
-
-_clone_of_django = _original_clone()
+_clone_of_django = original(QuerySet, "_clone")
 
 
 class PlanMode(QuerySet[Any, Any]):
