@@ -1,7 +1,7 @@
 """Django's own a-methods in our blocks: those of models without an `AsyncManager`, and of sessions.
 
-They call their sync twins in a thread, `sync_to_async(self.get)`, whose connection has no part in the
-block. In a block on their database the twins run in the bridge.
+They call their sync twins in a thread, `sync_to_async(self.get)`. In a block on their database the twins
+run in the bridge, which takes less time and no thread, for which others may wait.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from django.db.models.manager import BaseManager
 from turbo_orm.bridge.handler import in_transaction
 from turbo_orm.bridge.run import run_sync
 from turbo_orm.bridge.scopes import inherited_scope
+from turbo_orm.bridge.threads import call_in_thread
 
 __all__ = ["install"]
 
@@ -43,7 +44,7 @@ async def _call(self: SyncToAsync[..., Any], *args: Any, **kwargs: Any) -> Any:
         alias = _alias(self.func, kwargs)
         if alias is not None and in_transaction(alias):
             return await run_sync(self.func, *args, **kwargs)
-    return await _call_in_thread(self, *args, **kwargs)
+    return await call_in_thread(self, *args, **kwargs)
 
 
 def _alias(func: Any, kwargs: Mapping[str, Any]) -> str | None:
@@ -72,9 +73,6 @@ def _database(owner: Any, name: str, using: str | None) -> str:
     else:
         alias = owner.db
     return str(alias)
-
-
-_call_in_thread = SyncToAsync.__call__
 
 
 def install() -> None:

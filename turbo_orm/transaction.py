@@ -141,7 +141,9 @@ class Atomic:
             await scope.close()
 
     def _pop_entry(self) -> _Entry:
-        task = asyncio.current_task()
+        # Where there is no loop, the coroutine of one that was closed is being destroyed.
+        loop = asyncio._get_running_loop()
+        task = None if loop is None else asyncio.current_task(loop)
         for index in range(len(self._entries) - 1, -1, -1):
             if self._entries[index].task is task:
                 return self._entries.pop(index)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from turbo_orm.errors import BlockDeadlockError
@@ -15,11 +15,15 @@ if TYPE_CHECKING:
 __all__ = ["find_deadlock"]
 
 
-def find_deadlock(parent: Scope, task: asyncio.Task[Any] | None) -> BlockDeadlockError | None:
+def find_deadlock(
+    parent: Scope,
+    task: asyncio.Task[Any] | None,
+    queued: Callable[[], Iterable[asyncio.Task[Any]]] | None = None,
+) -> BlockDeadlockError | None:
     """Return the error for *task*, which waits for its turn in *parent*, or None.
 
     The turn only comes when the block active in *parent* ends; that never happens if the
-    block's own task waits for *task*.
+    block's own task waits for *task*, or for one of those *queued* for the thread in which it waits.
     """
     holder = parent.active_child
     if task is None or holder is None or holder.closed or holder.task is None:
@@ -36,6 +40,13 @@ def find_deadlock(parent: Scope, task: asyncio.Task[Any] | None) -> BlockDeadloc
             "connection, but a nested block, which has the connection until it ends, is "
             f"waiting for {task.get_name()!r}. Start the task inside the nested block, or "
             "await it after that block has ended."
+        )
+    if queued is not None and any(waiter is holder.task for each in queued() for waiter in _waiters(each)):
+        return BlockDeadlockError(
+            f"A function that sync_to_async() runs for {task.get_name()!r} needs the connection of an "
+            "atomic() block; a nested block, which has the connection until it ends, is waiting for "
+            "another function, and that for the thread of this one. Use `await run_sync(function)` for "
+            "one of them, or await one after the other."
         )
     return None
 

@@ -9,7 +9,7 @@ import threading
 from asyncio import CancelledError, _get_running_loop, _set_running_loop
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 import psycopg
 from django.db.utils import Error as DjangoDatabaseError
@@ -22,22 +22,48 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BridgeGreenlet",
+    "Waiter",
     "await_only",
     "check_awaiting",
     "current_bridge",
     "drive",
+    "drive_in_thread",
     "loop_visible",
     "postpone",
+    "running_bridge",
     "watch_collections",
 ]
 
 T = TypeVar("T")
 
 
+class Waiter(Protocol):
+    """Has the event loop of another thread await in the place of a bridge greenlet's thread."""
+
+    def wait(self, awaitable: Awaitable[T]) -> T:
+        """Block the thread until *awaitable* is done; return its result."""
+        ...
+
+    def join(self) -> Scope:
+        """Have the running greenlet have a scope, and return that."""
+        ...
+
+    def scope_of(self, alias: str) -> Scope | None:
+        """Return the scope in which the greenlet queries *alias*; None if it has that to itself."""
+        ...
+
+    def call_async(self, call: Callable[[], T]) -> T:
+        """Return what *call* does, which waits in this thread for async code on the event loop."""
+        ...
+
+
 class BridgeGreenlet(greenlet):
     """A reusable greenlet that runs one sync function at a time for one scope."""
 
+    #: None in a thread that has not queried yet, see `drive_in_thread()`.
     scope: Scope | None = None
+    #: Where it does not run in the thread of the event loop.
+    waiter: Waiter | None = None
     result: Any = None
     parent: Any
     failure: BaseException | None = None
@@ -52,7 +78,13 @@ class BridgeGreenlet(greenlet):
 
 
 def current_bridge() -> BridgeGreenlet | None:
-    """Return the running bridge greenlet, or None outside the bridge."""
+    """Return the running bridge greenlet, or None outside the bridge, and in one that has no scope yet."""
+    current = getcurrent()
+    return current if type(current) is BridgeGreenlet and current.scope is not None else None
+
+
+def running_bridge() -> BridgeGreenlet | None:
+    """Return the running bridge greenlet, whether it has a scope or not."""
     current = getcurrent()
     return current if type(current) is BridgeGreenlet else None
 
@@ -62,7 +94,7 @@ def await_only(awaitable: Awaitable[T]) -> T:
 
     Raises `BridgeError` outside the bridge.
     """
-    bridge = current_bridge()
+    bridge = _bridge_with_scope()
     if (
         bridge is None
         or bridge.closing
@@ -82,13 +114,20 @@ def await_only(awaitable: Awaitable[T]) -> T:
 
 def check_awaiting() -> None:
     """Raise what `await_only()` would: before what may need it, or what must follow."""
-    bridge = current_bridge()
+    bridge = _bridge_with_scope()
     reason = _why_not(bridge)
     if reason is not None:
         raise BridgeError(f"This would wait for the database, but nothing can await it here: {reason}")
     if bridge is not None and bridge.postponed is not None:
         postponed, bridge.postponed = bridge.postponed, None
         raise postponed
+
+
+def _bridge_with_scope() -> BridgeGreenlet | None:
+    bridge = running_bridge()
+    if bridge is not None and bridge.scope is None and bridge.waiter is not None:
+        bridge.waiter.join()
+    return bridge
 
 
 def postpone(cancelled: CancelledError) -> None:
@@ -219,7 +258,7 @@ def _take_greenlet(parent: greenlet) -> BridgeGreenlet:
 
 
 def _park(bridge: BridgeGreenlet) -> None:
-    bridge.failure = bridge.result = bridge.scope = bridge.postponed = None
+    bridge.failure = bridge.result = bridge.scope = bridge.waiter = bridge.postponed = None
     bridge.gr_context = None
     if len(_idle.parked) < _idle.limit:
         _idle.parked.append(bridge)
@@ -255,18 +294,52 @@ async def drive(scope: Scope, fn: Callable[..., T], args: Any = (), kwargs: Any 
             awaited = _step(bridge, loop, bridge.throw, type(exc), exc, exc.__traceback__)
         else:
             awaited = _step(bridge, loop, bridge.switch, value)
-    error, result = bridge.failure, bridge.result
-    if error is None:
-        error = bridge.postponed
+    try:
+        return cast(T, _outcome(bridge, cancelled))
+    finally:
+        cancelled = None  # or its traceback would keep this frame alive in a cycle
+
+
+def drive_in_thread(waiter: Waiter, fn: Callable[..., T], args: Any, kwargs: Any) -> T:
+    """Call ``fn(*args, **kwargs)`` in a bridge greenlet of this thread, whose waits are *waiter*'s.
+
+    It has a scope once it has queried a database of which the *waiter* has one.
+    """
+    parent = getcurrent()
+    bridge = _take_greenlet(parent)
+    bridge.waiter = waiter
+    bridge.busy = True
+    bridge.gr_context = parent.gr_context
+    cancelled: CancelledError | None = None
+    awaited = bridge.switch((fn, args, kwargs, sys.exc_info()[1]))
+    while bridge.busy:
+        try:
+            value = waiter.wait(awaited)
+        except BaseException as exc:
+            if isinstance(exc, CancelledError):
+                cancelled = exc
+            awaited = bridge.throw(type(exc), exc, exc.__traceback__)
+        else:
+            awaited = bridge.switch(value)
+    try:
+        return cast(T, _outcome(bridge, cancelled))
+    finally:
+        cancelled = None
+
+
+def _outcome(bridge: BridgeGreenlet, cancelled: CancelledError | None) -> Any:
+    """Return or raise what the function in *bridge* did, unless that is only because it was *cancelled*."""
+    error = bridge.postponed if bridge.failure is None else bridge.failure
+    result = bridge.result
     _park(bridge)
     if error is None:
-        return cast(T, result)
+        return result
     try:
         if cancelled is not None and _hides(error, cancelled):
             raise cancelled from error
         raise error
     finally:
-        error = cancelled = None  # or the traceback would keep this frame alive in a cycle
+        error = cancelled = None
 
 
 def _step(

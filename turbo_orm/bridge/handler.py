@@ -13,7 +13,7 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from turbo_orm.bridge.async_backend.join import join
-from turbo_orm.bridge.greenlets import current_bridge, loop_visible
+from turbo_orm.bridge.greenlets import loop_visible, running_bridge
 from turbo_orm.bridge.scopes import Scope, active_scope
 from turbo_orm.bridge.wrapper import new_wrapper
 
@@ -24,8 +24,8 @@ class _BridgeAwareLocal:
     """Replaces the asgiref ``Local`` in which Django keeps its connections.
 
     Inside a bridge greenlet it answers with the wrapper of the greenlet's scope, in async code
-    inside of a block with the block's; everywhere else it is the original. (``Local`` can't be
-    subclassed: asgiref forbids it.)
+    inside of a block, and in its threads, with the block's; everywhere else it is the original.
+    (``Local`` can't be subclassed: asgiref forbids it.)
     """
 
     def __init__(self, original: Any) -> None:
@@ -34,7 +34,7 @@ class _BridgeAwareLocal:
     def __getattr__(self, alias: str) -> Any:
         if _replaced and alias in (others := _replaced.get(get_ident(), {})):
             return others[alias]
-        scope = _scope()
+        scope = _scope(alias)
         if scope is None:
             # Nothing can be executed with it there, but it knows of the block, and can be told to roll back.
             around = _scope_of_block(alias)
@@ -56,7 +56,7 @@ class _BridgeAwareLocal:
         return wrapper
 
     def __setattr__(self, alias: str, value: Any) -> None:
-        scope = _scope()
+        scope = _scope(alias)
         if scope is None:
             if _get_running_loop() is not None:
                 _touched.set(True)
@@ -65,7 +65,7 @@ class _BridgeAwareLocal:
             scope.wrappers[alias] = value
 
     def __delattr__(self, alias: str) -> None:
-        scope = _scope()
+        scope = _scope(alias)
         if scope is None:
             delattr(self._original, alias)
         elif scope.wrappers.pop(alias, None) is None:
@@ -126,30 +126,25 @@ def ambient_connection(alias: str) -> Any:
 
 def in_transaction(alias: str) -> bool:
     """Whether the running code, async or in the bridge, is in a block of ours on *alias*."""
-    scope = _scope()
+    scope = _scope(alias)
     if scope is None:
         return _scope_of_block(alias) is not None
-    return _has_block(scope, alias)
+    return scope.has_block(alias)
 
 
 def _scope_of_block(alias: str) -> Scope | None:
     """Return the scope that the running async code is in if it is in a block of ours on *alias*."""
     loop = _get_running_loop()
     scope = None if loop is None else active_scope(loop)
-    return scope if scope is not None and _has_block(scope, alias) else None
+    return scope if scope is not None and scope.has_block(alias) else None
 
 
-def _has_block(scope: Scope, alias: str) -> bool:
-    block = scope.root.wire_block
-    if block is not None and block.alias == alias:
-        return True
-    wrapper = scope.wrappers.get(alias)
-    return wrapper is not None and bool(wrapper.in_atomic_block)
-
-
-def _scope() -> Scope | None:
-    bridge = current_bridge()
-    return None if bridge is None else bridge.scope
+def _scope(alias: str) -> Scope | None:
+    """Return the scope of the running bridge greenlet, if there is one, and it is one on *alias*."""
+    bridge = running_bridge()
+    if bridge is None:
+        return None
+    return bridge.scope if bridge.waiter is None else bridge.waiter.scope_of(alias)
 
 
 def install() -> None:

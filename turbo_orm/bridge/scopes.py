@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from contextvars import Context, ContextVar
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
@@ -21,7 +22,16 @@ if TYPE_CHECKING:
 
     from turbo_orm.bridge.wire_blocks import WireBlock
 
-__all__ = ["Entered", "Lease", "Runs", "Scope", "active_scope", "inherited_scope", "open_scope"]
+__all__ = [
+    "Entered",
+    "Lease",
+    "Runs",
+    "Scope",
+    "active_scope",
+    "inherited_scope",
+    "inheriting",
+    "open_scope",
+]
 
 
 class Lease(Protocol):
@@ -127,8 +137,14 @@ class Scope:
         self.turns = Turns(self.loop)
         return self.turns
 
-    async def open(self) -> None:
+    async def open(
+        self,
+        task: asyncio.Task[Any] | None = None,
+        queued: Callable[[], Iterable[asyncio.Task[Any]]] | None = None,
+    ) -> None:
         """Wait for this scope's turn in its parent.
+
+        It is needed by *task*, the current one by default. *queued* tells which tasks can't go on meanwhile.
 
         Raises `BlockDeadlockError` when the turn could never come, and `NoMoreTurns` when
         the parent ends first.
@@ -139,7 +155,7 @@ class Scope:
         if parent.closed:
             raise NoMoreTurns
         turns = parent.turns or parent.make_turns()
-        await turns.acquire(partial(find_deadlock, parent, asyncio.current_task()))
+        await turns.acquire(partial(find_deadlock, parent, task or asyncio.current_task(), queued))
         parent.active_child = self
 
     async def open_last(self) -> tuple[Scope, BaseException | None]:
@@ -164,6 +180,20 @@ class Scope:
                 cancelled = exc
             else:
                 return cancelled
+
+    def has_block(self, alias: str) -> bool:
+        """Whether a block on *alias* is under way in here."""
+        block = self.root.wire_block
+        if block is not None and block.alias == alias:
+            return True
+        wrapper = self.wrappers.get(alias)
+        return wrapper is not None and bool(wrapper.in_atomic_block)
+
+    def blocks(self) -> frozenset[str]:
+        """Return the aliases on which a block is under way in here."""
+        block = self.root.wire_block
+        known = self.wrappers if block is None else {*self.wrappers, block.alias}
+        return frozenset(alias for alias in known if self.has_block(alias))
 
     def give_turn(self) -> None:
         """Let children have their turns: the sync code of this scope waits for async user code."""
@@ -287,6 +317,16 @@ async def open_scope(loop: asyncio.AbstractEventLoop) -> Scope:
         except NoMoreTurns:
             continue
         return scope
+
+
+@contextmanager
+def inheriting(scope: Scope) -> Iterator[None]:
+    """Have coroutines that are started from here, in a thread without an event loop, inherit *scope*."""
+    token = _current.set(scope)
+    try:
+        yield
+    finally:
+        _current.reset(token)
 
 
 class Entered:

@@ -6,11 +6,12 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor, Future
+from functools import partial
 from typing import Any, TypeVar
 
 from asgiref.sync import AsyncToSync, SyncToAsync
 
-from turbo_orm.bridge.greenlets import await_only, current_bridge
+from turbo_orm.bridge.greenlets import await_only, running_bridge
 from turbo_orm.bridge.run import run_in
 from turbo_orm.bridge.scopes import Entered, Scope, active_scope
 from turbo_orm.bridge.sync_blocks import taking_part
@@ -81,9 +82,12 @@ class _BridgeExecutor(Executor):
 
 
 def _call_in_bridge(self: AsyncToSync[..., Any], *args: Any, **kwargs: Any) -> Any:
-    bridge = current_bridge()
-    if bridge is None or bridge.scope is None:
+    bridge = running_bridge()
+    if bridge is None:
         return _call_outside(taking_part(self), *args, **kwargs)
+    if bridge.waiter is not None:
+        return bridge.waiter.call_async(partial(_call_outside, self, *args, **kwargs))
+    assert bridge.scope is not None
     if getattr(self, "force_new_loop", False):
         # Asks for a loop of its own in a thread of its own, and gets them.
         return await_only(asyncio.to_thread(_call_outside, self, *args, **kwargs))

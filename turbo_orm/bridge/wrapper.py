@@ -20,7 +20,7 @@ from django.db.utils import load_backend
 from turbo_orm.bridge.connection import BridgedConnection
 from turbo_orm.bridge.cursors import are_untouched
 from turbo_orm.bridge.databases import async_connect_params, pool_key, pool_of
-from turbo_orm.bridge.greenlets import await_only, check_awaiting, current_bridge
+from turbo_orm.bridge.greenlets import await_only, check_awaiting, current_bridge, running_bridge
 from turbo_orm.bridge.interruptions import is_interruption
 from turbo_orm.bridge.querylog import QueryLog, recording
 from turbo_orm.bridge.readiness import note_ready
@@ -121,6 +121,17 @@ class BridgedWrapper(_Base):
         ):
             return None
         return wire_of(conn._aconn, self._root.loop)
+
+    def validate_thread_sharing(self) -> None:
+        """Let the bridge through, see Django: in whatever thread it runs, it has a turn of its own."""
+        if running_bridge() is None:
+            super().validate_thread_sharing()
+
+    def close(self) -> None:
+        """Close the connection, see Django: not for a thread, whose functions close what they have opened."""
+        bridge = running_bridge()
+        if bridge is None or bridge.waiter is None or not self.in_atomic_block:
+            super().close()
 
     def break_block(self, exc: BaseException) -> None:
         """Let the current `atomic` block, if any, only roll back: *exc* cut a statement short."""

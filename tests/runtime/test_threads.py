@@ -1,0 +1,464 @@
+"""Functions that `sync_to_async()` runs in threads take part in the blocks they are called in."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from asgiref.sync import async_to_sync, sync_to_async
+from django.db import IntegrityError, ProgrammingError, close_old_connections, connections, transaction
+from django.db.models import F, prefetch_related_objects
+from django.dispatch import Signal
+
+from tests.project.library.models import Author, Plain
+from tests.runtime.support import assert_pool_is_clean, backend_pid, sleep
+from turbo_orm import atomic, on_commit, run_sync
+from turbo_orm.bridge import turns
+from turbo_orm.errors import BlockDeadlockError, ConnectionReleasedError
+from turbo_orm.testing import capture_queries
+
+pytestmark = pytest.mark.threads
+
+
+def names() -> list[str]:
+    return sorted(Author.objects.values_list("name", flat=True))
+
+
+def create(name: str) -> Author:
+    return Author.objects.create(name=name)
+
+
+class Gate:
+    """Holds a thread up, without the database."""
+
+    def __init__(self) -> None:
+        self.reached = threading.Event()
+        self.open = threading.Event()
+
+    def __call__(self) -> None:
+        self.reached.set()
+        assert self.open.wait(10)
+
+    async def wait_until_reached(self) -> None:
+        while not self.reached.is_set():
+            await asyncio.sleep(0.001)
+
+
+@pytest.mark.parametrize("thread_sensitive", [True, False])
+async def test_it_sees_the_block_and_goes_with_it(thread_sensitive: bool):
+    threads = {threading.get_ident()}
+
+    def work() -> tuple[list[str], int]:
+        threads.add(threading.get_ident())
+        create("b")
+        Author.objects.filter(name="a").update(age=F("id"))
+        return names(), backend_pid()
+
+    with pytest.raises(ZeroDivisionError):
+        async with atomic():
+            author = await Author.objects.acreate(name="a")
+            found, pid = await sync_to_async(work, thread_sensitive=thread_sensitive)()
+            assert found == ["a", "b"]
+            assert pid == await run_sync(backend_pid)
+            await author.arefresh_from_db()
+            assert author.age == author.pk
+            raise ZeroDivisionError
+    assert len(threads) == 2
+    assert await Author.objects.acount() == 0
+    await assert_pool_is_clean()
+
+
+async def test_outside_of_blocks_it_has_the_connection_of_its_thread():
+    def work() -> bool:
+        try:
+            return backend_pid() == Author.objects.count()
+        finally:
+            connections.close_all()
+
+    assert await sync_to_async(work)() is False
+    async with atomic(using="other"):
+        assert await sync_to_async(work)() is False
+        assert await sync_to_async(lambda: connections["other"].in_atomic_block)()
+        assert not await sync_to_async(lambda: connections["default"].in_atomic_block)()
+
+
+async def test_two_databases():
+    def work() -> None:
+        Author.objects.using("other").create(name="kept")
+        create("lost")
+        connections["other"].close()
+
+    with pytest.raises(ZeroDivisionError):
+        async with atomic():
+            await sync_to_async(work)()
+            raise ZeroDivisionError
+    assert await Author.objects.using("other").acount() == 1
+    assert await Author.objects.acount() == 0
+
+
+async def test_its_blocks_are_savepoints():
+    called: list[str] = []
+
+    def work() -> list[str]:
+        with pytest.raises(ZeroDivisionError), transaction.atomic():
+            create("lost")
+            transaction.on_commit(lambda: called.append("lost"))
+            raise ZeroDivisionError
+        with transaction.atomic():
+            create("kept")
+            transaction.on_commit(lambda: called.append("kept"))
+        with pytest.raises(RuntimeError, match="durable"), transaction.atomic(durable=True):
+            pass
+        return names()
+
+    async with atomic():
+        await on_commit(lambda: called.append("first"))
+        assert await sync_to_async(work)() == ["kept"]
+        assert called == []
+    assert called == ["first", "kept"]
+    assert await run_sync(names) == ["kept"]
+
+
+async def test_an_error_breaks_the_block_as_it_does_in_sync_code():
+    def work() -> None:
+        author = create("a")
+        with pytest.raises(IntegrityError):
+            Author.objects.create(pk=author.pk, name="twice")
+        create("b")
+
+    with pytest.raises(transaction.TransactionManagementError, match="until the end of the 'atomic' block"):
+        async with atomic():
+            await sync_to_async(work)()
+    assert await Author.objects.acount() == 0
+
+
+async def test_a_connection_that_is_closed_there_is_not_the_blocks():
+    def work() -> None:
+        try:
+            create("a")
+        finally:
+            connections["default"].close()
+            close_old_connections()
+            connections.close_all()
+
+    async with atomic():
+        await sync_to_async(work)()
+        assert await run_sync(names) == ["a"]
+    assert await run_sync(names) == ["a"]
+
+
+async def test_one_after_another():
+    def work(name: str) -> int:
+        with transaction.atomic():
+            count = Author.objects.count()
+            sleep(0.005)
+            create(name)
+            return Author.objects.count() - count
+
+    async with atomic():
+        calls = [sync_to_async(work, thread_sensitive=bool(number % 2))(f"{number}") for number in range(8)]
+        creating = [Author.objects.acreate(name=f"a{number}") for number in range(8)]
+        assert (await asyncio.gather(*calls, *creating))[:8] == [1] * 8
+    assert await Author.objects.acount() == 16
+
+
+async def test_a_function_that_does_not_query_holds_nobody_up():
+    gate = Gate()
+    async with atomic():
+        waiting = asyncio.create_task(sync_to_async(gate)())
+        await gate.wait_until_reached()
+        await asyncio.wait_for(Author.objects.acreate(name="a"), 5)
+        gate.open.set()
+        await waiting
+
+
+@pytest.mark.parametrize("queried", [False, True])
+async def test_async_code_below_it(queried: bool):
+    async def below() -> list[str]:
+        await Author.objects.acreate(name="below")
+        async with atomic():
+            await asyncio.gather(*(Author.objects.acreate(name=f"{number}") for number in range(2)))
+        await sync_to_async(create)("deep")
+        await sync_to_async(create, thread_sensitive=False)("deeper")
+        return [author.name async for author in Author.objects.order_by("name")]
+
+    def work() -> tuple[list[str], list[str]]:
+        if queried:
+            create("before")
+        found = async_to_sync(below)()
+        create("then")
+        return found, names()
+
+    expected = ["0", "1", "below", "deep", "deeper"] + ["before"] * queried
+    with pytest.raises(ZeroDivisionError):
+        async with atomic():
+            found, after = await asyncio.wait_for(sync_to_async(work)(), 10)
+            assert found == sorted(expected)
+            assert after == sorted([*expected, "then"])
+            raise ZeroDivisionError
+    assert await Author.objects.acount() == 0
+    await assert_pool_is_clean()
+
+
+async def test_a_task_that_outlives_the_async_code_below_it():
+    started: list[asyncio.Task[Any]] = []
+
+    async def later() -> None:
+        await asyncio.sleep(0.01)
+        await Author.objects.acreate(name="later")
+
+    async def below() -> None:
+        started.append(asyncio.create_task(later()))
+
+    def work() -> list[str]:
+        create("first")
+        async_to_sync(below)()
+        sleep(0.05)
+        return names()
+
+    async with atomic():
+        assert await sync_to_async(work)() == ["first"]
+        await started[0]
+        assert await run_sync(names) == ["first", "later"]
+
+
+@pytest.mark.skipif(not hasattr(Signal, "asend"), reason="asend() came with Django 5.0")
+async def test_receivers_of_signals():
+    def receiver(**kwargs: Any) -> None:
+        Author.objects.filter(name="a").update(name="b")
+
+    signal = Signal()
+    signal.connect(receiver)
+    async with atomic():
+        await Author.objects.acreate(name="a")
+        await asyncio.wait_for(signal.asend(sender=None), 10)
+        assert await run_sync(names) == ["b"]
+
+
+async def test_djangos_iterator_and_prefetches_of_plain_models():
+    async with atomic():
+        author = await Author.objects.acreate(name="x")
+        await run_sync(Plain.objects.bulk_create, [Plain(name=name, author=author) for name in "abc"])
+        rows = Plain.objects.order_by("name")
+        assert [plain.name async for plain in rows.aiterator(chunk_size=2)] == ["a", "b", "c"]
+        await sync_to_async(prefetch_related_objects)([author], "plains")
+        assert len(author.plains.all()) == 3
+
+
+async def test_what_it_executes_is_recorded():
+    async with atomic():
+        with capture_queries() as queries:
+            await sync_to_async(create)("a")
+            assert await sync_to_async(names)() == ["a"]
+    assert ["INSERT" in each["sql"] for each in queries] == [True, False]
+
+
+async def test_a_cancellation_does_not_wait_for_a_function_that_has_not_queried():
+    gate = Gate()
+    outcome: list[Any] = []
+
+    def work() -> None:
+        gate()
+        try:
+            outcome.append(names())
+        except BaseException as exc:
+            outcome.append(exc)
+
+    async with atomic():
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(sync_to_async(work, thread_sensitive=False)(), 0.05)
+        await Author.objects.acreate(name="a")
+    gate.open.set()
+    while not outcome:
+        await asyncio.sleep(0.001)
+    assert isinstance(outcome[0], ConnectionReleasedError)
+    assert "sync_to_async()" in str(outcome[0])
+    assert await Author.objects.acount() == 1
+
+
+async def test_a_cancellation_in_a_statement():
+    def work() -> None:
+        create("a")
+        with transaction.atomic():
+            sleep(20)
+
+    async with atomic():
+        await Author.objects.acreate(name="kept")
+        with pytest.raises(asyncio.TimeoutError):
+            async with atomic():
+                await asyncio.wait_for(sync_to_async(work)(), 0.1)
+        assert await run_sync(names) == ["kept"]
+    await assert_pool_is_clean()
+
+
+async def test_a_cancellation_waits_for_a_function_that_has_queried():
+    gate = Gate()
+    seen: list[BaseException] = []
+
+    def work() -> None:
+        create("a")
+        gate()
+        try:
+            create("b")
+        except BaseException as exc:
+            seen.append(exc)
+            raise
+
+    async def block() -> None:
+        async with atomic():
+            await sync_to_async(work)()
+
+    task = asyncio.create_task(block())
+    await gate.wait_until_reached()
+    task.cancel()
+    _, pending = await asyncio.wait([task], timeout=0.05)
+    assert pending
+    task.cancel()  # it changes nothing
+    await asyncio.sleep(0.01)
+    gate.open.set()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(task, 10)
+    assert [type(each) for each in seen] == [asyncio.CancelledError]
+    assert await Author.objects.acount() == 0
+    await assert_pool_is_clean()
+
+
+async def test_a_cancellation_while_it_waits_for_its_turn():
+    gate = Gate()
+
+    def first() -> None:
+        create("first")
+        gate()
+
+    async with atomic():
+        has_turn = asyncio.create_task(sync_to_async(first, thread_sensitive=False)())
+        await gate.wait_until_reached()
+        waits = asyncio.create_task(sync_to_async(create, thread_sensitive=False)("second"))
+        await asyncio.sleep(0.05)
+        waits.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(waits, 10)
+        gate.open.set()
+        await has_turn
+        assert await run_sync(names) == ["first"]
+
+
+async def test_a_coroutine_that_is_closed():
+    gate = Gate()
+    outcome: list[BaseException] = []
+
+    def work() -> None:
+        create("lost")
+        gate()
+        try:
+            names()
+        except BaseException as exc:
+            outcome.append(exc)
+
+    async def block() -> None:
+        async with atomic():
+            await sync_to_async(work, thread_sensitive=False)()
+
+    coroutine = block()
+    waiting: Any = coroutine.send(None)
+    while not gate.reached.is_set():
+        waiting._asyncio_future_blocking = False
+        if waiting.done():
+            waiting = coroutine.send(None)
+        await asyncio.sleep(0.001)
+    coroutine.close()
+    gate.open.set()
+    while not outcome:
+        await asyncio.sleep(0.001)
+    # What Django says of a block whose connection is lost.
+    assert isinstance(outcome[0], ProgrammingError)
+    assert await Author.objects.acount() == 0
+    await assert_pool_is_clean()
+
+
+async def test_a_deadlock_is_noticed():
+    async def outside() -> None:
+        await asyncio.sleep(0.01)
+        await sync_to_async(create)("never")
+
+    async with atomic():
+        task = asyncio.create_task(outside())
+        async with atomic():
+            with pytest.raises(BlockDeadlockError):
+                await asyncio.wait_for(task, 10)
+
+
+async def test_a_deadlock_for_a_thread_is_noticed(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(turns, "RECHECK_AFTER", 0.01)
+    begun = asyncio.Event()
+    gate = Gate()
+
+    def first() -> None:
+        gate()
+        create("first")
+
+    async def nested() -> None:
+        async with atomic():
+            begun.set()
+            await sync_to_async(create)("nested")
+
+    async with atomic():
+        has_thread = asyncio.create_task(sync_to_async(first)())
+        await gate.wait_until_reached()
+        has_connection = asyncio.create_task(nested())
+        await begun.wait()
+        gate.open.set()
+        with pytest.raises(BlockDeadlockError, match="the thread of this one"):
+            await asyncio.wait_for(has_thread, 10)
+        await asyncio.wait_for(has_connection, 10)
+        assert await run_sync(names) == ["nested"]
+
+
+def test_from_sync_code(empty_tables: Callable[[], None]):
+    """The thread of sync code runs it, while the event loop is in another one."""
+
+    async def main() -> tuple[list[str], int]:
+        async with atomic():
+            await Author.objects.acreate(name="a")
+            await sync_to_async(create)("b")
+            return await sync_to_async(names)(), await sync_to_async(threading.get_ident)()
+
+    assert async_to_sync(main)() == (["a", "b"], threading.get_ident())
+
+
+def test_a_loop_that_is_closed_before_it_ends(empty_tables: Callable[[], None]):
+    gate = Gate()
+    outcome: list[BaseException] = []
+
+    def work() -> None:
+        create("lost")
+        gate()
+        try:
+            names()
+        except BaseException as exc:
+            outcome.append(exc)
+
+    async def block() -> None:
+        async with atomic():
+            await sync_to_async(work, thread_sensitive=False)()
+
+    loop = asyncio.new_event_loop()
+    task = loop.create_task(block())
+    loop.run_until_complete(gate.wait_until_reached())
+    others = asyncio.all_tasks(loop) - {task}
+    for other in others:
+        other.cancel()
+    loop.run_until_complete(asyncio.gather(*others, return_exceptions=True))
+    loop.close()
+    gate.open.set()
+    for _ in range(1000):
+        if outcome:
+            break
+        time.sleep(0.01)
+    assert isinstance(outcome[0], ConnectionReleasedError)
+    task.get_coro().close()  # type: ignore[union-attr]
+    asyncio.run(run_sync(int))  # the sockets of the closed loop go
