@@ -7,7 +7,7 @@ import io
 import unittest
 
 import pytest
-from asgiref.sync import async_to_sync
+from asgiref.sync import async_to_sync, sync_to_async
 from django.db import connection
 from django.http import HttpResponse
 from django.test import override_settings
@@ -93,6 +93,14 @@ class Example(testing.TestCase):
         raise LookupError("on purpose")
 
 
+class InThreads(testing.TestCase):
+    async def test_functions_in_threads(self):
+        await Author.objects.acreate(name="a")
+        for thread_sensitive in (True, False):
+            call = sync_to_async(Author.objects.count, thread_sensitive=thread_sensitive)
+            assert await call() == 1
+
+
 class Durable(testing.TransactionTestCase):
     async def test_commits(self):
         async with atomic(durable=True):
@@ -174,6 +182,7 @@ def run(*cases: type[unittest.TestCase]) -> unittest.TestResult:
 
 for case in (
     Example,
+    InThreads,
     Durable,
     BrokenSetUp,
     Skipped,
@@ -195,6 +204,11 @@ def test_everything_shares_the_tests_transaction():
     assert result.failures == []
     assert seen == [2, b"3", "committed", "by a hook of a hook", b"3", b"3"]
     assert Author.objects.count() == 0
+
+
+@pytest.mark.threads
+def test_threads_share_it():
+    assert run(InThreads).wasSuccessful()
 
 
 def test_transaction_test_case():

@@ -10,9 +10,13 @@ from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
+from django.contrib import auth
+from django.contrib.auth.models import User
+from django.contrib.sessions.backends.db import SessionStore
 from django.db import IntegrityError, ProgrammingError, close_old_connections, connections, transaction
 from django.db.models import F, prefetch_related_objects
 from django.dispatch import Signal
+from django.http import HttpRequest
 
 from tests.project.library.models import Author, Plain
 from tests.runtime.support import assert_pool_is_clean, backend_pid, sleep
@@ -237,6 +241,22 @@ async def test_receivers_of_signals():
         await Author.objects.acreate(name="a")
         await asyncio.wait_for(signal.asend(sender=None), 10)
         assert await run_sync(names) == ["b"]
+
+
+@pytest.mark.skipif(not hasattr(auth, "alogin"), reason="alogin() came with Django 5.0")
+async def test_somebody_signs_up():
+    """`alogin()` has a sync receiver, which writes to the row that only the block sees."""
+    request: Any = HttpRequest()
+    request.session = SessionStore()
+    with pytest.raises(ZeroDivisionError):
+        async with atomic():
+            await User.objects.acreate_user("ada", password="secret")
+            user = await auth.aauthenticate(request, username="ada", password="secret")
+            await asyncio.wait_for(auth.alogin(request, user), 10)
+            await user.arefresh_from_db()
+            assert user.last_login is not None
+            raise ZeroDivisionError
+    assert await run_sync(User.objects.count) == 0
 
 
 async def test_djangos_iterator_and_prefetches_of_plain_models():
