@@ -57,6 +57,15 @@ async def test_routers_choose_for_every_verb(replica: None):
     assert (author, created) == (written, False)
 
 
+@pytest.mark.parametrize("in_bridge", [False, True])
+async def test_a_queryset_reads_where_it_did_after_its_rows_were_deleted(replica: None, in_bridge: bool):
+    """Django deletes by a copy."""
+    for _ in range(3):
+        rows = Author.objects.filter(name="x")
+        await (run_sync(rows.delete) if in_bridge else rows.adelete())
+        assert rows.db == "other"
+
+
 async def test_related_managers_stay_in_the_database_of_their_object():
     author = await Author.objects.using("other").acreate(name="a")
     book = await author.books.acreate(title="t")

@@ -221,7 +221,10 @@ class PlannedQuerySet(Chaining):
         planned = self._planned
         if planned is None or "delete" not in self._plannable_terminals:
             return None
+        # Unlike other writes it leaves the queryset as it was: Django deletes by a copy.
+        for_write = self._for_write
         alias = self._alias_to_write()
+        self._for_write = for_write
         if not Collector(using=alias).can_fast_delete(self):  # receivers come and go
             return None
         node, values, _, _, _ = planned
