@@ -194,6 +194,22 @@ async def test_what_builds_on_a_list_that_comes_later() -> None:
                 await Author.objects.prefetch_related("later__tags", books).alist()
 
 
+async def test_two_lists_of_one_name() -> None:
+    """Django refuses the second if it has a queryset of its own, else it takes what is there."""
+    books, other = Prefetch("books", to_attr="rows"), Prefetch("edited", Book.objects.all(), to_attr="rows")
+    for _ in range(3):
+        with pytest.raises(ValueError, match="'rows' lookup was already seen with a different queryset"):
+            await Author.objects.prefetch_related(books, other).alist()
+        found = (
+            await Author.objects.order_by("name")
+            .prefetch_related(books, "edited", Prefetch("edited", to_attr="rows"))[:1]
+            .alist()
+        )
+        rows: Any = found[0]
+        assert [book.title for book in rows.rows] == ["b0", "b2", "b4"]
+        assert [book.title for book in rows.edited.all()] == ["b1", "b2", "b4"]
+
+
 async def test_rows_that_are_no_objects() -> None:
     """Django leaves them alone, whatever the lookup."""
     rows = (

@@ -181,14 +181,13 @@ def independent_groups(lookups: Sequence[Lookup]) -> list[list[Lookup]]:
     """Split *lookups* so that no group needs what another loads; order is kept within each.
 
     Lookups with the same first relation belong together, and so do those which go through the
-    ``to_attr`` of another.
+    ``to_attr`` of another, or have the same.
     """
     groups: dict[str, list[Lookup]] = {}
     leads_to: dict[str, str] = {}
     for lookup in lookups:
         through, to, _ = _parts(lookup)
-        first = through.split(LOOKUP_SEP)[0]
-        root = leads_to.get(first, first)
-        leads_to.setdefault(to.split(LOOKUP_SEP)[0], root)
+        first, name = through.split(LOOKUP_SEP)[0], to.split(LOOKUP_SEP)[0]
+        root = leads_to.setdefault(name, leads_to.get(first, first))
         groups.setdefault(root, []).append(lookup)
     return list(groups.values())
