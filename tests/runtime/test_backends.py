@@ -19,7 +19,7 @@ from django.test import override_settings
 
 from tests.project.backends.commits.base import ended
 from tests.project.backends.tenants.base import tenant
-from tests.project.library.models import Author, Book, Migrated
+from tests.project.library.models import Author, Book, Migrated, Tag
 from turbo_orm import atomic, batch, run_sync
 from turbo_orm.bridge.cursors import has_djangos
 from turbo_orm.execution import reading_in_bridge
@@ -258,7 +258,25 @@ async def test_clones_have_what_others_keep_in_querysets(monkeypatch: pytest.Mon
         rows = rows.all()
         rows.in_place = True
         assert rows.exclude(name=name) is rows
+        assert await run_sync(rows.in_bulk) == {}
         assert await run_sync(rows.count) == await rows.acount() == 0
+        assert str(rows.query).count(f"= {name}") == 2
+
+
+async def test_clones_by_others_forget_which_joins_to_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the first filter after that of a related manager is about the same row of the join table."""
+    clone_of_django: Any = QuerySet._clone  # type: ignore[attr-defined]
+    monkeypatch.setattr(QuerySet, "_clone", lambda self: clone_of_django(self))
+    author = await Author.objects.acreate(name="A")
+    tag = await Tag.objects.acreate(label="t")
+    books = [await Book.objects.acreate(author=author, title=title, price=1) for title in "ab"]
+    for book in books:
+        await book.tags.aadd(tag)
+    for _ in range(4):
+        every: Any = Tag.objects.all()
+        # As a related manager does it, since Django 6.1 without a clone.
+        tags = every._next_is_sticky().filter(books=books[0])
+        assert await tags.filter(books__title="a").filter(books__title="b").alist() == [tag]
 
 
 async def test_prefetched_rows_have_what_others_keep_in_querysets(monkeypatch: pytest.MonkeyPatch) -> None:
