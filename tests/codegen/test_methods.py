@@ -76,6 +76,10 @@ class WheelQuerySet(AsyncQuerySet):
     pass
 
 
+class SharedQuerySet(AsyncQuerySet):
+    pass
+
+
 class BaseQuerySet(AsyncQuerySet):
     def update(self, *, loud: bool, **kwargs: Any) -> int: ...
     def disabled(self) -> int: ...
@@ -104,6 +108,7 @@ class PartQuerySet(BaseQuerySet):
     def pairs(self) -> "list[tuple[Self, int]]": ...
     def among(self, rows: AsyncQuerySet) -> None: ...
     def of_wheels(self) -> WheelQuerySet: ...
+    def of_two_models(self) -> SharedQuerySet: ...
 
     # Rows.
     async def newest(self) -> "Optional[Part]": ...
@@ -204,6 +209,18 @@ class Other(models.Model):
 
 class Wheel(models.Model):
     objects = AsyncManager.from_queryset(WheelQuerySet)()
+
+
+class SpareWheel(Wheel):
+    objects = AsyncManager.from_queryset(WheelQuerySet)()
+
+
+class Bolt(models.Model):
+    objects = AsyncManager.from_queryset(SharedQuerySet)()
+
+
+class Nut(models.Model):
+    objects = AsyncManager.from_queryset(SharedQuerySet)()
 """
 
 
@@ -238,6 +255,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
         "def wrapped(self, number: int) -> str: ...",
         "async def waited(self) -> Part: ...",
         "def of_wheels(self) -> WheelQuerySet[Wheel]: ...",
+        "def of_two_models(self) -> SharedQuerySet: ...",
         "def unknown(self, *args: Any, **kwargs: Any) -> int: ...",
         "def static(self, number: int) -> str: ...",
         "def create(self, *, loud: bool = ..., **kwargs: Any) -> Part: ...",
