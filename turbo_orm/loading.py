@@ -95,8 +95,15 @@ def _load_path(instance: Model, path: str) -> None:
 def with_peers(instance: Model) -> list[Model]:
     """Return *instance* and the objects which came from the same query and are still alive."""
     peers = [peer for ref in getattr(instance._state, "peers", ()) if (peer := ref()) is not None]
-    # A peer of another database or class (multi-table parents) would need another query.
-    alike = [peer for peer in peers if type(peer) is type(instance) and peer._state.db == instance._state.db]
+    # A peer of another database or class (multi-table parents) would need another query, and one that was
+    # deleted, whose key is None, has no relations that others lead to.
+    alike = [
+        peer
+        for peer in peers
+        if type(peer) is type(instance)
+        and peer._state.db == instance._state.db
+        and (peer.pk is not None or instance.pk is None)
+    ]
     return alike if any(peer is instance for peer in alike) else [instance]
 
 

@@ -66,6 +66,24 @@ async def test_alone_when_the_peers_are_gone(shelf):
     assert (await book.afetch("author")).name == "a"
 
 
+@pytest.mark.parametrize("path", ["profile", "books", "books__tags", "edited", "contribution_set"])
+async def test_a_peer_that_was_deleted_is_left_out(shelf, path):
+    gone, *authors = await Author.objects.order_by("-name").alist()
+    await gone.adelete()
+    await authors[0].afetch(path)
+    _, queries = await counted(authors[1].afetch(path))
+    assert queries == 0  # it is a peer still
+
+
+async def test_objects_whose_keys_were_taken_are_peers_of_each_other(shelf):
+    """They are about to be copied."""
+    books = await Book.objects.order_by("title").alist()
+    for book in books:
+        book.pk = None
+    await books[0].afetch("author")
+    assert [book.author.name for book in books] == ["a", "b", "c", "a", "b"]
+
+
 async def test_paths_and_several_at_once(shelf):
     books = await Book.objects.alist()
     (author, tags), queries = await counted(books[1].afetch("author__profile", "tags"))
