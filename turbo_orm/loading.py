@@ -115,6 +115,9 @@ def _load_name(model: type[Model], objects: list[Model], name: str) -> None:
     if field is not None and (not field.is_relation or name == getattr(field, "attname", None) != field.name):
         load_column(objects, field.attname)
     elif hasattr(model, name):
+        if field is not None and field.auto_created and not field.concrete:
+            # Nothing leads to an object without a key: what reading it gives needs no query.
+            objects = [found for found in objects if found.pk is not None]
         prefetch_related_objects(objects, name)
     else:
         known = sorted(

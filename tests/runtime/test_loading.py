@@ -84,6 +84,16 @@ async def test_objects_whose_keys_were_taken_are_peers_of_each_other(shelf):
     assert [book.author.name for book in books] == ["a", "b", "c", "a", "b"]
 
 
+async def test_an_object_that_was_not_saved():
+    """As reading it in sync code: there is no profile, and there are no books to ask for."""
+    author = Author(name="new")
+    assert await author.afetch("profile") is None
+    assert await author.afetch("profile__author") is None
+    with pytest.raises(ValueError, match="needs to have a primary key value before"):
+        await author.afetch("books")
+    assert await Book(title="new").afetch("author") is None
+
+
 async def test_paths_and_several_at_once(shelf):
     books = await Book.objects.alist()
     (author, tags), queries = await counted(books[1].afetch("author__profile", "tags"))
