@@ -28,6 +28,7 @@ from turbo_orm.loading import remember_peers
 from turbo_orm.plans import running
 from turbo_orm.plans.mode import PlannedQuerySet
 from turbo_orm.plans.plan import Bound
+from turbo_orm.plans.state import djangos
 from turbo_orm.prefetching import aprefetch_related_objects, fetch_with_prefetches
 from turbo_orm.rows import load_now, load_one, objects
 
@@ -149,8 +150,8 @@ def reading_in_bridge(name: str, like: Callable[..., Any]) -> Callable[..., Any]
 
     @wraps(like)
     def method(self: PlannedQuerySet, *args: Any, **kwargs: Any) -> Any:
-        djangos = getattr(QuerySet, name)
-        return djangos(self._readable() if current_bridge() is not None else self, *args, **kwargs)
+        readable = self._readable() if current_bridge() is not None else self
+        return djangos(readable, name)(*args, **kwargs)
 
     return method
 
@@ -165,7 +166,7 @@ def terminal_in_bridge(name: str, like: Callable[..., Any]) -> Callable[..., Any
             bound = self._bound(name)
             if bound is not None:
                 return answer(running.run_in_bridge(bound).rows)
-        return getattr(QuerySet, name)(self)
+        return djangos(self, name)()
 
     return terminal
 
@@ -182,7 +183,7 @@ def update_in_bridge(like: Callable[..., Any]) -> Callable[..., Any]:
                     count = running.run_in_bridge(bound).rowcount
                 self._result_cache = None
                 return count
-        return QuerySet.update(self, **kwargs)
+        return djangos(self, "update")(**kwargs)
 
     return update
 
@@ -196,7 +197,7 @@ def aggregate_in_bridge(like: Callable[..., Any]) -> Callable[..., Any]:
             bound = self._bound_aggregate(args, kwargs)
             if bound is not None and (loader := bound.plan.loader) is not None:
                 return loader(running.run_in_bridge(bound).rows or (), bound.alias)[0]
-        return QuerySet.aggregate(self, *args, **kwargs)
+        return djangos(self, "aggregate")(*args, **kwargs)
 
     return aggregate
 
@@ -212,7 +213,7 @@ def delete_in_bridge(like: Callable[..., Any]) -> Callable[..., Any]:
                 with transaction.mark_for_rollback_on_error(using=bound.alias):
                     count = running.run_in_bridge(bound).rowcount
                 return _deleted(self, count)
-        return QuerySet.delete(self)
+        return djangos(self, "delete")()
 
     return delete
 
@@ -226,7 +227,7 @@ def raw_delete_in_bridge(like: Callable[..., Any]) -> Callable[..., Any]:
             bound = self._bound_raw_delete(using)
             if bound is not None:
                 return running.run_in_bridge(bound).rowcount
-        return like(self, using)
+        return djangos(self, "_raw_delete")(using)
 
     return raw_delete
 

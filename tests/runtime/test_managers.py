@@ -26,7 +26,7 @@ from tests.project.library.models import (
     Writer,
     WriterQuerySet,
 )
-from turbo_orm import AsyncManager, AsyncQuerySet
+from turbo_orm import AsyncManager, AsyncQuerySet, run_sync
 from turbo_orm.checks import check_managers
 
 
@@ -95,6 +95,66 @@ async def test_a_manager_with_querysets_of_its_own() -> None:
         assert await manager.acount() == 0
         assert await manager.filter(name=name).alist() == []
     assert await Person.everyone.acount() == 3
+
+
+class _Behind(models.QuerySet):  # type: ignore[type-arg]
+    """What a package overrides of querysets: as modeltranslation's, which it puts behind the project's."""
+
+    def filter(self, *args: Any, **kwargs: Any) -> Any:
+        return super().filter(*args, **{"name" if key == "called" else key: kwargs[key] for key in kwargs})
+
+    def order_by(self, *names: Any) -> Any:
+        return super().order_by(*("name" if name == "called" else name for name in names))
+
+    def values_list(self, *names: Any, **options: Any) -> Any:
+        return super().values_list(*("name" if name == "called" else name for name in names), **options)
+
+    def update(self, **values: Any) -> Any:
+        return super().update(**{"name" if key == "called" else key: values[key] for key in values})
+
+    def create(self, **values: Any) -> Any:
+        return super().create(name=values["called"])
+
+    def count(self) -> int:
+        return 100 + super().count()
+
+    def delete(self) -> Any:
+        return self.update(alive=False), {}
+
+
+async def test_what_a_class_behind_ours_overrides_is_not_lost() -> None:
+    class Own(AsyncQuerySet):
+        def delete(self) -> Any:
+            return "own", super().delete()
+
+    mine: Any = type("Mine", (Own, _Behind), {}).as_manager()
+    mine.model = Person
+
+    def sync() -> Any:
+        rows = mine.filter(called="b")
+        return rows.count(), rows.delete(), rows.update(called="c"), list(mine.values_list("called", "alive"))
+
+    for _ in range(3):
+        await mine.acreate(called="b")
+        assert await mine.order_by("called").filter(called="b").values_list("called").alist() == [("b",)]
+        assert await mine.filter(called="b").aupdate(called="a") == 1
+        assert [row.name async for row in mine.order_by("called")] == ["a"]
+        assert await mine.acount() == 101
+        assert await mine.all().adelete() == ("own", (1, {}))
+        assert await mine.filter(called="a").aupdate(called="b") == 1
+        assert await run_sync(sync) == (101, ("own", (1, {})), 1, [("c", False)])
+        await Person.everyone.all().adelete()
+
+
+class _MoreMethods(models.QuerySet):  # type: ignore[type-arg]
+    def named(self, name: str) -> Any:
+        return self.filter(name=name)
+
+
+def test_a_class_behind_ours_that_only_adds_methods_has_plans() -> None:
+    rows: Any = type("Mine", (AsyncQuerySet, _MoreMethods), {})(Person)
+    rows.named("a")
+    assert rows.named("a")._planned is not None
 
 
 class _GivesPlain(AsyncManager):

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from copy import deepcopy
+from functools import partial
 from typing import Any
 
-from django.db.models import Prefetch, QuerySet
+from django.db.models import Prefetch
 from typing_extensions import Self
 
 from turbo_orm.plans.expressions import identity_of_order
-from turbo_orm.plans.state import ALWAYS_CLONES, PlanMode
+from turbo_orm.plans.state import ALWAYS_CLONES, PlanMode, djangos
 from turbo_orm.plans.steps import (
     Call,
     Extra,
@@ -58,21 +59,20 @@ class Chaining(PlanMode):
             if self._defer_next_filter:
                 self._defer_next_filter = False
             return self._derive(planned) if ALWAYS_CLONES or self._cloning_enabled else self._at(planned)
-        return self._take_filter(False, QuerySet.filter, args, kwargs)
+        return self._take_filter(False, args, kwargs)
 
     def exclude(self, *args: Any, **kwargs: Any) -> Any:
-        return self._take_filter(True, QuerySet.exclude, args, kwargs)
+        return self._take_filter(True, args, kwargs)
 
-    def _take_filter(
-        self, negated: bool, django: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Any:
+    def _take_filter(self, negated: bool, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         taken = None
         if self._planned is not None or self._trace is not None:
             try:
                 taken = take_filter(self._sticky_filter, negated, args, kwargs)
             except Exception:  # Django raises it again
                 taken = None
-        found = self._take(taken, lambda queryset: django(queryset, *args, **kwargs))
+        name = "exclude" if negated else "filter"
+        found = self._take(taken, lambda queryset: djangos(queryset, name)(*args, **kwargs))
         if found._planned is not None:
             self._defer_next_filter = False
         return found
@@ -125,18 +125,17 @@ class Chaining(PlanMode):
     ) -> Any:
         """Call the method *name*, whose arguments are to be names and flags; *otherwise* with other ones."""
         if self._sticky_filter or not _STRINGS.issuperset(map(type, args)):
-            call: Callable[..., Any] = otherwise or getattr(QuerySet, name)
-            return call(self, *args, **dict(options))
+            call = djangos(self, name) if otherwise is None else partial(otherwise, self)
+            return call(*args, **dict(options))
         key = (name, options, args)
         planned = self._known(key)
         if planned is not None:
             found = self._derive(planned) if ALWAYS_CLONES or self._cloning_enabled else self._at(planned)
         else:
-            django = getattr(QuerySet, name)
             if self._planned is None and self._trace is None:
-                return django(self, *args, **dict(options))
+                return djangos(self, name)(*args, **dict(options))
             taken = Taken(key, lambda: Call(name, args, options))
-            found = self._take(taken, lambda queryset: django(queryset, *args, **dict(options)))
+            found = self._take(taken, lambda queryset: djangos(queryset, name)(*args, **dict(options)))
             planned = found._planned
         if name in _CHANGES_ROWS and planned is not None:
             found._fields, found._iterable_class = planned[0].fields, planned[0].iterable
@@ -194,7 +193,7 @@ class Chaining(PlanMode):
                 taken = None
         found = self._take(
             taken,
-            lambda queryset: getattr(QuerySet, name)(queryset, *fields, **expressions, **dict(options)),
+            lambda queryset: djangos(queryset, name)(*fields, **expressions, **dict(options)),
         )
         planned = found._planned
         if planned is not None:
@@ -213,7 +212,7 @@ class Chaining(PlanMode):
             with suppress(Bail):
                 key = ("order_by", *map(identity_of_order, expressions))
                 taken = Taken(key, lambda: Call("order_by", deepcopy(expressions)))
-        return self._take(taken, lambda queryset: QuerySet.order_by(queryset, *expressions))
+        return self._take(taken, lambda queryset: djangos(queryset, "order_by")(*expressions))
 
     def select_for_update(
         self, nowait: bool = False, skip_locked: bool = False, of: Sequence[str] = (), no_key: bool = False
@@ -228,19 +227,17 @@ class Chaining(PlanMode):
         ):
             items = tuple(options.items())
             taken = Taken(("select_for_update", *items), lambda: Call("select_for_update", (), items))
-        found = self._take(taken, lambda queryset: QuerySet.select_for_update(queryset, **options))
+        found = self._take(taken, lambda queryset: djangos(queryset, "select_for_update")(**options))
         found._for_write = True
         return found
 
     def annotate(self, *args: Any, **kwargs: Any) -> Any:
-        return self._take_annotations("annotate", QuerySet.annotate, args, kwargs)
+        return self._take_annotations("annotate", args, kwargs)
 
     def alias(self, *args: Any, **kwargs: Any) -> Any:
-        return self._take_annotations("alias", QuerySet.alias, args, kwargs)
+        return self._take_annotations("alias", args, kwargs)
 
-    def _take_annotations(
-        self, method: str, django: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Any:
+    def _take_annotations(self, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         taken = None
         if self._notes():
             try:
@@ -250,7 +247,7 @@ class Chaining(PlanMode):
                     taken = take_annotations(method, named)
             except Exception:  # Django raises it again, or does what plans can't
                 taken = None
-        return self._take(taken, lambda queryset: django(queryset, *args, **kwargs))
+        return self._take(taken, lambda queryset: djangos(queryset, method)(*args, **kwargs))
 
     def __and__(self, other: Any) -> Any:
         return self._combine("__and__", other)
@@ -262,16 +259,15 @@ class Chaining(PlanMode):
         return self._combine("__xor__", other)
 
     def _combine(self, operator: str, other: Any) -> Any:
-        django = getattr(QuerySet, operator)
         if not (
             self._notes() and self._fields is None and isinstance(other, PlanMode) and other._fields is None
         ):
-            return django(self, other)
+            return djangos(self, operator)(other)
         try:
             taken = take_combination(operator, other)
         except Bail:
-            return django(self, other)
-        found = self._take(taken, lambda queryset: django(queryset, other._ordinary()))
+            return djangos(self, operator)(other)
+        found = self._take(taken, lambda queryset: djangos(queryset, operator)(other._ordinary()))
         if found._planned is not None:
             found._merge_known_related_objects(other)
         return found
@@ -290,7 +286,7 @@ class Chaining(PlanMode):
         items = tuple(select.items())
         return self._take(
             Taken(("extra", items), lambda: Extra(items)),
-            lambda queryset: QuerySet.extra(queryset, select=select),
+            lambda queryset: djangos(queryset, "extra")(select=select),
         )
 
     def prefetch_related(self, *lookups: Any) -> Any:
@@ -323,7 +319,7 @@ class Chaining(PlanMode):
         planned = self._known("slice", limits)
         if planned is not None:
             return self._derive(planned) if ALWAYS_CLONES or self._cloning_enabled else self._at(planned)
-        found = self._take(_SLICED, lambda queryset: QuerySet.__getitem__(queryset, key))
+        found = self._take(_SLICED, lambda queryset: djangos(queryset, "__getitem__")(key))
         if found._planned is not None:
             node, values, given, _, chained = found._planned
             found._planned = node, values, given, limits, chained

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from django.db.models import Model, QuerySet
@@ -16,7 +16,7 @@ from turbo_orm.plans.planned import Passed, Planned, further
 from turbo_orm.plans.shapes import ROOT, Node, make_root, note_use, seen, trie
 from turbo_orm.plans.steps import Call, Taken
 
-__all__ = ["ALWAYS_CLONES", "DEFAULT_FETCH_MODE", "INTERNALS", "PlanMode"]
+__all__ = ["ALWAYS_CLONES", "DEFAULT_FETCH_MODE", "INTERNALS", "PlanMode", "djangos"]
 
 T = TypeVar("T")
 
@@ -56,6 +56,24 @@ ALWAYS_CLONES = not hasattr(QuerySet, "_disable_cloning")
 _clone_of_django = original(QuerySet, "_clone")
 
 
+def _replace_anything(classes: Iterable[type]) -> bool:
+    """Whether one of *classes*, of a project, defines anything that querysets have."""
+    return any(
+        hasattr(PlanMode, name) and name not in _NOTED and (callable(value) or not name.startswith("__"))
+        for each in classes
+        for name, value in vars(each).items()
+    )
+
+
+def djangos(queryset: PlanMode, name: str) -> Callable[..., Any]:
+    """Return the method *name* that comes after ours: Django's, or of a class that stands between.
+
+    That is `TheirQuerySet` in ``class Books(AsyncQuerySet, TheirQuerySet)``.
+    """
+    method: Callable[..., Any] = getattr(super(PlanMode, queryset), name)
+    return method
+
+
 class PlanMode(QuerySet[Any, Any]):
     """A `QuerySet` in plan mode, or, from the moment its ``query`` is needed, an ordinary one."""
 
@@ -92,24 +110,29 @@ class PlanMode(QuerySet[Any, Any]):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "_runtime" not in vars(cls):
-            cls._plan_mode = not any(map(cls._overrides, INTERNALS))
+            # In plan mode ours would note what the methods of a class behind them are to see first.
+            cls._plan_mode = not (any(map(cls._overrides, INTERNALS)) or _replace_anything(cls._behind()))
+
+    @classmethod
+    def _behind(cls) -> tuple[type, ...]:
+        """The classes between the library's and Django's: see `djangos()`."""
+        mro = cls.__mro__
+        return mro[mro.index(PlanMode) + 1 : mro.index(QuerySet)]
 
     @classmethod
     def _overrides(cls, name: str) -> bool:
         """Whether a class of a project has another attribute *name* than the library's."""
         base: Any = next(each for each in cls.__mro__ if "_runtime" in vars(each))
-        return getattr(cls, name, None) is not getattr(base, name, None)
+        return getattr(cls, name, None) is not getattr(base, name, None) or any(
+            name in vars(each) for each in cls._behind()
+        )
 
     @classmethod
     def _replaces_anything(cls) -> bool:
         """Whether a class of a project defines anything that the library's has."""
         mro = cls.__mro__
         end = next(index for index, each in enumerate(mro) if "_runtime" in vars(each))
-        return any(
-            hasattr(mro[end], name) and name not in _NOTED and (callable(value) or not name.startswith("__"))
-            for each in mro[:end]
-            for name, value in vars(each).items()
-        )
+        return _replace_anything((*mro[:end], *cls._behind()))
 
     def __init__(
         self,

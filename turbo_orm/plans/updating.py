@@ -21,6 +21,7 @@ from turbo_orm.plans.inserts import inserts_of
 from turbo_orm.plans.mode import PlannedQuerySet
 from turbo_orm.plans.row_updates import PlannedWrite
 from turbo_orm.plans.running import run, run_in_bridge
+from turbo_orm.plans.state import djangos
 from turbo_orm.plans.verify_inserts import verify_bulk_update
 
 __all__ = ["abulk_update", "bulk_update_in_bridge"]
@@ -39,7 +40,7 @@ def bulk_update_in_bridge(like: Callable[..., Any]) -> Callable[..., Any]:
             writes = _writes(self, objs, fields, batch_size)
             if writes is not None:
                 return _execute(writes)
-        return QuerySet.bulk_update(self, objs, fields, batch_size)
+        return djangos(self, "bulk_update")(objs, fields, batch_size)
 
     return bulk_update
 

@@ -22,7 +22,7 @@ def with_fetch_modes(queryset_class: Q) -> Q:
     if not NEEDED:
         return queryset_class
     target: Any = queryset_class
-    create, raw = target.create, target.raw
+    raw = target.raw
 
     def fetch_mode(self: Any, fetch_mode: FetchMode) -> Any:
         """Set what reading an unloaded relation or field of the rows does.
@@ -33,9 +33,9 @@ def with_fetch_modes(queryset_class: Q) -> Q:
         apply(clone, fetch_mode)
         return clone
 
-    @wraps(create)
+    @wraps(target.create)
     def create_with_mode(self: Any, **kwargs: Any) -> Any:
-        made = create(self, **kwargs)
+        made = super(target, self).create(**kwargs)
         if (mode := mode_of_queryset(self)) is not FETCH_ONE:
             made._state.fetch_mode = mode
         return made
