@@ -63,12 +63,14 @@ def _by_keys(model: Any, keys: list[Any], alias: str) -> Bound | None:
 
 
 def _verify(bound: Bound, model: Any, keys: Sequence[Any], alias: str) -> None:
-    djangos: Any = "(no query at all)", ()
-    with connections_capturing(alias):
-        try:
-            _djangos_delete_batch(DeleteQuery(model), keys, alias)
-        except Captured as captured:
-            djangos = captured.compiler.as_sql()
+    def djangos() -> Any:
+        with connections_capturing(alias):
+            try:
+                _djangos_delete_batch(DeleteQuery(model), keys, alias)
+            except Captured as captured:
+                return captured.compiler.as_sql()
+        return "(no query at all)", ()
+
     compare(f"to delete {model.__name__} by key", bound.as_sql(), djangos)
 
 

@@ -115,7 +115,7 @@ class PlannedQuerySet(Chaining):
         except Exception:
             return None
         if plan.verified:
-            verify(bound, self._replay(planned), limits)
+            verify(bound, self, planned)
         return bound
 
     def _bound_get(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Self, Bound | None]:
@@ -196,7 +196,7 @@ class PlannedQuerySet(Chaining):
         if refusals.count != refused:
             return None
         if plan.verified:
-            verify(bound, self._replay(planned), limits, kwargs)
+            verify(bound, self, planned, kwargs)
         return bound
 
     def _bound_aggregate(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Bound | None:
@@ -253,7 +253,7 @@ class PlannedQuerySet(Chaining):
         except Exception:  # Django raises it again, or serves the values plans can't
             return None
         if plan.verified:
-            verify(bound, self._replay(planned), limits, arguments)
+            verify(bound, self, planned, arguments)
         return bound
 
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, NoReturn
 
 from django.core.exceptions import EmptyResultSet
-from django.db.models import QuerySet
 
 from turbo_orm.errors import PlanMismatchError
 from turbo_orm.plans.capture import capture
 from turbo_orm.plans.connections import connections_capturing
 from turbo_orm.plans.plan import Bound
+from turbo_orm.plans.planned import Planned
+from turbo_orm.plans.state import PlanMode
 
-__all__ = ["Verified", "compare", "refuse", "same_params", "verify"]
+__all__ = ["Verified", "compare", "same_params", "verify"]
+
+#: The text and the parameters.
+_Statement = tuple[str, Sequence[Any]]
 
 
 class Verified:
@@ -26,42 +30,58 @@ class Verified:
 
 def verify(
     bound: Bound,
-    twin: QuerySet[Any, Any],
-    limits: tuple[int, int | None] | None,
+    queryset: PlanMode,
+    planned: Planned,
     arguments: Mapping[str, Any] | None = None,
 ) -> None:
-    """Raise `PlanMismatchError` unless *bound* is what the terminal of *twin* would execute.
+    """Raise `PlanMismatchError` unless *bound* is what its terminal would execute of a plain queryset.
 
-    *twin* is the same queryset made by Django's own methods, without the *limits*; *arguments*
-    are those of ``update()`` and ``aggregate()``.
+    That is *queryset* in the state *planned*; *arguments* are those of ``update()`` and ``aggregate()``.
     """
-    plan = bound.plan
-    django: Any = twin
-    if limits is not None:
-        django.query.set_limits(*limits)
-    with connections_capturing(plan.alias):
-        try:
-            djangos = capture(django, plan.name, plan.alias, arguments).as_sql()
-        except EmptyResultSet:
-            djangos = "(no query at all)", ()
-    compare(f"for {plan.name}() of {django.model.__name__}", bound.as_sql(), djangos)
+    plan, limits = bound.plan, planned[3]
+
+    def djangos() -> _Statement:
+        twin: Any = queryset._replay(planned)
+        if limits is not None:
+            twin.query.set_limits(*limits)
+        with connections_capturing(plan.alias):
+            try:
+                statement: _Statement = capture(twin, plan.name, plan.alias, arguments).as_sql()
+            except EmptyResultSet:
+                return "(no query at all)", ()
+        return statement
+
+    compare(f"for {plan.name}() of {queryset.model.__name__}", bound.as_sql(), djangos)
+
+
+def compare(what: str, planned: tuple[str, tuple[Any, ...]], djangos: Callable[[], _Statement]) -> None:
+    """Raise `PlanMismatchError` unless the statement *planned* is what *djangos* makes.
+
+    *what* is a plan that does what: "to insert Book". Of a value that Django itself makes another one
+    each time, such as that of an encrypted field, only the type is compared.
+    """
+    sql, params = planned
+    text, others = djangos()
+    if sql != text or not (
+        same_params(params, tuple(others)) or _same_but_varying(params, tuple(others), tuple(djangos()[1]))
+    ):
+        _refuse(what, django=f"{text!r} {tuple(others)!r}", plan=f"{sql!r} {params!r}")
     Verified.same += 1
 
 
-def compare(what: str, planned: tuple[str, tuple[Any, ...]], djangos: tuple[str, Sequence[Any]]) -> None:
-    """Raise `PlanMismatchError` unless the statement *planned* is *djangos*; *what* as in `refuse()`."""
-    sql, params = djangos
-    if planned[0] != sql or not same_params(planned[1], tuple(params)):
-        refuse(what, django=f"{sql!r} {tuple(params)!r}", plan=f"{planned[0]!r} {planned[1]!r}")
-
-
-def refuse(what: str, *, django: str, plan: str) -> NoReturn:
-    """Raise `PlanMismatchError`: the plan *what* ("to insert Book") is not what Django has."""
+def _refuse(what: str, *, django: str, plan: str) -> NoReturn:
     Verified.different += 1
     raise PlanMismatchError(
         f"A plan {what} differs from Django's own statement. "
         f"Please report it; until then set TURBO_ORM = {{'PLANS': False}}.\n"
         f"  Django: {django}\n  plan:   {plan}"
+    )
+
+
+def _same_but_varying(params: tuple[Any, ...], others: tuple[Any, ...], again: tuple[Any, ...]) -> bool:
+    return len(params) == len(others) == len(again) and all(
+        _same_param(param, other) or (type(param) is type(other) and not _same_param(other, anew))
+        for param, other, anew in zip(params, others, again, strict=True)
     )
 
 

@@ -11,7 +11,7 @@ from turbo_orm.plans.bulk_updates import compiled_bulk_update
 from turbo_orm.plans.compiled_inserts import Conflict, sample_of
 from turbo_orm.plans.connections import Captured, connections_capturing
 from turbo_orm.plans.row_updates import compiled_update
-from turbo_orm.plans.verify import Verified, compare, refuse, same_params
+from turbo_orm.plans.verify import compare
 
 __all__ = [
     "verify_bulk_insert",
@@ -39,27 +39,35 @@ def verify_insert(obj: Any, insert: _AsSQL, alias: str, *, force_insert: bool) -
 
 def verify_row_insert(obj: Any, insert: _AsSQL, insert_as_django: Callable[[Any], Any]) -> None:
     """Raise `PlanMismatchError` unless *insert* is what *insert_as_django*, given *obj*, would send."""
-    _compare(f"to insert {type(obj).__name__}", obj, insert, _sent(obj, insert.alias, insert_as_django))
+    alias = insert.alias
+    _compare(f"to insert {type(obj).__name__}", obj, insert, lambda: _sent(obj, alias, insert_as_django))
 
 
-def _sent(obj: Any, alias: str, save: Callable[[Any], Any]) -> Sequence[tuple[str, Any]]:
-    """Return the statements that *save*, given a copy of *obj*, would begin with."""
+def _sent(obj: Any, alias: str, save: Callable[[Any], Any]) -> tuple[str, Any]:
+    """Return the statement that *save*, given a copy of *obj*, would begin with."""
     sample = sample_of(type(obj), obj)
     with connections_capturing(alias):
         try:
             save(sample)
         except Captured as captured:
-            found = captured.compiler.as_sql()
-            return found if isinstance(found, list) else [found]
-    return []
+            found: Any = captured.compiler.as_sql()
+            statements: list[tuple[str, Any]] = found if isinstance(found, list) else [found]
+            if len(statements) == 1:
+                return statements[0]
+    return "(something else)", ()
 
 
 def verify_row_update(
     obj: Any, update: _AsSQL, base_qs: Any, fields: Sequence[Any], values: Sequence[Any], key: Any
 ) -> None:
     """Raise `PlanMismatchError` unless *update* is what ``obj._do_update(base_qs, ...)`` would send."""
-    djangos = compiled_update(obj, base_qs, fields, values, key, update.alias)
-    _compare(f"to update {type(obj).__name__}", obj, update, [djangos])
+    alias = update.alias
+    _compare(
+        f"to update {type(obj).__name__}",
+        obj,
+        update,
+        lambda: compiled_update(obj, base_qs, fields, values, key, alias),
+    )
 
 
 def verify_update(obj: Any, update: _AsSQL, names: frozenset[str] | None) -> None:
@@ -68,20 +76,21 @@ def verify_update(obj: Any, update: _AsSQL, names: frozenset[str] | None) -> Non
     Times that are set at that moment may differ.
     """
     alias = update.alias
-    statements = _sent(
-        obj,
-        alias,
-        lambda sample: sample.save(force_update=names is None, using=alias, update_fields=names),
-    )
-    _compare(f"to update {type(obj).__name__}", obj, update, statements)
+
+    def save(sample: Any) -> None:
+        sample.save(force_update=names is None, using=alias, update_fields=names)
+
+    _compare(f"to update {type(obj).__name__}", obj, update, lambda: _sent(obj, alias, save))
 
 
-def _compare(what: str, obj: Any, planned: _AsSQL, statements: Sequence[tuple[str, Any]]) -> None:
-    text, djangos = statements[0] if len(statements) == 1 else ("(something else)", ())
+def _compare(what: str, obj: Any, planned: _AsSQL, djangos: Callable[[], tuple[str, Any]]) -> None:
     sql, params = planned.as_sql()
-    if sql != text or not same_params(*_without_times(obj, params, tuple(djangos))):
-        refuse(what, django=f"{text!r} {tuple(djangos)!r}", plan=f"{sql!r} {params!r}")
-    Verified.same += 1
+
+    def with_our_times() -> tuple[str, Sequence[Any]]:
+        text, others = djangos()
+        return text, _with_our_times(obj, params, tuple(others))
+
+    compare(what, (sql, params), with_our_times)
 
 
 def verify_bulk_insert(
@@ -94,42 +103,44 @@ def verify_bulk_insert(
     connection: Any,
 ) -> None:
     """Raise `PlanMismatchError` unless *found* is what Django's compiler makes of the same."""
-    query = conflict.query(model)
-    query.insert_values(list(fields), [sample_of(type(obj), obj) for obj in objs], raw=False)
-    compiler: Any = query.get_compiler(connection=connection)
-    compiler.returning_fields = returning_fields
-    ((text, columns),) = compiler.as_sql()
-    what = f"to insert {model.__name__}"
-    if found.statement.sql != text or len(columns) != len(found.params):
-        refuse(what, django=repr(text), plan=repr(found.statement.sql))
-    for field, array, column in zip(found.fields, found.params, columns, strict=True):
-        # A time that is set now was another one a moment ago.
-        if not _is_automatic(field) and _encoded(field, column, connection) != array:
-            refuse(what, django=f"{text!r} {column!r}", plan=f"{array.data!r} for {field.name}")
-    Verified.same += 1
+    sql, params = found.statement.sql, found.params
+
+    def djangos() -> tuple[str, Sequence[Any]]:
+        query = conflict.query(model)
+        query.insert_values(list(fields), [sample_of(type(obj), obj) for obj in objs], raw=False)
+        compiler: Any = query.get_compiler(connection=connection)
+        compiler.returning_fields = returning_fields
+        ((text, columns),) = compiler.as_sql()
+        if text != sql or len(columns) != len(params):
+            return text, columns
+        return text, [
+            # A time that is set now was another one a moment ago.
+            array if _is_automatic(field) else _encoded(field, column, connection)
+            for field, array, column in zip(found.fields, params, columns, strict=True)
+        ]
+
+    compare(f"to insert {model.__name__}", (sql, params), djangos)
 
 
 def verify_bulk_update(model: Any, objs: Sequence[Any], fields: Sequence[Any], update: _AsSQL) -> None:
     """Raise `PlanMismatchError` unless *update* is what ``bulk_update(objs, fields)`` would send."""
-    samples = [sample_of(type(obj), obj) for obj in objs]
-    djangos = compiled_bulk_update(model, samples, fields, update.alias)
+
+    def djangos() -> tuple[str, Sequence[Any]]:
+        samples = [sample_of(type(obj), obj) for obj in objs]
+        return compiled_bulk_update(model, samples, fields, update.alias)
+
     compare(f"to update many {model.__name__}", update.as_sql(), djangos)
-    Verified.same += 1
 
 
-def _without_times(
-    obj: Any, params: tuple[Any, ...], djangos: tuple[Any, ...]
-) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-    """Leave out pairs of parameters which are times that `pre_save()` set, one after the other."""
+def _with_our_times(obj: Any, params: tuple[Any, ...], djangos: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return *djangos* with those of *params* that are times which `pre_save()` set a moment before."""
     automatic = [vars(obj).get(field.attname) for field in obj._meta.concrete_fields if _is_automatic(field)]
     if not automatic or len(params) != len(djangos):
-        return params, djangos
-    pairs = [
-        (param, other)
+        return djangos
+    return tuple(
+        param if type(param) is type(other) and any(param is each for each in automatic) else other
         for param, other in zip(params, djangos, strict=True)
-        if not (type(param) is type(other) and any(param is each for each in automatic))
-    ]
-    return tuple(param for param, _ in pairs), tuple(other for _, other in pairs)
+    )
 
 
 def _is_automatic(field: Any) -> bool:

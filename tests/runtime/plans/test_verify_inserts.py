@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import count
 from typing import Any
 
 import pytest
 from django.db import models
 from django.test import override_settings
+from django.test.utils import isolate_apps
 
 from tests.project.library.models import Place, Tag
 from tests.runtime.parity.data import Snapshot
 from tests.runtime.plans.test_bulk import COLUMNS, MAKERS, _papers, by_unnest, paper  # noqa: F401  fixtures
 from tests.runtime.plans.test_inserts import CREATIONS
-from turbo_orm import AsyncQuerySet, run_sync
+from turbo_orm import AsyncManager, AsyncQuerySet, run_sync
 from turbo_orm.db.arrays import ENCODERS
 from turbo_orm.db.statements import statement
 from turbo_orm.errors import PlanMismatchError
@@ -71,6 +73,72 @@ async def test_columns(paper: Any, name: str) -> None:  # noqa: F811  the fixtur
     same = Verified.same
     await AsyncQuerySet(paper).abulk_create(_papers(paper, **columns)())
     assert Verified.same > same
+
+
+class _Encrypted(models.CharField):  # type: ignore[type-arg]
+    """Another value for the database each time, as with a nonce."""
+
+    numbers = count(1)
+
+    def get_prep_value(self, value: Any) -> Any:
+        return f"{next(self.numbers)} {value[::-1]}"
+
+    def from_db_value(self, value: str, *args: Any) -> str:
+        return value.partition(" ")[2][::-1]
+
+
+@pytest.fixture
+def secret() -> Iterator[Any]:
+    with isolate_apps("tests.project.library"):
+
+        class Secret(models.Model):
+            label = _Encrypted(max_length=50)
+            objects = AsyncManager()
+
+            class Meta:
+                app_label = "library"
+                db_table = Tag._meta.db_table
+
+        yield Secret
+
+
+async def test_values_which_differ_each_time_are_no_other_plan(secret: Any) -> None:
+    await _know_the_server()
+    same = Verified.same
+    for _ in range(3):
+        made = await secret.objects.acreate(label="made")
+        made.label = "saved"
+        await made.asave()
+        await made.asave(update_fields=["label"])
+        many = await secret.objects.abulk_create([secret(label="a"), secret(label="b")])
+        many[0].label = "c"
+        await secret.objects.abulk_update(many, ["label"])
+        await run_sync(secret(label="sync").save)
+        rows = secret.objects.filter(pk__gte=made.pk).order_by("pk")
+        assert [row.label async for row in rows] == ["saved", "c", "b", "sync"]
+        assert await rows.filter(label="a").acount() == 0
+        assert await secret.objects.filter(pk=made.pk).aupdate(label="updated") == 1
+    assert Verified.same > same
+
+
+async def test_of_values_which_differ_each_time_the_type_is_the_same(
+    secret: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await _know_the_server()
+    made = await secret.objects.acreate(label="a")
+
+    def wrong_params(*args: Any, **kwargs: Any) -> Any:
+        plan = insert_plan(*args, **kwargs)
+        assert plan is not None
+        monkeypatch.setattr(plan, "params", lambda obj: (1,))
+        return plan
+
+    with monkeypatch.context() as patched:
+        patched.setattr("turbo_orm.creation.insert_plan", wrong_params)
+        with pytest.raises(PlanMismatchError):
+            await secret.objects.acreate(label="b")
+    monkeypatch.undo()
+    assert not await secret.objects.filter(pk__gt=made.pk).aexists()
 
 
 async def test_a_wrong_plan_raises(monkeypatch: pytest.MonkeyPatch) -> None:
