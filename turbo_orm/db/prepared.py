@@ -63,7 +63,8 @@ def is_stale(error: BaseException) -> bool:
         # "cached plan must not change result type", whatever language the server says it in.
         return error.diag.source_function == "RevalidateCachedQuery"
     if isinstance(error, psycopg.errors.InternalError_):
-        # A type or function it used was dropped, and maybe created again.
+        # A type or function it used was dropped, and maybe created again. It is one of the errors
+        # (`elog()`) that are English in all languages.
         return "cache lookup failed" in str(error)
     return is_unknown(error)
 
