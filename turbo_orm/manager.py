@@ -44,6 +44,7 @@ class AsyncManager(_ManagerOfQuerySets):  # type: ignore[misc]
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         _keep_querysets(cls)
+        _keep_methods(cls)
         # Django derives a model's related managers from its default manager's class and
         # gives each its own a-methods.
         for name, attribute in list(vars(cls).items()):
@@ -82,6 +83,19 @@ class AsyncManager(_ManagerOfQuerySets):  # type: ignore[misc]
         return await self.get_queryset().adelete()  # type: ignore[no-any-return]
 
     adelete.alters_data = True  # type: ignore[attr-defined]
+
+
+def _keep_methods(manager: type[Any]) -> None:
+    """Raise `TypeError` if *manager* has our methods in front of those which another base overrides."""
+    mro = manager.__mro__
+    for owner in mro[mro.index(_ManagerOfQuerySets) + 1 : mro.index(Manager)]:
+        for name in BEGINNINGS:
+            if name in vars(owner):
+                base = next(base for base in manager.__bases__ if issubclass(base, owner))
+                raise TypeError(
+                    f"{manager.__name__} would not call {name}() of {base.__name__}. "
+                    f"Write `class {manager.__name__}({base.__name__}, AsyncManager)`."
+                )
 
 
 def _keep_querysets(manager: type[Any]) -> None:

@@ -84,6 +84,24 @@ def test_querysets_of_another_base_are_not_lost() -> None:
     assert type("Said", (AsyncManager, _SoftManager), {"_queryset_class": AsyncQuerySet})
 
 
+class _Filtering(models.Manager):  # type: ignore[type-arg]
+    def filter(self, *args: Any, **kwargs: Any) -> Any:
+        return super().filter(*args, alive=True, **kwargs)
+
+
+async def test_methods_of_another_base_are_not_lost() -> None:
+    wanted = (
+        r"People would not call filter\(\) of _Filtering. Write `class People\(_Filtering, AsyncManager\)`."
+    )
+    with pytest.raises(TypeError, match=wanted):
+        type("People", (AsyncManager, _Filtering), {})
+    manager: Any = type("People", (_Filtering, AsyncManager), {})()
+    manager.model = Person
+    for alive in (True, False, False):
+        await Person.everyone.acreate(name="a", alive=alive)
+        assert await manager.filter(name="a").acount() == 1
+
+
 async def test_a_manager_with_querysets_of_its_own() -> None:
     """As the error for one that loses them says."""
     querysets: Any = type("AsyncSoft", (_SoftQuerySet, AsyncQuerySet), {})
