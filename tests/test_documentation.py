@@ -90,6 +90,14 @@ def test_system_checks():
     assert set(re.findall(r"`(turbo_orm\.[EW]\d+)`", section("System checks"))) == ids
 
 
+def test_rooms_of_plans():
+    table = (ROOT / "docs/plans.md").read_text(encoding="utf-8").split("\n## Inside\n", 1)[1]
+    rooms = re.findall(r"^\| (`.*?) \|", table, re.M)
+    named = [name for room in rooms for name in re.findall(r"`(\w+)`", room)]
+    modules = {path.stem for path in (ROOT / "turbo_orm/plans").glob("*.py")} - {"__init__"}
+    assert (set(named), len(named)) == (modules, len(modules))
+
+
 def anchors(page: Path) -> set[str]:
     """Return the names which GitHub gives to the headings of a page."""
     text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.S)

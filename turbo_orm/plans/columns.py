@@ -14,7 +14,7 @@ from django.db.models import DateTimeField, DecimalField, JSONField
 from django.db.models.expressions import BaseExpression, Col
 
 from turbo_orm.db.late import FROM_TEXT, NUMERIC, TIMESTAMPTZ
-from turbo_orm.plans.functions import make_function
+from turbo_orm.plans.python_functions import make_function
 from turbo_orm.plans.unsupported import Unsupported
 
 __all__ = ["Columns"]

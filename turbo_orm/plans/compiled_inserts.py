@@ -11,7 +11,7 @@ from django.db.models.base import ModelState
 
 from turbo_orm.db.json_text import as_djangos
 from turbo_orm.db.statements import Statement, statement
-from turbo_orm.plans.functions import make_function
+from turbo_orm.plans.python_functions import make_function
 from turbo_orm.plans.saving import FieldParams, FieldReads
 from turbo_orm.plans.unsupported import Unsupported
 from turbo_orm.plans.values import Bail

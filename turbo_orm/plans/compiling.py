@@ -20,10 +20,10 @@ from turbo_orm.bridge.handler import connections_replaced
 from turbo_orm.plans.aggregates import aggregate_loader
 from turbo_orm.plans.capture import capture
 from turbo_orm.plans.connections import compiling_connection, take_for_update
-from turbo_orm.plans.functions import make_function
 from turbo_orm.plans.loaders import row_loader
 from turbo_orm.plans.plan import Plan, Terminal
 from turbo_orm.plans.prepare import Binding, PrepareAll, at_bind, prepare_all
+from turbo_orm.plans.python_functions import make_function
 from turbo_orm.plans.recording import TOKEN, Const, Group, Marker, Recording, TemplateValue, instrument
 from turbo_orm.plans.saving import fitting
 from turbo_orm.plans.shapes import Node

@@ -13,8 +13,8 @@ from django.db.models.base import ModelState
 from django.db.models.fields.reverse_related import ForeignObjectRel
 from django.db.models.signals import post_init, pre_init
 
-from turbo_orm.plans.functions import make_function
 from turbo_orm.plans.instances import check_construction, stores_directly
+from turbo_orm.plans.python_functions import make_function
 from turbo_orm.plans.signals import has_listeners
 from turbo_orm.plans.unsupported import Unsupported
 

@@ -37,9 +37,9 @@ from turbo_orm.plans.compiled_inserts import (
     params_function,
     sample_of,
 )
-from turbo_orm.plans.functions import make_function
 from turbo_orm.plans.instances import cache_key, is_djangos, is_free
 from turbo_orm.plans.keeping import known_of, make_and_keep
+from turbo_orm.plans.python_functions import make_function
 from turbo_orm.plans.saving import FieldReads
 from turbo_orm.plans.signals import has_listeners
 from turbo_orm.plans.unsupported import Unsupported

@@ -15,7 +15,7 @@ from django.db.models.fields.mixins import FieldCacheMixin
 from django.db.models.fields.related_descriptors import ForeignKeyDeferredAttribute
 
 from turbo_orm.plans.columns import Columns
-from turbo_orm.plans.functions import make_function
+from turbo_orm.plans.python_functions import make_function
 from turbo_orm.plans.unsupported import Unsupported
 
 __all__ = [

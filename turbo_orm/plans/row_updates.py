@@ -20,10 +20,10 @@ from turbo_orm.db.json_text import as_djangos
 from turbo_orm.db.statements import Statement, statement
 from turbo_orm.plans.compiled_inserts import sample_of
 from turbo_orm.plans.connections import Captured, connections_capturing
-from turbo_orm.plans.functions import make_function
 from turbo_orm.plans.inserts import check_hooks, has_djangos_hooks, inserts_of
 from turbo_orm.plans.keeping import MAX_PLANS, known_of, make_and_keep
 from turbo_orm.plans.mode import PlannedQuerySet
+from turbo_orm.plans.python_functions import make_function
 from turbo_orm.plans.saving import (
     FieldParams,
     FieldReads,
