@@ -98,7 +98,7 @@ def compare() -> dict[str, Any]:
 
     from devtools.types.values import evaluate, holds
     from turbo_orm.codegen.introspect import Introspection
-    from turbo_orm.codegen.options import load_options
+    from turbo_orm.codegen.option_sources import load_options
 
     introspection = Introspection(load_options(facades=_facades()))
     schema = introspection.read(introspection.labels([]))

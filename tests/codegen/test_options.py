@@ -12,7 +12,8 @@ from django.test import override_settings
 from turbo_orm.codegen.annotations import AnnotationReader
 from turbo_orm.codegen.fields import FieldReader
 from turbo_orm.codegen.introspect import Introspection
-from turbo_orm.codegen.options import Breadth, Options, load_options
+from turbo_orm.codegen.option_sources import load_options
+from turbo_orm.codegen.options import Breadth, Options
 from turbo_orm.codegen.render import Renderer
 from turbo_orm.errors import CodegenError
 

@@ -13,7 +13,8 @@ from django.core import checks
 from turbo_orm.codegen import ir
 from turbo_orm.codegen.header import FORMAT, Header
 from turbo_orm.codegen.introspect import Introspection
-from turbo_orm.codegen.options import Options, load_options
+from turbo_orm.codegen.option_sources import load_options
+from turbo_orm.codegen.options import Options
 from turbo_orm.errors import CodegenError
 
 __all__ = ["check_drift"]

@@ -1,4 +1,4 @@
-"""The generator's options: one frozen object, read from all the places where they are written."""
+"""The generator's options: what there is, and what each of them is by default."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from turbo_orm.codegen.sources import check_options, from_pyproject, from_settings
-
-__all__ = ["Breadth", "Options", "load_options"]
+__all__ = ["OF_A_MODEL", "Breadth", "Options"]
 
 
 class Breadth(str, Enum):
@@ -20,6 +18,10 @@ class Breadth(str, Enum):
 
     COMMON = "common"
     ALL = "all"
+
+
+#: The options which single models may have too, in `Options.models`.
+OF_A_MODEL = ("depth", "lookups", "strict_relations")
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Options:
     lookups: Breadth = Breadth.COMMON
     #: Whether reading a relation which the query did not load is an error for type checkers.
     strict_relations: bool = False
-    #: The three above, of single models: ``{"blog.Book": {"depth": 2}}``.
+    #: Those of `OF_A_MODEL`, of single models: ``{"blog.Book": {"depth": 2}}``.
     models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     #: The modules of facades of apps which cannot be edited: ``{"auth": "accounts.auth_types"}``.
     facades: Mapping[str, str] = field(default_factory=dict)
@@ -64,21 +66,3 @@ class Options:
 def _contents(folder: Path) -> dict[str, str]:
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return {path.relative_to(folder).as_posix(): path.read_text(encoding="utf-8") for path in files}
-
-
-def load_options(**overrides: Any) -> Options:
-    """Read ``[tool.turbo_orm]`` of pyproject.toml, then the settings, then ``overrides``.
-
-    What comes later comes first where both say something; of mappings, entry by entry. Overrides
-    which are ``None`` say nothing. Raises `CodegenError` for an option that does not exist or has a
-    wrong value.
-    """
-    said = {key: value for key, value in overrides.items() if value is not None}
-    check_options(said, "the command line")
-    merged: dict[str, Any] = {}
-    for given in (from_pyproject(), from_settings(), said):
-        for option, value in given.items():
-            merged[option] = {**merged.get(option, {}), **value} if isinstance(value, Mapping) else value
-    if "lookups" in merged:
-        merged["lookups"] = Breadth(merged["lookups"])
-    return Options(**merged)

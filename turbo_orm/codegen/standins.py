@@ -20,7 +20,7 @@ from django.db.models import Model, Q
 from django.utils.module_loading import module_has_submodule
 
 from turbo_orm.codegen.naming import DICT_SUFFIXES, GENERIC_SUFFIXES, TYPE_SUFFIXES
-from turbo_orm.codegen.options import load_options
+from turbo_orm.codegen.option_sources import load_options
 from turbo_orm.errors import CodegenError
 from turbo_orm.generated import typing_only
 

@@ -14,7 +14,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from turbo_orm.codegen.facades import find_facades
 from turbo_orm.codegen.files import GeneratedFile, write
 from turbo_orm.codegen.generate import Plan, make_plan
-from turbo_orm.codegen.options import Breadth, load_options
+from turbo_orm.codegen.option_sources import load_options
+from turbo_orm.codegen.options import Breadth
 from turbo_orm.codegen.progress import Progress
 from turbo_orm.codegen.report import as_json, summary
 from turbo_orm.codegen.watch import take_snapshot, watch, watched_folders

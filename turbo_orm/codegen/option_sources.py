@@ -1,15 +1,17 @@
-"""The places where the generator's options are written: ``settings.TURBO_ORM`` and ``pyproject.toml``."""
+"""Where the generator's options are written: ``settings.TURBO_ORM``, ``pyproject.toml``, the command line."""
 
 from __future__ import annotations
 
 import os
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 
+from turbo_orm.codegen.options import OF_A_MODEL, Breadth, Options
 from turbo_orm.errors import CodegenError
 
 if sys.version_info >= (3, 11):
@@ -17,12 +19,10 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-__all__ = ["check_options", "find_pyproject", "from_pyproject", "from_settings"]
+__all__ = ["load_options"]
 
-#: What ``lookups`` may be.
-_BREADTHS = ("common", "all")
-_KNOWN = ("depth", "facades", "field_types", "lookups", "models", "strict_relations", "templates")
-_OF_A_MODEL = ("depth", "lookups", "strict_relations")
+_KNOWN = sorted(field.name for field in fields(Options))
+_BREADTHS = [breadth.value for breadth in Breadth]
 #: The options which are mappings: the type of their values, and an example.
 _TABLES: Mapping[str, tuple[type[Any], str]] = {
     "facades": (str, '{"auth": "accounts.auth_types"}'),
@@ -31,7 +31,25 @@ _TABLES: Mapping[str, tuple[type[Any], str]] = {
 }
 
 
-def from_settings() -> dict[str, Any]:
+def load_options(**overrides: Any) -> Options:
+    """Read ``[tool.turbo_orm]`` of pyproject.toml, then the settings, then ``overrides``.
+
+    What comes later comes first where both say something; of mappings, entry by entry. Overrides
+    which are ``None`` say nothing. Raises `CodegenError` for an option that does not exist or has a
+    wrong value.
+    """
+    said = {key: value for key, value in overrides.items() if value is not None}
+    _check_options(said, "the command line")
+    merged: dict[str, Any] = {}
+    for given in (_from_pyproject(), _from_settings(), said):
+        for option, value in given.items():
+            merged[option] = {**merged.get(option, {}), **value} if isinstance(value, Mapping) else value
+    if "lookups" in merged:
+        merged["lookups"] = Breadth(merged["lookups"])
+    return Options(**merged)
+
+
+def _from_settings() -> dict[str, Any]:
     """Return the options in the settings, by name in lower case.
 
     Raises `CodegenError` for one that does not exist or has a wrong value.
@@ -44,18 +62,18 @@ def from_settings() -> dict[str, Any]:
     for key in given:
         if key.upper() not in known:
             raise CodegenError(f"{where} has no option {key.upper()!r}. Known are: {', '.join(known)}.")
-    check_options(given, where, upper=True)
+    _check_options(given, where, upper=True)
     field_types = {"field_types": setting.get("FIELD_TYPES", {})}
-    check_options(field_types, "TURBO_ORM", upper=True)
+    _check_options(field_types, "TURBO_ORM", upper=True)
     return given | field_types
 
 
-def from_pyproject() -> dict[str, Any]:
+def _from_pyproject() -> dict[str, Any]:
     """Return the options in the project's ``[tool.turbo_orm]``; none if there is no such table.
 
-    Raises `CodegenError` as `from_settings` does, and for a file that is not TOML.
+    Raises `CodegenError` as `_from_settings()` does, and for a file that is not TOML.
     """
-    found = find_pyproject()
+    found = _find_pyproject()
     if found is None:
         return {}
     path, table = found
@@ -64,13 +82,13 @@ def from_pyproject() -> dict[str, Any]:
     for key in given:
         if key not in _KNOWN:
             raise CodegenError(f"{where} has no option {key!r}. Known are: {', '.join(_KNOWN)}.")
-    check_options(given, where)
+    _check_options(given, where)
     if "templates" in given:
         given["templates"] = str(path.parent / str(given["templates"]))
     return given
 
 
-def find_pyproject() -> tuple[Path, dict[str, Any]] | None:
+def _find_pyproject() -> tuple[Path, dict[str, Any]] | None:
     """Return the nearest ``pyproject.toml`` with a ``[tool.turbo_orm]``, and that table.
 
     Nearest to the settings module, so that it is the same wherever a command is run; failing that,
@@ -104,7 +122,7 @@ def _candidates() -> Iterator[Path]:
             yield path
 
 
-def check_options(given: Mapping[str, Any], where: str, *, upper: bool = False) -> None:
+def _check_options(given: Mapping[str, Any], where: str, *, upper: bool = False) -> None:
     """Raise `CodegenError` if an option has a wrong value; ``where`` is where it was written.
 
     With ``upper``, options are called there in upper case.
@@ -121,9 +139,9 @@ def check_options(given: Mapping[str, Any], where: str, *, upper: bool = False) 
     _check_model_options(given, where)
     for label, values in given.get("models", {}).items():
         place = f"{where}: {'MODELS' if upper else 'models'}[{label!r}]"
-        unknown = sorted(set(values) - set(_OF_A_MODEL))
+        unknown = sorted(set(values) - set(OF_A_MODEL))
         if unknown:
-            raise CodegenError(f"{place} has no option {unknown[0]!r}. Known are: {', '.join(_OF_A_MODEL)}.")
+            raise CodegenError(f"{place} has no option {unknown[0]!r}. Known are: {', '.join(OF_A_MODEL)}.")
         _check_model_options(values, place)
 
 
