@@ -23,7 +23,7 @@ class Operation:
 
     #: Also the name of the contestant's method.
     name: str
-    #: As in the issue's table of targets, and in ours.
+    #: What tables and charts call it.
     title: str
     #: From the number of the call (and, for growing work, its size) to the arguments.
     arguments: Callable[..., Arguments]

@@ -27,7 +27,7 @@ _RUNNERS = {
     "plans": "devtools.conformance.inside.plans.PlansRunner",
 }
 #: The modes to compare with the ordinary run.
-MODES = ("bridge", "verbs", "plans")
+MODES = tuple(mode for mode in _RUNNERS if mode != "plain")
 
 _LABELS_PER_PROCESS = 10
 _SECONDS_PER_PROCESS = 3600

@@ -44,7 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--django", action="append", choices=SERIES, help=f"the series to test; default {NEWEST}"
     )
-    parser.add_argument("--mode", action="append", choices=MODES, help="default: both")
+    parser.add_argument("--mode", action="append", choices=MODES, help="default: all of them")
     parser.add_argument(
         "--engine", choices=ENGINES, default="django", help="the database backend; default: Django's own"
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from devtools.conformance.batches import MODES
-from devtools.conformance.comparison import total
+from devtools.conformance.comparison import COLUMNS, total
 from devtools.conformance.known import load_known
 from devtools.conformance.report import plan_sentence
 from devtools.conformance.series import ENGINES, SERIES, stored_name
@@ -48,6 +48,11 @@ Known differences are listed with their reasons in `devtools/conformance/known.j
 the command fail.
 """
 
+#: `COLUMNS` as the tables call them.
+_TITLES = ["not known" if column == "unknown" else column for column in COLUMNS]
+#: Those of one test package: what is not known makes the run fail.
+_OF_A_PACKAGE = [column for column in COLUMNS if column != "unknown"]
+
 
 def write_document(root: Path) -> None:
     """Write the document."""
@@ -83,18 +88,18 @@ def render(results: Mapping[str, Mapping[str, Any]]) -> str:
 
 def _totals(results: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     yield "## Results\n"
-    yield "| Django | Python | mode | test packages | passed | failed | skipped | different | not known |"
-    yield "|---|---|---|---:|---:|---:|---:|---:|---:|"
+    yield f"| Django | Python | mode | test packages | {' | '.join(_TITLES)} |"
+    yield f"|---|---|---|---:|{'---:|' * len(COLUMNS)}"
     for series, result in results.items():
         for mode in MODES:
             labels = result.get("modes", {}).get(mode)
             if labels:
                 numbers = total(label["numbers"] for label in labels.values())
                 packages = f"{len(labels)} of {result['packages']}"
-                cells = (result["version"], result["python"], mode, packages, *numbers.values())
+                cells = (result["version"], result["python"], mode, packages, *map(numbers.get, COLUMNS))
                 yield f"| {' | '.join(str(cell) for cell in cells)} |"
         if not result.get("modes"):
-            yield f"| {series} | | not run | | | | | | |"
+            yield f"| {series} | | not run | |{' |' * len(COLUMNS)}"
     yield ""
     for result in results.values():
         if "plans" in result:
@@ -121,7 +126,7 @@ def _differences(results: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
 
 def _labels(results: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     yield "## By test package\n"
-    yield "Passed / failed / skipped / different.\n"
+    yield f"{' / '.join(_OF_A_PACKAGE).capitalize()}.\n"
     columns = [
         (f"{result['version']} {mode}", result["modes"][mode])
         for result in results.values()
@@ -138,6 +143,4 @@ def _labels(results: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
 def _cell(result: Mapping[str, Any] | None) -> str:
     if result is None:
         return ""
-    return " / ".join(
-        str(result["numbers"][column]) for column in ("passed", "failed", "skipped", "different")
-    )
+    return " / ".join(str(result["numbers"][column]) for column in _OF_A_PACKAGE)

@@ -91,7 +91,7 @@ VERB_LABELS = (
     "xor_lookups",
 )
 
-#: What `.ci/run` runs: the whole ORM in both modes, and in the bridge what lives closely with it.
+#: What `.ci/run` runs: the whole ORM in all modes, and in the bridge what lives closely with it.
 CI_LABELS = (
     *VERB_LABELS,
     "asgi",
