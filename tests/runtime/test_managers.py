@@ -6,8 +6,7 @@ import pickle
 from typing import Any
 
 import pytest
-from django.apps import apps
-from django.contrib.auth.models import Group, UserManager
+from django.contrib.auth.models import UserManager
 from django.db import models
 from django.db.migrations.state import ModelState, ProjectState
 from django.db.migrations.writer import MigrationWriter
@@ -27,7 +26,6 @@ from tests.project.library.models import (
     WriterQuerySet,
 )
 from turbo_orm import AsyncManager, AsyncQuerySet, run_sync
-from turbo_orm.checks import check_managers
 
 
 def test_from_queryset_takes_the_methods_of_the_class() -> None:
@@ -173,43 +171,6 @@ def test_a_class_behind_ours_that_only_adds_methods_has_plans() -> None:
     rows: Any = type("Mine", (AsyncQuerySet, _MoreMethods), {})(Person)
     rows.named("a")
     assert rows.named("a")._planned is not None
-
-
-class _GivesPlain(AsyncManager):
-    def get_queryset(self) -> Any:
-        return _Plain(self.model, using=self._db)
-
-
-class _WantsATenant(models.Manager):  # type: ignore[type-arg]
-    def get_queryset(self) -> Any:
-        raise LookupError("no tenant")
-
-
-@isolate_apps("tests.project.library")
-def test_a_check_finds_managers_that_are_half_async(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Half(models.Model):
-        objects = _GivesPlain()
-
-        class Meta:
-            app_label = "library"
-
-    class OtherHalf(models.Model):
-        objects = models.Manager.from_queryset(BookQuerySet)()
-        tenants = _WantsATenant()
-
-        class Meta:
-            app_label = "library"
-
-    monkeypatch.setattr(apps, "get_models", lambda: [Half, OtherHalf, Book, Group])
-    half, other = check_managers(None)
-    assert (half.id, half.obj, other.obj) == ("turbo_orm.W003", Half, OtherHalf)
-    assert "library.Half.objects is an AsyncManager, and its get_queryset() makes _Plain objects" in half.msg
-    assert half.hint == "Let it make objects of turbo_orm.AsyncQuerySet, or of a class derived from it."
-    assert "library.OtherHalf.objects makes BookQuerySet objects, which are async" in other.msg
-
-
-def test_the_managers_of_the_project_are_not_half_async() -> None:
-    assert check_managers(None) == []
 
 
 def test_as_manager() -> None:

@@ -17,7 +17,6 @@ from tests.project.library.models import Author
 from tests.runtime.conftest import sessions
 from tests.runtime.support import assert_pool_is_clean, backend_pid, pool
 from turbo_orm import atomic, close_pools, open_pools, run_sync
-from turbo_orm.checks import check_settings
 from turbo_orm.conf import get_config
 from turbo_orm.db import pools
 from turbo_orm.errors import UnsupportedDatabaseError
@@ -223,39 +222,3 @@ async def test_somebody_cancels_every_task() -> None:
 def test_bad_settings(given: Any, message: str) -> None:
     with override_settings(TURBO_ORM=given), pytest.raises(ImproperlyConfigured, match=message):
         get_config()
-
-
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [(3, "must be a dictionary such as"), ({"maxsize": 3}, "has unknown keys: maxsize")],
-)
-def test_bad_options_of_a_database(given: Any, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(connections.settings["default"]["OPTIONS"], "pool", given)
-    [found] = check_settings(None)
-    assert found.id == "turbo_orm.E001"
-    assert found.msg.startswith(f'DATABASES[\'default\']["OPTIONS"]["pool"] {message}')
-
-
-def test_checks() -> None:
-    from django.core.checks import run_checks
-
-    assert [found for found in run_checks() if (found.id or "").startswith("turbo_orm.E")] == []
-    with override_settings(TURBO_ORM={"NO": 1}):
-        assert "turbo_orm.E001" in [found.id for found in run_checks()]
-    with override_settings(DATABASE_ROUTERS=[_EverythingInSqlite()]):
-        connections.settings["sqlite"] = {
-            **connections["default"].settings_dict,
-            "ENGINE": "django.db.backends.sqlite3",
-        }
-        try:
-            from turbo_orm.checks import check_databases
-
-            found = check_databases(None)
-        finally:
-            del connections.settings["sqlite"]
-    assert "library.Author has an AsyncManager" in str([warning.msg for warning in found])
-
-
-class _EverythingInSqlite:
-    def db_for_read(self, model: Any, **hints: Any) -> str:
-        return "sqlite"
