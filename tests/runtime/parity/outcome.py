@@ -100,6 +100,8 @@ def _call_twin(verb: str, call: Call) -> Any:
     if verb == "aiterator":
         kwargs = call.kwargs if call.args else {"chunk_size": 2000, **call.kwargs}
         return list(call.owner.iterator(*call.args, **kwargs))
+    if verb == "araw":
+        return list(call.owner.raw(*call.args, **call.kwargs))
     owner = call.owner
     if verb == "adelete" and not hasattr(owner, "delete"):
         owner = owner.all()  # managers have no delete()

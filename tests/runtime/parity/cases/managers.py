@@ -16,6 +16,7 @@ case = partial(Case, "Manager")
 
 CASES = [
     case("alist", lambda: on(Author.objects)),
+    case("araw", lambda: on(Author.objects, "SELECT * FROM library_author WHERE id < %s", [3])),
     case("aiterator", lambda: on(Author.objects, chunk_size=2)),
     case("aget", lambda: on(Author.objects, pk=1)),
     case("afirst", lambda: on(Author.objects)),

@@ -36,6 +36,7 @@ CASES = [
     case("alist", lambda: on(Author.objects.all())),
     case("alist", lambda: on(Author.objects.none()), "none"),
     case("alist", lambda: on(Author.objects.filter(name__regex="(")), "database error"),
+    case("araw", lambda: on(Author.objects.all(), "SELECT id, name FROM library_author ORDER BY id")),
     case("__aiter__", lambda: on(Author.objects.all())),
     case("__aiter__", lambda: on(Author.objects.none()), "none"),
     case("aiterator", lambda: on(Author.objects.all())),
