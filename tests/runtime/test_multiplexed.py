@@ -5,14 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextvars
 
-import pytest
-from django.core.exceptions import ImproperlyConfigured
 from django.test.utils import override_settings
 
 from tests.project.library.models import Author
 from tests.runtime.support import pool
 from turbo_orm import atomic, close_pools
-from turbo_orm.conf import get_config
 
 
 async def names() -> list[str]:
@@ -43,12 +40,3 @@ async def test_blocks_and_writes_have_connections_of_their_own():
         assert await outside == []
     assert await names() == ["inside"]
     await close_pools()
-
-
-@pytest.mark.parametrize("given", [3, {"conections": 4}, {"connections": 0}, {"connections": "4"}])
-def test_bad_options_are_refused(given: object):
-    with (
-        override_settings(TURBO_ORM={"MULTIPLEX": given}),
-        pytest.raises(ImproperlyConfigured, match="MULTIPLEX"),
-    ):
-        get_config()

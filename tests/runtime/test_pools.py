@@ -9,15 +9,12 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from django.core.exceptions import ImproperlyConfigured
 from django.db import OperationalError, connections
-from django.test import override_settings
 
 from tests.project.library.models import Author
 from tests.runtime.conftest import sessions
 from tests.runtime.support import assert_pool_is_clean, backend_pid, pool
 from turbo_orm import atomic, close_pools, open_pools, run_sync
-from turbo_orm.conf import get_config
 from turbo_orm.db import pools
 from turbo_orm.errors import UnsupportedDatabaseError
 
@@ -206,19 +203,3 @@ async def test_somebody_cancels_every_task() -> None:
         task.cancel()
     await asyncio.sleep(0.01)
     assert await asyncio.gather(*[Author.objects.acount() for _ in range(3)]) == [0, 0, 0]
-
-
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        (["POOL"], "must be a dictionary"),
-        (None, "must be a dictionary"),
-        ({"POOLS": {}}, "unknown keys: POOLS.*POOL"),
-        ({"POOL": None}, r'TURBO_ORM\["POOL"\] must be a dictionary such as .*, not None'),
-        ({"POOL": {"maxsize": 3}}, r'TURBO_ORM\["POOL"\] has unknown keys: maxsize. Known are: .*max_size'),
-        ({"MAX_SHAPES": True}, r'TURBO_ORM\["MAX_SHAPES"\] must be a positive number, not True'),
-    ],
-)
-def test_bad_settings(given: Any, message: str) -> None:
-    with override_settings(TURBO_ORM=given), pytest.raises(ImproperlyConfigured, match=message):
-        get_config()

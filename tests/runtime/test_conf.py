@@ -1,0 +1,36 @@
+"""The ``TURBO_ORM`` setting: one clear error for each thing that can be wrong with it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+from django.test import override_settings
+
+from turbo_orm.conf import get_config
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["POOL"], "must be a dictionary"),
+        (None, "must be a dictionary"),
+        ({"POOLS": {}}, "unknown keys: POOLS.*POOL"),
+        ({"POOL": None}, r'TURBO_ORM\["POOL"\] must be a dictionary such as .*, not None'),
+        ({"POOL": {"maxsize": 3}}, r'TURBO_ORM\["POOL"\] has unknown keys: maxsize. Known are: .*max_size'),
+        ({"MAX_SHAPES": True}, r'TURBO_ORM\["MAX_SHAPES"\] must be a positive number, not True'),
+    ],
+)
+def test_bad_settings(given: Any, message: str) -> None:
+    with override_settings(TURBO_ORM=given), pytest.raises(ImproperlyConfigured, match=message):
+        get_config()
+
+
+@pytest.mark.parametrize("given", [3, {"conections": 4}, {"connections": 0}, {"connections": "4"}])
+def test_bad_options_of_multiplexing(given: object):
+    with (
+        override_settings(TURBO_ORM={"MULTIPLEX": given}),
+        pytest.raises(ImproperlyConfigured, match="MULTIPLEX"),
+    ):
+        get_config()
