@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import re
 import sys
 from collections.abc import Iterator
 from functools import cache
@@ -198,6 +199,13 @@ def test_no_import_cycles() -> None:
 def test_module_names_say_what_is_inside() -> None:
     names = {part for module in MODULES for part in module.split(".")}
     assert names & ROOMS_WITHOUT_A_NAME == set()
+
+
+def test_noqa_says_why() -> None:
+    files = [path for name in ("turbo_orm", "devtools", "tests") for path in (ROOT / name).rglob("*.py")]
+    lines = [f"{path}: {line}" for path in files for line in path.read_text(encoding="utf-8").splitlines()]
+    bare = re.compile(r"#\ noqa(: [A-Z0-9, ]*)?$")
+    assert [line for line in lines if bare.search(line)] == []
 
 
 def public_modules() -> list[str]:

@@ -1,4 +1,4 @@
-"""Related managers whose other end has no `AsyncManager` of its own."""
+"""Django's related managers on the async connection, and the queries of its prefetches on plans."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from typing_extensions import ParamSpec, Self
 from turbo_orm.bridge.greenlets import drive
 from turbo_orm.bridge.scopes import Scope, active_scope
 from turbo_orm.bridge.turns import NoMoreTurns
-from turbo_orm.db._uncancellable import uncancellable
+from turbo_orm.db.uncancellable import uncancellable
 from turbo_orm.errors import ConnectionReleasedError, LoopMismatchError
 
 __all__ = ["Held", "Turn"]

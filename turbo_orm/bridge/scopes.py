@@ -13,7 +13,7 @@ from greenlet import getcurrent
 
 from turbo_orm.bridge.deadlock import find_deadlock
 from turbo_orm.bridge.turns import NoMoreTurns, Turns
-from turbo_orm.db._uncancellable import uncancellable
+from turbo_orm.db.uncancellable import uncancellable
 
 if TYPE_CHECKING:
     from types import TracebackType

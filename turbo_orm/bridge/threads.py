@@ -21,7 +21,7 @@ from asgiref.sync import AsyncToSync, SyncToAsync
 from turbo_orm.bridge.greenlets import await_only, drive_in_thread, running_bridge
 from turbo_orm.bridge.scopes import Scope, active_scope, inherited_scope, inheriting
 from turbo_orm.bridge.turns import NoMoreTurns
-from turbo_orm.db._uncancellable import uncancellable
+from turbo_orm.db.uncancellable import uncancellable
 from turbo_orm.errors import ConnectionReleasedError
 
 __all__ = ["call_in_thread"]

@@ -14,9 +14,9 @@ from psycopg import AsyncConnection
 from psycopg.pq import ConnStatus, TransactionStatus
 from psycopg_pool.pool_async import AddConnection
 
-from turbo_orm.db._uncancellable import uncancellable
 from turbo_orm.db.connections import READY, close_now
 from turbo_orm.db.pools import Pool
+from turbo_orm.db.uncancellable import uncancellable
 
 if TYPE_CHECKING:
     from turbo_orm.db.wire import Wire

@@ -121,7 +121,7 @@ class Pool(AsyncConnectionPool[AsyncConnection[Any]]):
             # resize() opens the difference to the former minimum: count what is open already.
             self._min_size = min(self._nconns, self.warm_size)
             await self.resize(self.warm_size, self.max_size)
-            # Until they are there; an attempt that failed is no longer counted. (Nobody is told.)
+            # Until they are there; an attempt that failed is no longer counted.
             while len(self._pool) < self.warm_size <= self._nconns and not self._closed:  # noqa: ASYNC110  nobody is told
                 await asyncio.sleep(_WARMING)
 
