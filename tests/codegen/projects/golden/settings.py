@@ -1,6 +1,6 @@
 """Apps whose facades are kept beside their models, to be reviewed: a diff there is a change of the output.
 
-To renew them, run `turbo_generate` in this folder with these settings.
+To renew them, run `turbo_generate` of the `manage.py` beside this file.
 """
 
 SECRET_KEY = "tests"
