@@ -1,4 +1,4 @@
-"""docs/reference.md has all that is public, and links between pages lead somewhere."""
+"""docs/reference.md has all that is public, and what pages link to or name is there."""
 
 from __future__ import annotations
 
@@ -17,13 +17,19 @@ from django.core.management.base import BaseCommand
 from django.db.models import Manager, Model, QuerySet
 
 import turbo_orm
+from devtools.bootstrap.commands import COMMANDS
 from tests.project.library.models import Author
 from turbo_orm import AsyncManager, AsyncQuerySet, asgi, errors, fetch_modes, testing
 from turbo_orm.codegen.options import Options
 from turbo_orm.conf import Config
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CHANGELOG.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 REFERENCE = (ROOT / "docs/reference.md").read_text(encoding="utf-8")
 
 
@@ -114,6 +120,14 @@ def test_links(page: Path):
         target = Path(os.path.normpath(page.parent / path)) if path else page
         assert target.exists(), link
         assert not anchor or anchor in anchors(target), link
+
+
+def test_what_contributors_are_told_is_there():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    paths = {path for path in re.findall(r"[\w.-]+/[\w./-]*\w", text) if ".dev/" not in path}
+    assert len(paths) > 40
+    assert {path for path in paths if not (ROOT / path).exists()} == set()
+    assert {*re.findall(r"dev\.py ([a-z]\w*)", text)} <= COMMANDS.keys()
 
 
 def test_the_readme_leads_to_all_pages():
