@@ -31,7 +31,6 @@ _UNWANTED = frozenset(
 class Installation:
     """Where Django's tests of one series are, and the Python that runs them."""
 
-    series: str
     #: The exact version, as 6.1.3.
     version: str
     python: Python
@@ -78,7 +77,7 @@ def install(root: Path, series: str, engine: str) -> Installation:
             root,
         )
         (folder / _STAMP).write_text(json.dumps(wanted, indent=1))
-    return Installation(series, version, python, interpreter, source, engine)
+    return Installation(version, python, interpreter, source, engine)
 
 
 def wanted_requirements(path: Path) -> list[str]:

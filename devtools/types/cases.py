@@ -32,8 +32,8 @@ class Case:
         return sorted(set(reported) - set(self.wrong))
 
 
-def read_cases(folder: Path = CASES) -> list[Case]:
-    return [read_case(path) for path in sorted(folder.glob("*.py"))]
+def read_cases() -> list[Case]:
+    return [read_case(path) for path in sorted(CASES.glob("*.py"))]
 
 
 def read_case(path: Path) -> Case:

@@ -13,9 +13,12 @@ from django.conf import settings
 
 __all__ = ["Snapshot", "take_snapshot", "watch", "watched_folders"]
 
+#: By path, the time of the last change in nanoseconds.
 Snapshot = dict[str, int]
 
 _SKIPPED = frozenset(("migrations", "__pycache__", "site-packages", "dist-packages", "node_modules"))
+#: Between two looks at whether anything has changed.
+_SECONDS_BETWEEN = 0.5
 
 
 def watched_folders() -> list[Path]:
@@ -42,13 +45,7 @@ def take_snapshot(folders: Iterable[Path], generated: Iterable[Path]) -> Snapsho
     return found
 
 
-def watch(
-    command: Sequence[str],
-    snapshot: Callable[[], Snapshot],
-    say: Callable[[str], None],
-    *,
-    interval: float = 0.5,
-) -> None:
+def watch(command: Sequence[str], snapshot: Callable[[], Snapshot], say: Callable[[str], None]) -> None:
     """Run ``command`` now and after each change, until interrupted.
 
     It is a process of its own: the models of this one cannot be loaded twice.
@@ -60,4 +57,4 @@ def watch(
         if current != seen:
             seen = current
             subprocess.run(command, check=False)
-        time.sleep(interval)
+        time.sleep(_SECONDS_BETWEEN)

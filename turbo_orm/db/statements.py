@@ -29,7 +29,6 @@ class Statement:
 
     __slots__ = (
         "_accepted",
-        "_trusted",
         "automatic",
         "late",
         "locks",
@@ -40,7 +39,7 @@ class Statement:
         "unnamed",
     )
 
-    def __init__(self, text: bytes, sql: str, count: int, *, proven: bool = False) -> None:
+    def __init__(self, text: bytes, sql: str, count: int) -> None:
         #: As it is sent, with ``$1``...
         self.text = text
         #: As Django made it, with ``%s``: for cursors and logs.
@@ -51,15 +50,14 @@ class Statement:
         self.late: Mapping[int, int] = {}
         #: It has a ``FOR UPDATE``: what it locks outside of a transaction is free again at once.
         self.locks = False
-        #: A server has accepted it, or it is known to be acceptable.
-        self.proven = proven
+        #: A server has accepted it.
+        self.proven = False
         #: A server refused it, or would: it does not know what types the parameters have when they
         #: are not part of the text, or they are too many. A cursor that binds on the client can still
         #: execute it.
         self.refused = count > _PARAMS_MAX
         #: Servers are not to keep it prepared: it is large, and seldom the same twice.
         self.unnamed = count > _PREPARED_PARAMS_MAX
-        self._trusted = proven
         self._accepted: set[ParameterTypes | None] = set()
 
     def __repr__(self) -> str:
@@ -67,8 +65,8 @@ class Statement:
         return f"<Statement {state} {self.sql!r}>"
 
     def accepted(self, types: ParameterTypes | None) -> bool:
-        """Whether a server has accepted it with parameters of *types*, or is known to do so."""
-        return self._trusted or types in self._accepted
+        """Whether a server has accepted it with parameters of *types*."""
+        return types in self._accepted
 
     def note_accepted(self, types: ParameterTypes | None) -> None:
         """Note that a server has accepted it with parameters of *types*."""
@@ -84,7 +82,7 @@ _AUTOMATIC: list[list[PyFormat]] = [[PyFormat.AUTO] * count for count in range(6
 _SHORT = len(_AUTOMATIC)
 
 
-def statement(sql: str, count: int, *, proven: bool = False) -> Statement:
+def statement(sql: str, count: int) -> Statement:
     """Return the statement of *sql*, which is as Django's compiler makes it, with *count* ``%s``.
 
     Raises `ValueError` if it is not: with another number of placeholders, or other ones.
@@ -105,7 +103,7 @@ def statement(sql: str, count: int, *, proven: bool = False) -> Statement:
     text = _PERCENT.sub(replace, sql)
     if number != count:
         raise ValueError(f"{number} placeholders and {count} parameters: {sql!r}.")
-    return Statement(text.encode(), sql, count, proven=proven)
+    return Statement(text.encode(), sql, count)
 
 
 _PERCENT = re.compile("%(.?)", re.DOTALL)

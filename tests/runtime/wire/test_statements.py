@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from turbo_orm.db.statements import Statement, statement
+from turbo_orm.db.statements import statement
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,6 @@ def test_notes() -> None:
     assert repr(made) == "<Statement proven '%s'>"
     made.refused = True
     assert repr(made) == "<Statement refused '%s'>"
-    assert Statement(b"", "", 0, proven=True).proven
 
 
 def test_combinations_of_types_are_kept_within_bounds() -> None:
