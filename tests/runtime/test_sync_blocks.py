@@ -11,7 +11,7 @@ from typing import Any
 import django
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, connection, reset_queries, transaction
 from django.db.models import Count, F
 from django.db.models.signals import post_save
 from django.test import TestCase
@@ -263,6 +263,19 @@ def test_statements_are_recorded_once():
     with transaction.atomic(), CaptureQueriesContext(connection) as queries:
         async_to_sync(work)()
     assert len(queries) == 2
+
+
+def test_the_log_of_django_is_reset_while_statements_are_recorded():
+    def request() -> None:
+        Tag.objects.count()
+        reset_queries()
+
+    async def work() -> None:
+        with assert_num_queries(1):
+            await run_sync(request)
+
+    with transaction.atomic():
+        async_to_sync(work)()
 
 
 def test_errors_break_the_block():

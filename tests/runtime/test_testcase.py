@@ -53,6 +53,10 @@ class Example(testing.TestCase):
         seen.append(response.content)
         assert await Author.objects.acount() == 3
 
+    async def test_queries_of_a_request(self):
+        with override_settings(ROOT_URLCONF=__name__), testing.assert_num_queries(4):
+            await self.async_client.get("/")
+
     def test_sync(self):
         with override_settings(ROOT_URLCONF=__name__):
             seen.append(self.client.get("/").content)
@@ -197,7 +201,7 @@ for case in (
 @pytest.mark.threads  # Django's test client runs middleware in one
 def test_everything_shares_the_tests_transaction():
     result = run(Example)
-    assert result.testsRun == 6
+    assert result.testsRun == 7
     assert [(str(test), "on purpose" in text) for test, text in result.errors] == [
         (str(Example("test_a_failure_is_reported")), True)
     ]

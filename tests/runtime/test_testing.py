@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from django.db import connection, transaction
+from django.db import connection, reset_queries, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.test import override_settings
 from django.utils.connection import ConnectionDoesNotExist
@@ -63,6 +63,21 @@ async def test_an_open_block_and_its_end():
             await Tag.objects.acount()
             await on_commit(Tag.objects.acount)
     assert [each["sql"].split()[0] for each in around] == ["BEGIN", "SELECT", "COMMIT", "SELECT"]
+
+
+@pytest.mark.parametrize("debug", [False, True])
+async def test_the_log_of_django_is_reset(debug: bool):
+    """As each request does; what was recorded stays."""
+
+    def request() -> tuple[int, int]:
+        Tag.objects.count()
+        logged = len(connection.queries_log)
+        reset_queries()
+        return logged, len(connection.queries_log)
+
+    with override_settings(DEBUG=debug), capture_queries() as queries:
+        assert await run_sync(request) == (int(debug), 0)
+    assert len(queries) == 1
 
 
 async def test_a_cursor_opened_before():

@@ -35,24 +35,26 @@ def recording(alias: str) -> list[Recorder]:
 class QueryLog:
     """Looks like the ``queries_log`` of Django's wrappers; also tells the recorders."""
 
-    __slots__ = ("_recorders", "djangos")
+    __slots__ = ("_recorders", "djangos", "kept")
 
-    def __init__(self, log: deque[dict[str, str]] | None, to: list[Recorder]) -> None:
-        #: Its own, if that is to have them too.
+    def __init__(self, log: deque[dict[str, str]], to: list[Recorder], *, kept: bool) -> None:
+        #: Its own: what asks for queries, or clears them as each request does, means these.
         self.djangos = log
+        #: Whether its own is to have them too.
+        self.kept = kept
         self._recorders = to
 
     def append(self, query: dict[str, str]) -> None:
-        if self.djangos is not None:
+        if self.kept:
             self.djangos.append(query)
         for recorder in self._recorders:
             recorder.queries.append(query)
 
     def __len__(self) -> int:
-        return 0 if self.djangos is None else len(self.djangos)
+        return len(self.djangos)
 
     def __iter__(self) -> Iterator[dict[str, str]]:
-        return iter(self.djangos or ())
+        return iter(self.djangos)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.djangos, name)

@@ -83,10 +83,10 @@ def _call(fn: Callable[..., T], args: Any, kwargs: Any) -> T:
 def _recorded(wrapper: Any, to: list[Recorder]) -> Iterator[None]:
     """Tell the recorders *to* what *wrapper* executes."""
     log, forced = wrapper.queries_log, wrapper.force_debug_cursor
-    djangos: Any = log if wrapper.queries_logged else None
-    if isinstance(djangos, QueryLog):  # of async code above this sync code: its recorders are among these
-        djangos = djangos.djangos
-    wrapper.queries_log = QueryLog(djangos, to)
+    djangos, kept = log, wrapper.queries_logged
+    if isinstance(log, QueryLog):  # of async code above this sync code: its recorders are among these
+        djangos, kept = log.djangos, log.kept
+    wrapper.queries_log = QueryLog(djangos, to, kept=kept)
     wrapper.force_debug_cursor = forced or bool(to)
     try:
         yield

@@ -77,7 +77,7 @@ class BridgedWrapper(_Base):
             to = recording(self.alias)
             if not to:
                 return self._log
-            return QueryLog(self._log if super().queries_logged else None, to)
+            return QueryLog(self._log, to, kept=super().queries_logged)
 
         @queries_log.setter
         def queries_log(self, log: deque[dict[str, str]]) -> None:
