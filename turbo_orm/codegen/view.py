@@ -26,6 +26,8 @@ __all__ = ["SELECTED", "TYPE_VARIABLES", "facade_names", "view_app"]
 _PRIVATE = (
     "_Optional",
     "_Find",
+    "_CreateDefaults",
+    "_UpdateDefaults",
     "_Managers",
     "_Annotated",
     "_Descending",

@@ -48,7 +48,8 @@ class _EverythingOptional(TypedDict, total=False):
     real: float
     url: str | None
     place: Point | None
-class EverythingInit(_EverythingOptional, total=False, closed=True):
+@type_check_only
+class _EverythingCreateDefaults(_EverythingOptional, total=False):
     big: int
     binary: bytes | bytearray | memoryview
     boolean: bool
@@ -70,6 +71,7 @@ class EverythingInit(_EverythingOptional, total=False, closed=True):
     origin: Point
     opaque: Any
     loud: str
+class EverythingInit(_EverythingCreateDefaults, total=False, closed=True): ...
 class EverythingCreate(_EverythingOptional, closed=True):
     big: int
     binary: bytes | bytearray | memoryview
@@ -131,7 +133,8 @@ class _EverythingFind(_EverythingOptional, total=False, closed=True):
     text__iexact: StrValue
     url__iexact: StrValue | None
     loud__iexact: StrValue
-class EverythingUpdate(TypedDict, total=False, closed=True):
+@type_check_only
+class _EverythingUpdateDefaults(TypedDict, total=False):
     id: IntValue
     big: IntValue
     binary: BytesValue
@@ -160,6 +163,7 @@ class EverythingUpdate(TypedDict, total=False, closed=True):
     origin: Point | Expr
     opaque: Any
     loud: StrValue
+class EverythingUpdate(_EverythingUpdateDefaults, total=False, closed=True): ...
 class EverythingRow(TypedDict):
     id: int
     big: int
@@ -415,12 +419,12 @@ class EverythingQueries(Queries[EverythingQuerySet[_R], _R, Everything, _Everyth
     @overload
     def values_as(self: EverythingQuerySet[tuple[Unpack[_Ts]]], row_class: Callable[[Unpack[_Ts]], _T1], /) -> EverythingQuerySet[_T1]: ...
     def create(self, **kwargs: Unpack[EverythingCreate]) -> Everything: ...
-    def get_or_create(self, defaults: EverythingInit = ..., **kwargs: Unpack[_EverythingFind]) -> tuple[Everything, bool]: ...
-    def update_or_create(self, defaults: EverythingUpdate = ..., create_defaults: EverythingInit = ..., **kwargs: Unpack[_EverythingFind]) -> tuple[Everything, bool]: ...
+    def get_or_create(self, defaults: _EverythingCreateDefaults = ..., **kwargs: Unpack[_EverythingFind]) -> tuple[Everything, bool]: ...
+    def update_or_create(self, defaults: _EverythingUpdateDefaults = ..., create_defaults: _EverythingCreateDefaults = ..., **kwargs: Unpack[_EverythingFind]) -> tuple[Everything, bool]: ...
     def update(self, **kwargs: Unpack[EverythingUpdate]) -> int: ...
     async def acreate(self, **kwargs: Unpack[EverythingCreate]) -> Everything: ...
-    async def aget_or_create(self, defaults: EverythingInit = ..., **kwargs: Unpack[_EverythingFind]) -> tuple[Everything, bool]: ...
-    async def aupdate_or_create(self, defaults: EverythingUpdate = ..., create_defaults: EverythingInit = ..., **kwargs: Unpack[_EverythingFind]) -> tuple[Everything, bool]: ...
+    async def aget_or_create(self, defaults: _EverythingCreateDefaults = ..., **kwargs: Unpack[_EverythingFind]) -> tuple[Everything, bool]: ...
+    async def aupdate_or_create(self, defaults: _EverythingUpdateDefaults = ..., create_defaults: _EverythingCreateDefaults = ..., **kwargs: Unpack[_EverythingFind]) -> tuple[Everything, bool]: ...
     async def aupdate(self, **kwargs: Unpack[EverythingUpdate]) -> int: ...
 
 class EverythingQuerySet(EverythingQueries[_R], Rows[_R], AsyncQuerySet[Everything, _R], Generic[_R]):

@@ -1,0 +1,46 @@
+"""What type checkers say of typical mistakes: whether it leads to them."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from devtools.types.checkers import check
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(300),
+    pytest.mark.skipif(
+        not all(map(importlib.util.find_spec, ("mypy", "django_stubs_ext", "pyright"))),
+        reason="mypy, django-stubs or pyright is not installed in this environment",
+    ),
+]
+
+
+#: A view with one mistake a line, and what has to be in the message.
+_MISTAKES = {
+    'await Book.objects.aget_or_create(pk=1, defaults={"title": "x", "prise": 1})': '"prise"',
+    'await Book.objects.aupdate_or_create(pk=1, defaults={"title": "x", "prise": 1})': '"prise"',
+    'await Book.objects.aupdate_or_create(pk=1, create_defaults={"title": "x", "prise": 1})': '"prise"',
+}
+
+
+@pytest.mark.parametrize("checker", ["mypy", "pyright"])
+def test_what_is_wrong_is_named(checker: str, bookshop: Path) -> None:
+    lines = [
+        "from shop.turbo import Book",
+        "async def view() -> None:",
+        *(f"    {each}" for each in _MISTAKES),
+    ]
+    view = bookshop / "view.py"
+    view.write_text("\n".join([*lines, ""]), encoding="utf-8")
+    try:
+        report = check(checker, bookshop, "view.py")
+    finally:
+        view.unlink()
+    messages = {error.line: error.message for error in report.errors}
+    assert list(messages) == [3, 4, 5]
+    for line, named in enumerate(_MISTAKES.values(), 3):
+        assert named in messages[line]
