@@ -1,6 +1,7 @@
 """only(), defer(), select_related(), prefetch_related(), select_for_update()."""
 
 from django.db.models import Prefetch
+from lending.turbo import Loan, Receipt
 from shop.turbo import Book, BookQuerySet, Review
 from typing_extensions import assert_type
 
@@ -18,6 +19,11 @@ def right() -> None:
     Book.objects.select_for_update(of=["self", "author"], no_key=True)
     assert_type(Book.objects.fetch_mode(FETCH_PEERS), BookQuerySet[Book])
     assert_type(Book.objects.filter(title="x").fetch_mode(FETCH_RAISE).fetch_mode(FETCH_ONE)[0], Book)
+
+
+def added_by_a_prefetch(loan: Loan) -> None:
+    """Annotated in the model, with a class of the facade."""
+    assert_type(loan.receipts, list[Receipt])
 
 
 def wrong() -> None:

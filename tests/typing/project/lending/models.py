@@ -14,6 +14,8 @@ from turbo_orm import AsyncManager, AsyncQuerySet
 if TYPE_CHECKING:
     from accounts.models import User as Account
 
+    from lending import turbo
+
 
 M = TypeVar("M", bound=models.Model)
 Key = TypeVar("Key")
@@ -51,6 +53,7 @@ class Loan(models.Model):
     witnesses = models.ManyToManyField("accounts.User", through="Witness", related_name="+")
     returned_at = models.DateTimeField(null=True)
     reminders: models.Manager[Reminder]
+    receipts: list[turbo.Receipt]  # what a Prefetch adds
 
     objects = AsyncManager.from_queryset(LoanQuerySet)()
 
