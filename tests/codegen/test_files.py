@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from turbo_orm.codegen import files
-from turbo_orm.codegen.files import GeneratedFile, check_replaceable, write
+from turbo_orm.codegen.files import GeneratedFile, check_replaceable, check_syntax, write
 from turbo_orm.errors import CodegenError
 
 _HEADER = (
@@ -22,6 +22,31 @@ def test_write_creates_the_file(tmp_path: Path) -> None:
     write(file)
     assert file.is_current
     assert [path.name for path in tmp_path.iterdir()] == ["turbo.pyi"]
+
+
+_RULE = "-" * 76
+_MODELS = "".join(f'# {_RULE} {name}\nclass {name}:\n    """Doc."""\n' for name in ("Author", "Book"))
+
+
+def test_syntax_is_checked_model_by_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tree of a whole stub is 60 times as large as its text."""
+    parsed: list[str] = []
+    monkeypatch.setattr(files.ast, "parse", parsed.append)
+    check_syntax([GeneratedFile(Path("turbo.pyi"), "turbo.pyi", f"x: int\n{_MODELS}")])
+    assert "".join(parsed) == f"x: int\n{_MODELS}"
+    assert len(parsed) == 3
+
+
+@pytest.mark.parametrize("line", ["class :", "x = ("])
+def test_what_is_not_python_is_named_by_line(line: str) -> None:
+    file = GeneratedFile(Path("turbo.pyi"), "turbo.pyi", f"{_MODELS}{line}\n{_MODELS}")
+    with pytest.raises(CodegenError, match=r"turbo\.pyi would not be Python \(.*line 7\)"):
+        check_syntax([file])
+
+
+def test_a_text_may_look_as_if_a_model_began() -> None:
+    text = _MODELS.replace("Doc.", f"Doc.\n# {_RULE}\n")
+    check_syntax([GeneratedFile(Path("turbo.pyi"), "turbo.pyi", text)])
 
 
 def test_interrupted_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
