@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import pickle
+from typing import Any
+
+import django
+import pytest
+
 from tests.project.library.models import Author, Book, Tag
+from turbo_orm import run_sync
 
 
 async def test_values_of_a_related_manager():
@@ -20,3 +27,46 @@ async def test_values_of_a_related_manager():
         assert found.author is author
         assert (await author.books.aget()).author is author
     assert await Book.objects.acount() == 4
+
+
+def _copied(rows: Any) -> Any:
+    return pickle.loads(pickle.dumps(rows))
+
+
+async def test_an_object_that_gets_another_key():
+    """Whose rows they are is asked when the queryset is first looked at, as Django does."""
+    for name in "abcd":  # the shapes are noted first, and get their plans then
+        author, other = [await Author.objects.acreate(name=f"{name}{number}") for number in range(2)]
+        for each in (author, other):
+            await each.books.acreate(title=each.name)
+        rows, counted, deleted = author.books.all(), author.books.all(), author.books.all()
+        looked_at = author.books.filter(title__startswith=name)
+        pickled, own = author.books.all(), author.pk
+        author.pk = other.pk
+        assert [book.title for book in await rows.alist()] == [other.name]
+        assert [book.title for book in await looked_at.alist()] == [f"{name}0"]
+        assert await counted.acount() == 1
+        assert (await run_sync(_copied, pickled))[0].title == other.name
+        assert await deleted.adelete() == (1, {"library.Book": 1})
+        author.pk = own
+        assert await author.books.acount() == 1
+        assert await other.books.acount() == 0
+
+
+async def test_an_object_that_loses_its_key():
+    """As when it is copied: `author.pk = None`, and `asave()`."""
+    for name in "abcd":
+        author = await Author.objects.acreate(name=name)
+        await author.books.acreate(title=name)
+        rows, own = author.books.all(), author.pk
+        author.pk = None
+        if django.VERSION >= (5, 0):  # a warning before
+            with pytest.raises(ValueError, match="must be saved"):
+                await rows.alist()
+            with pytest.raises(ValueError, match="must be saved"):
+                rows.filter(title=name)
+        author.pk, author.name = None, f"copy of {name}"
+        await author.asave()
+        assert await rows.alist() == []
+        author.pk = own
+        assert await author.books.acount() == 1

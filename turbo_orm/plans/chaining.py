@@ -8,10 +8,11 @@ from copy import deepcopy
 from functools import partial
 from typing import Any
 
-from django.db.models import Prefetch
+from django.db.models import Model, Prefetch
 from typing_extensions import Self
 
 from turbo_orm.plans.expressions import identity_of_order
+from turbo_orm.plans.planned import Planned
 from turbo_orm.plans.state import ALWAYS_CLONES, PlanMode, djangos
 from turbo_orm.plans.steps import (
     Call,
@@ -30,10 +31,23 @@ from turbo_orm.plans.values import Bail
 __all__ = ["Chaining"]
 
 
+def _has_instance(kwargs: Mapping[str, Any]) -> bool:
+    """Whether it matters when a filter is done: an instance may get another key."""
+    return any(isinstance(value, Model) for value in kwargs.values())
+
+
 class Chaining(PlanMode):
     """Chainable methods which move through the trie of shapes, or are Django's where they can't."""
 
     _runtime = True
+
+    #: The state before a filter that is not done yet, and the filter: see `_with_later()`.
+    _later: tuple[Planned, dict[str, Any]] | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "_planned" and self._later is not None:
+            return self._catch_up()
+        return super().__getattr__(name)
 
     def _take(self, taken: Taken | None, django: Callable[[Any], Any]) -> Any:
         """Take a step in plan mode, or let *django* do it and have the result know its shape."""
@@ -55,11 +69,46 @@ class Chaining(PlanMode):
         return self._filter_packed(args, kwargs)
 
     def _filter_packed(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if not args and (planned := self._known_filter(kwargs)) is not None:
+        before = self._planned
+        if (
+            self._defer_next_filter
+            and before is not None
+            and not self._sticky_filter
+            and not args
+            and _has_instance(kwargs)
+        ):
+            self._defer_next_filter = False
+            return self._with_later(before, kwargs)
+        if not args and (planned := self._known_filter(before, kwargs)) is not None:
             if self._defer_next_filter:
                 self._defer_next_filter = False
             return self._derive(planned) if ALWAYS_CLONES or self._cloning_enabled else self._at(planned)
         return self._take_filter(False, args, kwargs)
+
+    def _with_later(self, before: Planned, kwargs: dict[str, Any]) -> Self:
+        """Return ``filter(**kwargs)`` of the state *before*, done when the result is first looked at.
+
+        So Django does it for the managers of reverse foreign keys: until then, the instance may get
+        another key.
+        """
+        found = self._at(before)
+        found._later = before, kwargs
+        del found._planned  # `__getattr__()` is asked for it then, and for no other queryset
+        return found
+
+    def _catch_up(self) -> Planned | None:
+        """Do what `_with_later()` has put off; return the state."""
+        assert self._later is not None
+        before, kwargs = self._later
+        planned = self._known_filter(before, kwargs)
+        if planned is None:
+            found = self._derive(before)._take_filter(False, (), kwargs)
+            planned = found._planned
+            if planned is None:
+                self._query, self._trace = found.query, found._trace
+        self._planned = planned
+        del self._later
+        return planned
 
     def exclude(self, *args: Any, **kwargs: Any) -> Any:
         return self._take_filter(True, args, kwargs)

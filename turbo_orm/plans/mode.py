@@ -127,7 +127,7 @@ class PlannedQuerySet(Chaining):
         if not args:
             if not kwargs:
                 return self, self._bound("get")
-            planned = self._known_filter(kwargs)
+            planned = self._known_filter(self._planned, kwargs)
             if planned is not None and (bound := self._bound("get", planned)) is not None:
                 return self, bound
         filtered = self._filtered(args, kwargs) if "get" in self._plannable_terminals else None

@@ -221,11 +221,13 @@ class PlanMode(QuerySet[Any, Any]):
             _set_query_of(self, value)
 
     def __getattr__(self, name: str) -> Any:
-        if name == "_query" and self._planned is not None:
-            self._materialise()
-            return self.__dict__["_query"]
-        if name == "_planned":  # made without __init__()
-            return None
+        if name == "_query":
+            if self._planned is not None:
+                self._materialise()
+            if "_query" in self.__dict__:
+                return self.__dict__["_query"]
+        if name == "_planned":
+            return None  # made without __init__()
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
@@ -272,7 +274,7 @@ class PlanMode(QuerySet[Any, Any]):
         # A copy, for this queryset may be cloned in another thread at the same time.
         copy: Any = _new(type(self))
         copy.__dict__.update(self.__dict__)
-        copy._peek = Passed(planned)
+        copy._planned, copy._peek = planned, Passed(planned)
         clone: Any = QuerySet._clone(copy)  # type: ignore[attr-defined]
         if clone is copy:  # django-cacheops' `inplace()`: nothing is to be cloned
             clone = self
@@ -350,9 +352,8 @@ class PlanMode(QuerySet[Any, Any]):
         child.used = trie.clock
         return child, values, given, limits or before, False
 
-    def _known_filter(self, kwargs: Mapping[str, Any]) -> Planned | None:
-        """Return the state after ``filter(**kwargs)``, as `_known()` does."""
-        planned = self._planned
+    def _known_filter(self, planned: Planned | None, kwargs: Mapping[str, Any]) -> Planned | None:
+        """Return the state after ``filter(**kwargs)`` of the state *planned*, as `_known()` does."""
         if planned is None or self._sticky_filter:  # filters after a sticky one are other shapes
             return None
         values = tuple(kwargs.values())
