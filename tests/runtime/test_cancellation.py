@@ -144,6 +144,21 @@ async def test_twice_at_release(returning: asyncio.Event, monkeypatch: pytest.Mo
     await assert_pool_is_clean()
 
 
+async def test_destroyed_at_release(returning: asyncio.Event, monkeypatch: pytest.MonkeyPatch):
+    """The connection arrives all the same, and nothing is said of it."""
+    work = run_sync(query, "SELECT 1")
+    while not returning.is_set():
+        future: Any = work.send(None)
+        if future is not None:
+            future._asyncio_future_blocking = False
+            if not returning.is_set():
+                await asyncio.wait([future])
+    work.close()
+    await asyncio.sleep(0.1)
+    monkeypatch.undo()
+    await assert_pool_is_clean()
+
+
 async def test_a_timeout_in_a_savepoint_rolls_back_to_it():
     async def inner() -> None:
         async with atomic():

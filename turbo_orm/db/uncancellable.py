@@ -32,6 +32,8 @@ async def uncancellable(coro: Coroutine[Any, Any, T]) -> T:
                 raise
             cancelled = exc
         except BaseException:
+            if not task.done():
+                raise  # our coroutine is being destroyed: the task goes on without it
             break  # the task's own error: task.result() below raises it
     if cancelled is not None:
         raise cancelled
