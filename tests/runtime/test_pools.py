@@ -196,6 +196,25 @@ async def test_closing_while_in_use() -> None:
     await assert_pool_is_clean()
 
 
+async def test_queries_while_pools_close(observer: Any) -> None:
+    """They open a pool, which must be found again to be closed."""
+    await Author.objects.acount()
+    closing = asyncio.create_task(close_pools())
+    await asyncio.sleep(0)
+    assert await asyncio.gather(*[Author.objects.acount() for _ in range(3)]) == [0, 0, 0]
+    await closing
+    await close_pools()
+    await _until_none_is_left(observer)
+
+
+async def _until_none_is_left(observer: Any) -> None:
+    for _ in range(200):  # the server notices a closed socket a moment later
+        if not sessions(observer):
+            return
+        await asyncio.sleep(0.01)
+    pytest.fail(f"left behind: {sessions(observer)}")
+
+
 async def test_somebody_cancels_every_task() -> None:
     """The pool's workers die with the rest; the next query gets a new pool."""
     await Author.objects.acount()

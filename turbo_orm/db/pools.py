@@ -317,7 +317,8 @@ class LoopPools(dict[PoolKey, Pool]):
             await self.close()
 
     async def close(self) -> None:
-        _loops.pop(self.loop, None)
+        if _loops.get(self.loop) is self:  # a query that came meanwhile has others
+            del _loops[self.loop]
         for pool in self._take_all():
             await pool.close()
         closer, self._closer = self._closer, None
