@@ -207,6 +207,19 @@ async def test_queries_while_pools_close(observer: Any) -> None:
     await _until_none_is_left(observer)
 
 
+async def test_closing_that_is_cancelled(alias: Any, observer: Any) -> None:
+    """Nobody finds the pools again to close them."""
+    await asyncio.gather(Author.objects.acount(), Author.objects.using(alias()).acount())
+    tasks = asyncio.all_tasks()
+    closing = asyncio.create_task(close_pools())
+    await asyncio.sleep(0)
+    closing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+    await _until_none_is_left(observer)
+    assert tasks & asyncio.all_tasks() == {asyncio.current_task()}
+
+
 async def _until_none_is_left(observer: Any) -> None:
     for _ in range(200):  # the server notices a closed socket a moment later
         if not sessions(observer):

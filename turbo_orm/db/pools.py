@@ -15,6 +15,7 @@ from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool, PoolClosed
 from psycopg_pool._acompat import AEvent
 
+from turbo_orm.db.uncancellable import uncancellable
 from turbo_orm.db.connections import TurboConnection, close_now
 from turbo_orm.db.waiters import Waiters
 
@@ -319,7 +320,15 @@ class LoopPools(dict[PoolKey, Pool]):
     async def close(self) -> None:
         if _loops.get(self.loop) is self:  # a query that came meanwhile has others
             del _loops[self.loop]
-        for pool in self._take_all():
+        pools = self._take_all()
+        try:
+            await uncancellable(self._close(pools))
+        finally:
+            for pool in pools:  # nobody finds them any more to close what is open still
+                pool.abandon()
+
+    async def _close(self, pools: list[Pool]) -> None:
+        for pool in pools:
             await pool.close()
         closer, self._closer = self._closer, None
         if closer is not None:
