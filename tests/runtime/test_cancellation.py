@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from django.db import transaction
+from django.db.models import Func, TextField, Value
 
 from tests.project.library.models import Author
 from tests.runtime.support import assert_pool_is_clean, backend_pid, query, sleep
@@ -156,6 +157,24 @@ async def test_destroyed_at_release(returning: asyncio.Event, monkeypatch: pytes
     work.close()
     await asyncio.sleep(0.1)
     monkeypatch.undo()
+    await assert_pool_is_clean()
+
+
+@pytest.mark.parametrize("straight", [False, True])
+async def test_twice_while_the_server_is_told(straight: bool):
+    """It is told all the same: it would not notice that nobody waits before it is done."""
+    rows = Author.objects.annotate(slept=Func(Value(30.0), function="pg_sleep", output_field=TextField()))
+    await Author.objects.acreate(name="x")
+    task = asyncio.create_task(rows.values_list("slept").alist() if straight else run_sync(sleep, 30))
+    await until_active("SELECT pg_sleep")
+    task.cancel()
+    await asyncio.sleep(0)
+    await cancelled(task)
+    for _ in range(100):
+        if not await active("SELECT pg_sleep"):
+            break
+        await asyncio.sleep(0.01)
+    assert not await active("SELECT pg_sleep")
     await assert_pool_is_clean()
 
 

@@ -10,6 +10,8 @@ from psycopg.abc import PQGen
 from psycopg.adapt import AdaptersMap
 from typing_extensions import Self
 
+from turbo_orm.db.uncancellable import uncancellable
+
 if TYPE_CHECKING:
     from psycopg.pq.abc import PGconn
 
@@ -55,6 +57,14 @@ class TurboConnection(AsyncConnection[Any]):
         if self.wire is not None and self.wire.listening:
             self.wire.detach()
         return await super().wait(gen, *args, **kwargs)
+
+    async def cancel_safe(self, *, timeout: float = 30.0) -> None:
+        """Ask the server to stop the statement, see psycopg; a cancellation waits for that.
+
+        Whoever asks closes the connection when interrupted, and the server would not notice before it is
+        done with the statement, however long that takes and whatever it keeps locked.
+        """
+        await uncancellable(super().cancel_safe(timeout=timeout))
 
     async def close(self) -> None:
         """Close the connection, see psycopg."""
