@@ -6,6 +6,7 @@ Only for statements that leave nothing behind on their connection: reads in auto
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -32,6 +33,8 @@ _STOP_INTERVAL = 0.02
 
 #: Seconds for which no more connections are shared than it was possible to leave shared.
 _SCARCITY = 10.0
+
+logger = logging.getLogger(__name__)
 
 #: Leases a connection that is ready for statements.
 Take = Callable[[], Awaitable[AsyncConnection[Any]]]
@@ -188,20 +191,22 @@ class Multiplexer:
         if line in self._lines:
             self._lines.remove(line)
             if line.pending and self._loop.is_running():
-                self._end(line, self._stop(line), lambda _: close_now(line.conn))  # it may be cancelled
+                self._end(line, self._close(line))
             else:
                 abandon(line.conn, self._pool, self._loop)
 
-    def _end(
-        self,
-        line: Line,
-        ending: Coroutine[Any, Any, None],
-        after: Callable[[asyncio.Task[None]], object],
-    ) -> None:
+    def _end(self, line: Line, ending: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(ending)
         self._ending[task] = line
-        task.add_done_callback(self._ending.pop)
-        task.add_done_callback(after)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        conn = self._ending.pop(task).conn
+        if task.cancelled():
+            close_now(conn)
+        elif (error := task.exception()) is not None:
+            logger.warning("Closing %r, which can't be shared any more: %r", conn, error)
+            abandon(conn, self._pool, self._loop)
 
     def _share_all(self) -> None:
         # They stay with us: without another connection nothing else could be executed any more.
@@ -234,18 +239,17 @@ class Multiplexer:
         line = min(living, key=lambda line: (line.slow, len(line.pending)))
         self._lines.remove(line)
         self.refused()
-        self._end(
-            line, self._hand_back(line), lambda task: close_now(line.conn) if task.cancelled() else None
-        )
+        self._end(line, self._hand_back(line))
         return True
 
     async def _hand_back(self, line: Line) -> None:
         """Make *line*'s connection an ordinary one when all answers that are waited for are there."""
         if line.pending:
             await asyncio.wait([each.answer for each in line.pending])
+        await self._stop(line)
         conn: Any = line.conn
         if line.pending or conn.closed:
-            await self._stop(line)
+            await discard(conn, self._pool)
             return
         line.release()
         line.pgconn.exit_pipeline_mode()
@@ -257,14 +261,17 @@ class Multiplexer:
         if not put_idle(conn, self._pool):
             await give_back(conn, self._pool)
 
+    async def _close(self, line: Line) -> None:
+        await self._stop(line)
+        await discard(line.conn, self._pool)
+
     async def _stop(self, line: Line) -> None:
-        """Have the server stop one after the other what *line* has sent, and close it."""
+        """Have the server stop one after the other what *line* has sent, as far as there is time for it."""
         conn, until = line.conn, self._loop.time() + _STOP_TIMEOUT
         with suppress(psycopg.Error):
             while line.pending and self._loop.time() < until:
                 await conn.cancel_safe(timeout=_STOP_TIMEOUT)
                 await asyncio.sleep(_STOP_INTERVAL)
-        await discard(conn, self._pool)
 
     async def _run_alone(self, statement: Statement, params: Sequence[Any]) -> Result:
         conn = await self._take()

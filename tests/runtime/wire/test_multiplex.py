@@ -364,6 +364,39 @@ async def test_what_is_under_way_is_answered_before_it_is_given_back(
     await give_back(conn, pool)
 
 
+async def test_what_nobody_waits_for_is_stopped_before_it_is_given_back(
+    scarce: Callable[[int], Awaitable[Pool]],
+) -> None:
+    pool = await scarce(1)
+    shared = made(pool, slow_after=5)
+    await number(shared, 0)
+    (line,) = shared._lines
+    under_way = [asyncio.ensure_future(shared.run(SLEEP, (value, 30))) for value in range(3)]
+    await asyncio.sleep(0.02)
+    for each in under_way:
+        each.cancel()
+    conn: Any = await asyncio.wait_for(lease(pool), pool.timeout / 2)
+    assert conn is line.conn
+    for value in range(20):
+        assert (await conn.wire.run(NUMBER, (value,))).rows == [(value,)]
+    await give_back(conn, pool)
+
+
+async def test_one_that_can_not_be_given_back_is_replaced(
+    scarce: Callable[[int], Awaitable[Pool]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*args: Any) -> None:
+        raise RuntimeError("on purpose")
+
+    pool = await scarce(1)
+    shared = made(pool, slow_after=5)
+    await number(shared, 0)
+    monkeypatch.setattr(multiplex, "Wire", broken)
+    conn = await asyncio.wait_for(lease(pool), pool.timeout / 2)
+    assert pool._nconns == len(pool.lent()) == 1
+    await give_back(conn, pool)
+
+
 async def test_one_that_is_given_back_keeps_what_it_has_prepared(
     scarce: Callable[[int], Awaitable[Pool]],
 ) -> None:
