@@ -9,11 +9,13 @@ from typing import Any
 
 import psycopg
 import pytest
+from asgiref.sync import async_to_sync
 from django.db import DatabaseError, Error, OperationalError, connections, transaction
 
 from tests.project.library.models import Author, Tag
 from tests.runtime.support import assert_pool_is_clean, query, sleep
 from turbo_orm import atomic, run_sync
+from turbo_orm.errors import ConnectionReleasedError
 
 
 @pytest.fixture(params=["on the wire", "declared"])
@@ -203,6 +205,32 @@ async def test_a_coroutine_that_is_destroyed(begin: Any):
                     await in_nested_block(lambda: Tag.objects.acreate(label="x"))
     assert await names() == []
     assert await Tag.objects.acount() == 0
+    await asyncio.sleep(0.05)
+    await assert_pool_is_clean()
+
+
+async def test_a_task_of_a_block_that_is_destroyed():
+    """It has the turn as that happens: what it asks for then would be committed, and never given back."""
+
+    def create() -> None:
+        async_to_sync(going_on.wait)()
+        Author.objects.create(name="x")
+
+    async def block() -> None:
+        async with atomic():
+            tasks.append(asyncio.ensure_future(run_sync(create)))
+            await asyncio.sleep(0)
+
+    going_on, tasks = asyncio.Event(), list[Any]()
+    await Author.objects.acount()
+    coroutine = block()
+    coroutine.send(None)
+    await asyncio.sleep(0)
+    coroutine.close()
+    going_on.set()
+    with pytest.raises(ConnectionReleasedError, match="destroyed"):
+        await tasks[0]
+    assert await names() == []
     await asyncio.sleep(0.05)
     await assert_pool_is_clean()
 

@@ -27,7 +27,7 @@ from turbo_orm.bridge.readiness import note_ready
 from turbo_orm.db.leases import lease, take_idle
 from turbo_orm.db.pools import Pool, forget_pool
 from turbo_orm.db.wire import Wire, wire_of
-from turbo_orm.errors import BridgeError, UnsupportedDatabaseError
+from turbo_orm.errors import BridgeError, ConnectionReleasedError, UnsupportedDatabaseError
 
 if TYPE_CHECKING:
     from turbo_orm.bridge.scopes import Scope
@@ -223,6 +223,12 @@ class BridgedWrapper(_Base):
             raise BridgeError(
                 f"This connection to {self.alias!r} belongs to another operation. Use "
                 "django.db.connections inside the function given to run_sync()."
+            )
+        if scope.root.closed:
+            # Below a coroutine that was destroyed: nobody would give the connection back.
+            raise ConnectionReleasedError(
+                "The atomic() block or operation this code belongs to was destroyed before its end, and its "
+                "connection is closed. Await what runs in a block before the block is left."
             )
         pooled = self.alias != NO_DB_ALIAS and self.settings_dict is connections.settings.get(self.alias)
         pool = pool_of(scope.loop, self) if pooled else None
