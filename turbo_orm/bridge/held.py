@@ -194,6 +194,14 @@ class Turn:
             self._held.gone = True  # the coroutine was destroyed: drive() closed the connection
             raise
 
+    async def pause(self) -> None:
+        """Let other tasks run between two steps: a fast server may never make one wait."""
+        try:
+            await asyncio.sleep(0)
+        except GeneratorExit:
+            self.abort()  # the coroutine is being destroyed: nothing can be awaited
+            raise
+
     def disown(self) -> None:
         """Let the task that has the turn wait for its end: somebody else will end it."""
         if self._scope is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import (
     AsyncGenerator,
@@ -92,7 +91,7 @@ async def copy_in(
             await turn.run(copy.begin, sql, params, types)
             while batch := await batches.next():
                 await turn.run(_write, copy.driver_copy, batch)
-                await asyncio.sleep(0)  # a fast server may never make a write wait
+                await turn.pause()
         except GeneratorExit:
             turn.abort()
             raise
@@ -188,7 +187,7 @@ async def _copy_out(
                 else:
                     for row in batch:
                         yield row
-                await asyncio.sleep(0)
+                await turn.pause()
         except BaseException as exc:
             await _break_off(held, turn, copy, exc)
             raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import AsyncIterator, Iterator
+from contextlib import nullcontext
 from datetime import date
 from typing import Any
 
@@ -221,6 +222,33 @@ async def test_the_coroutine_is_destroyed(in_block: bool):
     await asyncio.sleep(0.01)
     assert await Tag.objects.acount() == 0
     await assert_pool_is_clean()
+
+
+@pytest.mark.parametrize("in_block", [False, True])
+async def test_out_of_a_coroutine_that_is_destroyed(in_block: bool):
+    """Wherever it waits: to take COPY's end down then would be to await, and Python refuses that."""
+
+    async def run(label: str) -> None:
+        async with atomic() if in_block else nullcontext():
+            await Tag.objects.acreate(label=label)
+            async with cursor() as c:
+                async for _ in c.copy_out(OUT.format(1700)):
+                    pass
+
+    for suspensions in range(1, 100):
+        coroutine = run(str(suspensions))
+        try:
+            for _ in range(suspensions):
+                future: Any = coroutine.send(None)
+                if future is not None:
+                    future._asyncio_future_blocking = False
+                    await asyncio.wait([future])
+        except StopIteration:
+            break
+        coroutine.close()
+        await asyncio.sleep(0.01)
+        await assert_pool_is_clean()
+    assert suspensions > 5
 
 
 @pytest.mark.parametrize("in_block", [False, True])
