@@ -22,6 +22,7 @@ from turbo_orm.bridge.greenlets import current_bridge
 from turbo_orm.bridge.held import Held
 from turbo_orm.bridge.run import run_sync
 from turbo_orm.bridge.wrapper import BridgedWrapper
+from turbo_orm.db.leases import warm
 from turbo_orm.db.pools import Pool, close_pools
 from turbo_orm.db.wire import Result
 from turbo_orm.loading import remember_peers
@@ -348,4 +349,4 @@ async def open_pools(*aliases: str) -> None:
         return [pool_of(loop, wrapper) for wrapper in wrappers if isinstance(wrapper, BridgedWrapper)]
 
     for pool in await run_sync(find):
-        await pool.warm()
+        await warm(pool)

@@ -180,6 +180,16 @@ async def test_open_pools_reports_a_missing_server(alias: Any) -> None:
         await open_pools(alias(HOST="127.0.0.1", PORT=str(unused_port())))
 
 
+async def test_opening_that_is_destroyed() -> None:
+    """The connection that comes then is nobody's, and goes to the pool."""
+    opening = open_pools("default")
+    opening.send(None)._asyncio_future_blocking = False
+    opening.close()
+    await asyncio.sleep(0.1)
+    assert await Author.objects.acount() == 0
+    await assert_pool_is_clean()
+
+
 async def test_queries_after_close_pools_open_new_ones(observer: Any) -> None:
     first = await run_sync(backend_pid)
     await close_pools()

@@ -31,6 +31,7 @@ __all__ = [
     "put_idle_again",
     "take_idle",
     "take_wire",
+    "warm",
 ]
 
 _IDLE = int(TransactionStatus.IDLE)
@@ -56,6 +57,17 @@ async def lease(pool: Pool) -> AsyncConnection[Any]:
         # The server ended this session while it lay idle; the pool discards it.
         close_now(conn)
         await uncancellable(pool.putconn(conn))
+
+
+async def warm(pool: Pool) -> None:
+    """Open *pool* and connect up to its ``min_size``; wait until they are ready.
+
+    Raises the server's error when it can't be reached.
+    """
+    await pool.open()
+    if pool.warm_size:
+        await give_back(await lease(pool), pool)
+        await pool.fill()
 
 
 def take_idle(pool: Pool) -> AsyncConnection[Any] | None:

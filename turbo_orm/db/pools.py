@@ -75,7 +75,7 @@ class Pool(AsyncConnectionPool[AsyncConnection[Any]]):
 
     def __init__(self, spec: PoolSpec) -> None:
         options = dict(spec.options)
-        #: Connections to hold ready once `warm()` is called. A pool that was opened by its
+        #: Connections to hold ready once `fill()` is called. A pool that was opened by its
         #: first query starts empty, so that a short-lived loop opens only what it uses.
         self.warm_size: int = options.pop("min_size", 0)
         options.setdefault("name", f"turbo-{spec.key.alias}")
@@ -111,20 +111,14 @@ class Pool(AsyncConnectionPool[AsyncConnection[Any]]):
             worker.add_done_callback(self._note_desertion)
         await _pools_of(asyncio.get_running_loop()).watch_shutdown()
 
-    async def warm(self) -> None:
-        """Open the pool and connect up to its ``min_size``; wait until they are ready.
-
-        Raises the server's error when it can't be reached.
-        """
-        await self.open()
-        if self.warm_size:
-            await self.putconn(await self.getconn())
-            # resize() opens the difference to the former minimum: count what is open already.
-            self._min_size = min(self._nconns, self.warm_size)
-            await self.resize(self.warm_size, self.max_size)
-            # Until they are there; an attempt that failed is no longer counted.
-            while len(self._pool) < self.warm_size <= self._nconns and not self._closed:  # noqa: ASYNC110  nobody is told
-                await asyncio.sleep(_WARMING)
+    async def fill(self) -> None:
+        """Connect up to the pool's ``min_size``; wait until they are ready. See `leases.warm()`."""
+        # resize() opens the difference to the former minimum: count what is open already.
+        self._min_size = min(self._nconns, self.warm_size)
+        await self.resize(self.warm_size, self.max_size)
+        # Until they are there; an attempt that failed is no longer counted.
+        while len(self._pool) < self.warm_size <= self._nconns and not self._closed:  # noqa: ASYNC110  nobody is told
+            await asyncio.sleep(_WARMING)
 
     @classmethod
     async def worker(cls, q: Any) -> None:
