@@ -180,6 +180,13 @@ async def test_open_pools_reports_a_missing_server(alias: Any) -> None:
         await open_pools(alias(HOST="127.0.0.1", PORT=str(unused_port())))
 
 
+async def test_open_pools_does_not_wait_for_what_is_in_use(observer: Any) -> None:
+    async with atomic():
+        await Author.objects.acount()
+        await asyncio.wait_for(open_pools("default"), 5)
+        assert len(sessions(observer)) == 2
+
+
 async def test_opening_that_is_destroyed() -> None:
     """The connection that comes then is nobody's, and goes to the pool."""
     opening = open_pools("default")

@@ -117,8 +117,12 @@ class Pool(AsyncConnectionPool[AsyncConnection[Any]]):
         self._min_size = min(self._nconns, self.warm_size)
         await self.resize(self.warm_size, self.max_size)
         # Until they are there; an attempt that failed is no longer counted.
-        while len(self._pool) < self.warm_size <= self._nconns and not self._closed:  # noqa: ASYNC110  nobody is told
+        while self._ready() < self.warm_size <= self._nconns and not self._closed:  # noqa: ASYNC110  nobody is told
             await asyncio.sleep(_WARMING)
+
+    def _ready(self) -> int:
+        # Those in use may be so for long, or for ever, as shared ones are.
+        return len(self._pool) + len(self.lent())
 
     @classmethod
     async def worker(cls, q: Any) -> None:
