@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import Callable, Coroutine, Generator
+from functools import partial
 from types import coroutine
 from typing import Any
 
@@ -102,7 +103,7 @@ async def ends_of_pools() -> None:
 @coroutine
 def watched(work: Coroutine[Any, Any, object], waits: Callable[[Any], bool]) -> Generator[Any, Any, None]:
     """Run *work*, and tell *waits* of each future it waits for; destroy it where the answer is true."""
-    resume: Callable[[], Any] = lambda: work.send(None)  # noqa: E731
+    resume = partial(work.send, None)
     while True:
         try:
             future = resume()
@@ -116,9 +117,9 @@ def watched(work: Coroutine[Any, Any, object], waits: Callable[[Any], bool]) -> 
         try:
             yield future
         except BaseException as exc:
-            resume = lambda exc=exc: work.throw(exc)  # type: ignore[misc]  # noqa: E731
+            resume = partial(work.throw, exc)
         else:
-            resume = lambda: work.send(None)  # noqa: E731
+            resume = partial(work.send, None)
 
 
 async def interrupt(operation: Operation, way: str, at: int) -> bool:

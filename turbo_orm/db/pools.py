@@ -15,8 +15,8 @@ from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool, PoolClosed
 from psycopg_pool._acompat import AEvent
 
-from turbo_orm.db.uncancellable import uncancellable
 from turbo_orm.db.connections import TurboConnection, close_now
+from turbo_orm.db.uncancellable import uncancellable
 from turbo_orm.db.waiters import Waiters
 
 __all__ = [
