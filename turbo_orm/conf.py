@@ -14,7 +14,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 from psycopg_pool import AsyncConnectionPool
 
-__all__ = ["Config", "check_pool_options", "get_config"]
+__all__ = ["Config", "check_pool_options", "get_config", "pool_options"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +79,25 @@ def get_config() -> Config:
     values["multiplex"] = _multiplex(given.get("MULTIPLEX"))
     pool = given.get("POOL", {})
     check_pool_options(pool, 'TURBO_ORM["POOL"]')
-    values["pool"] = {**_POOL_DEFAULTS, **pool}
+    values["pool"] = pool_options(_POOL_DEFAULTS, pool)
     return Config(**values)
 
 
 #: The parameters of psycopg_pool's which are not the project's to give.
 _OUR_PARAMETERS = frozenset({"self", "conninfo", "kwargs", "open", "configure"})
+
+
+#: Those that are numbers; `max_size` may be None as well.
+_NUMBERS = {
+    "min_size": 0,
+    "max_size": 0,
+    "max_waiting": 0,
+    "num_workers": 1,
+    "timeout": 0,
+    "max_idle": 0,
+    "max_lifetime": 0,
+    "reconnect_timeout": 0,
+}
 
 
 def check_pool_options(given: Any, where: str) -> None:
@@ -97,6 +110,26 @@ def check_pool_options(given: Any, where: str) -> None:
         raise ImproperlyConfigured(
             f"{where} has unknown keys: {', '.join(unknown)}. Known are: {', '.join(sorted(known))}."
         )
+    for name, least in _NUMBERS.items():
+        value = given.get(name, least)
+        if name == "max_size" and value is None:
+            continue
+        if not isinstance(value, int | float) or isinstance(value, bool) or value < least:
+            raise ImproperlyConfigured(f'{where}["{name}"] must be a number from {least} on, not {value!r}.')
+    if given.get("max_size") and given["max_size"] < given.get("min_size", 0):
+        raise ImproperlyConfigured(f'{where}["max_size"] is less than "min_size": {dict(given)!r}.')
+
+
+def pool_options(general: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options *own*, and those of *general* that it does not have."""
+    options = {**general, **own}
+    if options["max_size"] and options["max_size"] < options["min_size"]:
+        # Of the two sizes the one that was meant for others gives way.
+        if "max_size" in own:
+            options["min_size"] = options["max_size"]
+        else:
+            options["max_size"] = options["min_size"]
+    return options
 
 
 _MULTIPLEX_KEYS = frozenset({"connections", "slow_after", "in_flight", "grow_at"})

@@ -27,10 +27,10 @@ def sleep(seconds: float) -> None:
     query("SELECT pg_sleep(%s)", [seconds])
 
 
-def pool() -> pools.Pool:
-    """The running loop's pool of the default database."""
+def pool(alias: str = "default") -> pools.Pool:
+    """The running loop's pool of a database."""
     found = pools._loops[asyncio.get_running_loop()]
-    return next(pool for key, pool in found.items() if key.alias == "default")
+    return next(pool for key, pool in found.items() if key.alias == alias)
 
 
 async def connect(count: int) -> None:

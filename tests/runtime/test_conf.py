@@ -19,6 +19,10 @@ from turbo_orm.conf import get_config
         ({"POOLS": {}}, "unknown keys: POOLS.*POOL"),
         ({"POOL": None}, r'TURBO_ORM\["POOL"\] must be a dictionary such as .*, not None'),
         ({"POOL": {"maxsize": 3}}, r'TURBO_ORM\["POOL"\] has unknown keys: maxsize. Known are: .*max_size'),
+        ({"POOL": {"min_size": "3"}}, r'\["min_size"\] must be a number from 0 on, not .3.'),
+        ({"POOL": {"num_workers": 0}}, r'\["num_workers"\] must be a number from 1 on, not 0'),
+        ({"POOL": {"timeout": None}}, r'\["timeout"\] must be a number from 0 on, not None'),
+        ({"POOL": {"min_size": 3, "max_size": 2}}, r'\["max_size"\] is less than "min_size"'),
         ({"MAX_SHAPES": True}, r'TURBO_ORM\["MAX_SHAPES"\] must be a positive number, not True'),
     ],
 )

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from django.db import OperationalError, connections
+from django.test import override_settings
 
 from tests.project.library.models import Author
 from tests.runtime.conftest import sessions
@@ -118,6 +119,21 @@ async def test_another_database_is_refused_by_name(alias: Any) -> None:
             pass
     assert await Author.objects.acount() == 0
     assert "library_author" in str(await run_sync(lambda: str(rows.query)))
+
+
+@pytest.mark.parametrize(
+    ("own", "sizes"),
+    [({"min_size": 21}, (21, 21)), ({"max_size": 1}, (1, 1)), ({"min_size": 1, "max_size": None}, (1, 1))],
+)
+async def test_one_size_gives_way_to_the_other(
+    alias: Any, own: dict[str, int], sizes: tuple[int, int]
+) -> None:
+    name = alias(OPTIONS={"pool": own})
+    with override_settings(TURBO_ORM={"POOL": {"min_size": 2}}):  # and `max_size` is 20
+        await open_pools(name)
+    found = pool(name)
+    assert (found._nconns, found.max_size) == sizes
+    await close_pools()
 
 
 async def test_open_pools_fills_them(observer: Any) -> None:

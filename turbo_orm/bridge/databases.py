@@ -17,7 +17,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from turbo_orm.bridge import async_backend
 from turbo_orm.bridge.cursors import has_djangos
-from turbo_orm.conf import check_pool_options, get_config
+from turbo_orm.conf import check_pool_options, get_config, pool_options
 from turbo_orm.db.pools import Pool, PoolKey, PoolSpec, find_pool, opened_pools, pools_on
 
 __all__ = [
@@ -110,7 +110,7 @@ _identity_in = itemgetter("ENGINE", "NAME", "HOST", "PORT", "USER")
 
 def _pool_spec(key: PoolKey, wrapper: BaseDatabaseWrapper) -> PoolSpec:
     given = dict(connections.settings[key.alias])  # as they are now: tests change the database in place
-    options = {**get_config().pool, **own_pool_options(key.alias)}
+    options = pool_options(get_config().pool, own_pool_options(key.alias))
     if given["CONN_HEALTH_CHECKS"]:
         options.setdefault("check", AsyncConnectionPool.check_connection)
     engine = load_backend(given["ENGINE"])
