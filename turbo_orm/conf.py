@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any
@@ -12,9 +12,10 @@ import django
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
+from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
-__all__ = ["Config", "check_pool_options", "get_config", "pool_options"]
+__all__ = ["Config", "check_pool_options", "get_config", "pool_options", "sync_pool_options"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,11 @@ def get_config() -> Config:
     values["multiplex"] = _multiplex(given.get("MULTIPLEX"))
     pool = given.get("POOL", {})
     check_pool_options(pool, 'TURBO_ORM["POOL"]')
+    if sync := sync_pool_options(pool):
+        raise ImproperlyConfigured(
+            f'TURBO_ORM["POOL"] is for async connections, and its {", ".join(sorted(sync))} for sync ones: '
+            "functions have to be async, a class a psycopg.AsyncConnection."
+        )
     values["pool"] = pool_options(_POOL_DEFAULTS, pool)
     return Config(**values)
 
@@ -130,6 +136,27 @@ def pool_options(general: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str
         else:
             options["max_size"] = options["min_size"]
     return options
+
+
+def sync_pool_options(given: Mapping[str, Any]) -> set[str]:
+    """Return which of *given* are for a pool of sync connections only."""
+    return {name for name, suits in _SUITS.items() if given.get(name) is not None and not suits(given[name])}
+
+
+def _is_awaited(function: Any) -> bool:
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
+
+
+def _is_async(connection_class: Any) -> bool:
+    return isinstance(connection_class, type) and issubclass(connection_class, AsyncConnection)
+
+
+#: By option, whether a pool of async connections can use its value.
+_SUITS: Mapping[str, Callable[[Any], bool]] = {
+    "check": _is_awaited,
+    "reset": _is_awaited,
+    "connection_class": _is_async,
+}
 
 
 _MULTIPLEX_KEYS = frozenset({"connections", "slow_after", "in_flight", "grow_at"})

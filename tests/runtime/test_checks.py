@@ -27,7 +27,11 @@ def test_every_check_is_registered(module: ModuleType) -> None:
 
 @pytest.mark.parametrize(
     ("given", "message"),
-    [(3, "must be a dictionary such as"), ({"maxsize": 3}, "has unknown keys: maxsize")],
+    [
+        (3, "must be a dictionary such as"),
+        ({"maxsize": 3}, "has unknown keys: maxsize"),
+        ({"reset": print, "check": print}, "has check, reset for the connections of sync code"),
+    ],
 )
 def test_bad_options_of_a_database(given: Any, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(connections.settings["default"]["OPTIONS"], "pool", given)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import psycopg
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
@@ -23,6 +24,8 @@ from turbo_orm.conf import get_config
         ({"POOL": {"num_workers": 0}}, r'\["num_workers"\] must be a number from 1 on, not 0'),
         ({"POOL": {"timeout": None}}, r'\["timeout"\] must be a number from 0 on, not None'),
         ({"POOL": {"min_size": 3, "max_size": 2}}, r'\["max_size"\] is less than "min_size"'),
+        ({"POOL": {"reset": print}}, "is for async connections, and its reset for sync ones"),
+        ({"POOL": {"connection_class": psycopg.Connection}}, "and its connection_class for sync ones"),
         ({"MAX_SHAPES": True}, r'TURBO_ORM\["MAX_SHAPES"\] must be a positive number, not True'),
     ],
 )

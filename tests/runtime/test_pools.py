@@ -11,12 +11,15 @@ from typing import Any
 import pytest
 from django.db import OperationalError, connections
 from django.test import override_settings
+from psycopg import Connection
+from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from tests.project.library.models import Author
 from tests.runtime.conftest import sessions
 from tests.runtime.support import assert_pool_is_clean, backend_pid, pool
 from turbo_orm import atomic, close_pools, open_pools, run_sync
 from turbo_orm.db import pools
+from turbo_orm.db.connections import TurboConnection
 from turbo_orm.errors import UnsupportedDatabaseError
 
 
@@ -133,6 +136,23 @@ async def test_one_size_gives_way_to_the_other(
         await open_pools(name)
     found = pool(name)
     assert (found._nconns, found.max_size) == sizes
+    await close_pools()
+
+
+async def test_functions_for_djangos_own_pool_are_not_called_with_our_connections(alias: Any) -> None:
+    seen: list[Any] = []
+
+    async def reset(conn: Any) -> None:
+        seen.append(conn)
+
+    sync = {"check": ConnectionPool.check_connection, "reset": print, "connection_class": Connection}
+    name = alias(OPTIONS={"pool": sync})
+    with override_settings(TURBO_ORM={"POOL": {"reset": reset, "connection_class": None}}):
+        for _ in range(2):
+            await Author.objects.using(name).acount()
+    [conn] = set(seen)
+    assert isinstance(conn, TurboConnection)
+    assert pool(name)._check == AsyncConnectionPool.check_connection
     await close_pools()
 
 

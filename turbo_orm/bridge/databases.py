@@ -9,15 +9,16 @@ from operator import itemgetter
 from typing import Any
 
 import psycopg
+from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.utils import load_backend
 from psycopg.client_cursor import ClientCursorMixin
-from psycopg_pool import AsyncConnectionPool
+from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from turbo_orm.bridge import async_backend
 from turbo_orm.bridge.cursors import has_djangos
-from turbo_orm.conf import check_pool_options, get_config, pool_options
+from turbo_orm.conf import check_pool_options, get_config, pool_options, sync_pool_options
 from turbo_orm.db.pools import Pool, PoolKey, PoolSpec, find_pool, opened_pools, pools_on
 
 __all__ = [
@@ -141,13 +142,25 @@ def _pool_spec(key: PoolKey, wrapper: BaseDatabaseWrapper) -> PoolSpec:
 def own_pool_options(alias: str) -> Mapping[str, Any]:
     """Return the alias's ``OPTIONS["pool"]``, where True and False say nothing to us.
 
-    Raises `ImproperlyConfigured` for what psycopg_pool does not take.
+    Raises `ImproperlyConfigured` for what psycopg_pool does not take, and for what only Django's pool of
+    sync connections can use and ``TURBO_ORM["POOL"]`` has nothing for.
     """
     own = connections.settings[alias]["OPTIONS"].get("pool")
     if own is None or isinstance(own, bool):
         return {}
-    check_pool_options(own, f'DATABASES[{alias!r}]["OPTIONS"]["pool"]')
-    return own  # type: ignore[no-any-return]
+    where = f'DATABASES[{alias!r}]["OPTIONS"]["pool"]'
+    check_pool_options(own, where)
+    options = dict(own)
+    if options.get("check") is ConnectionPool.check_connection:
+        options["check"] = AsyncConnectionPool.check_connection
+    sync = sync_pool_options(options)
+    if missing := sync - get_config().pool.keys():
+        names = ", ".join(sorted(missing))
+        raise ImproperlyConfigured(
+            f"{where} has {names} for the connections of sync code, which those of async code can't use. "
+            f'Give theirs, or None, in TURBO_ORM["POOL"]: {names}.'
+        )
+    return {name: value for name, value in options.items() if name not in sync}
 
 
 def _prepares(given: Mapping[str, Any]) -> bool:

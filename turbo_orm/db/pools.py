@@ -80,7 +80,7 @@ class Pool(AsyncConnectionPool[AsyncConnection[Any]]):
         self.warm_size: int = options.pop("min_size", 0)
         options.setdefault("name", f"turbo-{spec.key.alias}")
         options["max_size"] = max(options.get("max_size") or self.warm_size, 1)
-        options.setdefault("connection_class", TurboConnection)
+        options["connection_class"] = options.get("connection_class") or TurboConnection
         # There is one attempt, and psycopg_pool's log is to say so.
         options.setdefault("reconnect_timeout", 0.0)
         #: Whether the wires of its connections prepare statements.
