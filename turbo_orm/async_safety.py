@@ -13,6 +13,7 @@ from types import FrameType, FunctionType
 from typing import Any
 
 import django.utils.asyncio
+from django.contrib.sessions.backends.base import SessionBase
 from django.core.exceptions import SynchronousOnlyOperation
 from django.db.models import Model, QuerySet
 from django.db.transaction import Atomic
@@ -28,6 +29,9 @@ _ASYNC = CO_COROUTINE | CO_ASYNC_GENERATOR
 
 #: Methods that run while another one's result is looped over, by their own names.
 _CALLED_AS = {"_iterator": "iterator"}
+
+#: What the operators of sessions do, by the methods that have twins.
+_OF_SESSIONS = {"__getitem__": "get", "__setitem__": "set", "__delitem__": "pop", "__contains__": "has_key"}
 
 
 def install() -> None:
@@ -62,10 +66,7 @@ def _advice(frame: FrameType) -> tuple[str, str] | None:
     code = frame.f_code
     function = frame.f_globals.get(code.co_name)
     if type(function) is FunctionType and getattr(unwrap(function), "__code__", None) is code:
-        twin = f"a{code.co_name}"
-        if not iscoroutinefunction(frame.f_globals.get(twin)):
-            return None
-        return f"{frame.f_globals['__name__']}.{code.co_name}()", f"await {twin}()"
+        return _advice_of_function(frame.f_globals, code.co_name)
     if not code.co_argcount:
         return None
     owner: Any = frame.f_locals.get(code.co_varnames[0])
@@ -74,7 +75,8 @@ def _advice(frame: FrameType) -> tuple[str, str] | None:
     kind = type(owner)
     if issubclass(kind, Atomic):
         return "transaction.atomic()", "async with turbo_orm.atomic():"
-    name = _CALLED_AS.get(code.co_name, code.co_name)
+    named = _OF_SESSIONS if issubclass(kind, SessionBase) else _CALLED_AS
+    name = named.get(code.co_name, code.co_name)
     twin = f"a{name}"
     if not hasattr(kind, twin):
         return None
@@ -86,8 +88,20 @@ def _advice(frame: FrameType) -> tuple[str, str] | None:
     elif issubclass(kind, AsyncQuerySet) or getattr(kind, "is_turbo_manager", False):
         called = f"{kind.__name__}.{name}() of {owner.model.__name__}"
         variable = "queryset" if issubclass(kind, QuerySet) else "manager"
+    elif issubclass(kind, SessionBase):
+        called, variable = f"request.session.{name}()", "request.session"
     else:
         return None
     if name == "iterator":
         return called, f"async for row in {variable}.{twin}():"
     return called, f"await {variable}.{twin}()"
+
+
+def _advice_of_function(module: dict[str, Any], name: str) -> tuple[str, str] | None:
+    where = module.get("__name__")
+    if where == "django.contrib.auth.middleware" and "auser" in module:
+        return "request.user", "await request.auser()"
+    twin = f"a{name}"
+    if not iscoroutinefunction(module.get(twin)):
+        return None
+    return f"{where}.{name}()", f"await {twin}()"

@@ -5,10 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import django
 import pytest
+from django.conf import settings
+from django.contrib.auth.middleware import AuthenticationMiddleware
 from django.contrib.auth.models import Group
+from django.contrib.sessions.middleware import SessionMiddleware
 from django.core.exceptions import SynchronousOnlyOperation
 from django.db import connection, transaction
+from django.http import HttpResponse
+from django.test import AsyncRequestFactory
 from django.utils.functional import SimpleLazyObject
 
 from tests.project.library.models import Author, Book, Shouter, Tag
@@ -108,6 +114,27 @@ async def test_what_is_not_loaded_says_so(call: Callable[[], Any]):
     BOOK.editor_id = 1
     with pytest.raises(NotLoadedError):
         call()
+
+
+@pytest.mark.skipif(django.VERSION < (5, 1), reason="sessions have async methods since Django 5.1")
+@pytest.mark.parametrize(
+    ("call", "called", "instead"),
+    [
+        (lambda request: str(request.user), "request.user", "await request.auser()"),
+        (lambda request: request.session.get("x"), "request.session.get()", "await request.session.aget()"),
+        (lambda request: request.session["x"], "request.session.get()", "await request.session.aget()"),
+        (lambda request: "x" in request.session, "has_key()", "await request.session.ahas_key()"),
+        (lambda request: request.session.save(), "save()", "await request.session.asave()"),
+    ],
+)
+async def test_what_the_middleware_gives_a_request(call: Callable[[Any], Any], called: str, instead: str):
+    request = AsyncRequestFactory().get("/", headers={"cookie": f"{settings.SESSION_COOKIE_NAME}=abcdefgh"})
+    SessionMiddleware(lambda request: HttpResponse()).process_request(request)
+    AuthenticationMiddleware(lambda request: HttpResponse()).process_request(request)
+    with pytest.raises(SyncCallError) as caught:
+        call(request)
+    assert f"{called} would block the event loop" in str(caught.value)
+    assert f"Use `{instead}`" in str(caught.value)
 
 
 async def test_a_lazy_object_is_not_asked_what_it_stands_for():
