@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import select
 from contextlib import suppress
 from functools import partial
@@ -33,6 +34,8 @@ __all__ = [
     "take_wire",
     "warm",
 ]
+
+logger = logging.getLogger(__name__)
 
 _IDLE = int(TransactionStatus.IDLE)
 
@@ -249,6 +252,9 @@ async def give_back(conn: AsyncConnection[Any], pool: Pool | None, *, soiled: bo
         or conn._pipeline is not None
         or pgconn.transaction_status != TransactionStatus.IDLE
     ):
+        if pgconn.transaction_status == TransactionStatus.INTRANS:
+            # No error led here, and none tells that what was written is lost.
+            logger.warning("Closing %r, which was left in a transaction: that is rolled back", conn)
         close_now(conn)
     else:
         _renew(conn)

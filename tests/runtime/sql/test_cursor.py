@@ -123,11 +123,12 @@ async def test_execute_wrappers_and_the_query_log():
     ]
 
 
-async def test_left_in_a_transaction():
+async def test_left_in_a_transaction(caplog: pytest.LogCaptureFixture):
     async with cursor() as c:
         await c.execute("BEGIN")
         await c.execute("INSERT INTO library_tag (label) VALUES ('lost')")
     assert await Tag.objects.acount() == 0
+    assert "was left in a transaction" in caplog.text
     await assert_pool_is_clean()
 
 
