@@ -347,6 +347,41 @@ async def test_a_cancellation_waits_for_a_function_that_has_queried():
     await assert_pool_is_clean()
 
 
+async def test_a_cancellation_of_all_tasks_waits_for_it_too():
+    """As at the end of `asyncio.run()`, when a task was cancelled before."""
+    gate = Gate()
+    seen: list[BaseException] = []
+
+    def work() -> None:
+        create("a")
+        gate()
+        try:
+            create("b")
+        except BaseException as exc:
+            seen.append(exc)
+            raise
+
+    async def block() -> None:
+        async with atomic():
+            await sync_to_async(work)()
+
+    task = asyncio.create_task(block())
+    await gate.wait_until_reached()
+    before = asyncio.all_tasks() - {task}
+    task.cancel()
+    await asyncio.sleep(0.01)
+    for each in asyncio.all_tasks() - before:
+        each.cancel()
+    _, pending = await asyncio.wait([task], timeout=0.05)
+    assert pending
+    gate.open.set()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(task, 10)
+    assert [type(each) for each in seen] == [asyncio.CancelledError]
+    assert await Author.objects.acount() == 0
+    await assert_pool_is_clean()
+
+
 async def test_a_cancellation_while_it_waits_for_its_turn():
     gate = Gate()
 

@@ -21,7 +21,6 @@ from asgiref.sync import AsyncToSync, SyncToAsync
 from turbo_orm.bridge.greenlets import await_only, drive_in_thread, running_bridge
 from turbo_orm.bridge.scopes import Scope, active_scope, inherited_scope, inheriting
 from turbo_orm.bridge.turns import NoMoreTurns
-from turbo_orm.db.uncancellable import uncancellable
 from turbo_orm.errors import ConnectionReleasedError
 
 __all__ = ["call_in_thread"]
@@ -208,11 +207,10 @@ class _Part:
         if not self._takes_part:
             return
         self._interrupt()
-        with suppress(CancelledError):
-            await uncancellable(self._wait_for_end())
-
-    async def _wait_for_end(self) -> None:
-        await self._ended
+        # In no task of its own: who cancels all tasks, as asyncio.run() does at its end, would cancel that.
+        while not self._ended.done():
+            with suppress(CancelledError):
+                await asyncio.wait([self._ended])
 
     def abandon(self) -> None:
         """Refuse the function everything: the coroutine that called it is being destroyed."""
