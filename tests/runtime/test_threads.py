@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 import time
 from collections.abc import Callable
@@ -433,6 +434,67 @@ async def test_a_coroutine_that_is_closed():
     assert isinstance(outcome[0], ProgrammingError)
     assert await Author.objects.acount() == 0
     await assert_pool_is_clean()
+
+
+@pytest.mark.parametrize("waits", [False, True])
+async def test_a_coroutine_that_is_closed_before_its_turn(waits: bool):
+    gate = Gate()
+    outcome: list[BaseException] = []
+
+    def first() -> None:
+        create("first")
+        gate()
+
+    def second() -> None:
+        try:
+            create("second")
+        except BaseException as exc:
+            outcome.append(exc)
+
+    async with atomic():
+        has_turn = asyncio.create_task(sync_to_async(first, thread_sensitive=False)())
+        await gate.wait_until_reached()
+        coroutine = sync_to_async(second, thread_sensitive=False)()
+        coroutine.send(None)
+        if waits:
+            await asyncio.sleep(0.05)
+        coroutine.close()
+        gate.open.set()
+        await has_turn
+        assert await asyncio.wait_for(asyncio.create_task(run_sync(names)), 10) == ["first"]
+        while not outcome:
+            await asyncio.sleep(0.001)
+    assert isinstance(outcome[0], ConnectionReleasedError)
+    assert await run_sync(names) == ["first"]
+
+
+async def test_a_coroutine_that_is_closed_in_a_statement(caplog: pytest.LogCaptureFixture):
+    begun = threading.Event()
+    outcome: list[BaseException] = []
+
+    def work() -> None:
+        create("a")
+        begun.set()
+        try:
+            sleep(20)
+        except BaseException as exc:
+            outcome.append(exc)
+
+    with pytest.raises(transaction.TransactionManagementError):
+        async with atomic():
+            coroutine = sync_to_async(work, thread_sensitive=False)()
+            coroutine.send(None)
+            while not begun.is_set():
+                await asyncio.sleep(0.001)
+            await asyncio.sleep(0.05)
+            coroutine.close()
+            while not outcome:
+                await asyncio.sleep(0.001)
+    assert isinstance(outcome[0], ConnectionReleasedError)
+    assert await Author.objects.acount() == 0
+    await assert_pool_is_clean()
+    gc.collect()
+    assert "never retrieved" not in caplog.text
 
 
 async def test_a_deadlock_is_noticed():

@@ -47,12 +47,13 @@ async def call_in_thread(call: SyncToAsync[..., T], *args: Any, **kwargs: Any) -
     taking_part = copy(call)
     taking_part.func = partial(part.run, call.func)
     try:
-        return await _call_outside(taking_part, *args, **kwargs)
+        try:
+            return await _call_outside(taking_part, *args, **kwargs)
+        except CancelledError:
+            await part.cancel()
+            raise
     except GeneratorExit:
         part.abandon()
-        raise
-    except CancelledError:
-        await part.cancel()
         raise
     finally:
         _parts.discard(part)
@@ -78,6 +79,7 @@ class _Part:
         "_block",
         "_blocks",
         "_cancelling",
+        "_closed",
         "_ended",
         "_loop",
         "_over",
@@ -108,6 +110,8 @@ class _Part:
         self._cancelling = False
         #: Nobody waits for the function any more.
         self._over = False
+        #: Nothing is awaited for the function any more.
+        self._closed = False
         self._ended: asyncio.Future[None] = self._loop.create_future()
 
     def run(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:
@@ -173,6 +177,10 @@ class _Part:
                 return result
 
     def _begin(self, awaitable: Awaitable[Any], answer: Future[asyncio.Future[Any]]) -> None:
+        if self._closed:
+            _drop(awaitable)
+            answer.set_exception(_ended_error())
+            return
         self._answer, self._step = answer, asyncio.ensure_future(awaitable)
         self._step.add_done_callback(self._answer_with)
         if self._cancelling:
@@ -185,6 +193,8 @@ class _Part:
         answer, self._answer = self._answer, None
         if answer is not None:
             answer.set_result(step)
+        elif not step.cancelled():
+            step.exception()  # nobody asks for it any more
 
     def call_async(self, call: Callable[[], T]) -> T:
         scope = self._scope
@@ -217,12 +227,15 @@ class _Part:
         self._over = True
         if self._scope is not None:
             self._scope.abort()
+        elif self._step is not None and not self._loop.is_closed():
+            self._step.cancel()  # it waits for a turn that nobody would give back
         answer, self._answer = self._answer, None
         if answer is not None:
             answer.set_exception(_ended_error())
 
     async def close(self) -> None:
         """Pass the turn on."""
+        self._closed = True
         if self._scope is not None:
             await self._scope.close()
 
