@@ -10,6 +10,7 @@ import pytest
 
 from tests.project.library.models import Author, Book, Tag
 from turbo_orm import run_sync
+from turbo_orm.plans.chaining import Chaining
 
 
 async def test_values_of_a_related_manager():
@@ -70,3 +71,21 @@ async def test_an_object_that_loses_its_key():
         assert await rows.alist() == []
         author.pk = own
         assert await author.books.acount() == 1
+
+
+async def test_two_threads_look_at_the_same_queryset_first(monkeypatch: pytest.MonkeyPatch):
+    """The second one does in the middle of the first one's look."""
+    author = await Author.objects.acreate(name="a")
+    await author.books.acreate(title="b")
+    for _ in range(3):  # the shape is noted first, and gets its plan then
+        assert await author.books.acount() == 1
+    rows, others = author.books.all(), list[Any]()
+
+    def meanwhile(each: Any, *args: Any) -> Any:
+        monkeypatch.undo()
+        others.append(rows.filter(title="b"))
+        return type(each)._filter_packed(each, *args)
+
+    monkeypatch.setattr(Chaining, "_filter_packed", meanwhile)
+    assert [book.title for book in await rows.alist()] == ["b"]
+    assert await others[0].acount() == 1

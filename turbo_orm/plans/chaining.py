@@ -45,8 +45,8 @@ class Chaining(PlanMode):
     _later: tuple[Planned, dict[str, Any]] | None = None
 
     def __getattr__(self, name: str) -> Any:
-        if name == "_planned" and self._later is not None:
-            return self._catch_up()
+        if name == "_planned" and (later := self._later) is not None:
+            return self._catch_up(*later)
         return super().__getattr__(name)
 
     def _take(self, taken: Taken | None, django: Callable[[Any], Any]) -> Any:
@@ -96,18 +96,18 @@ class Chaining(PlanMode):
         del found._planned  # `__getattr__()` is asked for it then, and for no other queryset
         return found
 
-    def _catch_up(self) -> Planned | None:
+    def _catch_up(self, before: Planned, kwargs: dict[str, Any]) -> Planned | None:
         """Do what `_with_later()` has put off; return the state."""
-        assert self._later is not None
-        before, kwargs = self._later
         planned = self._known_filter(before, kwargs)
         if planned is None:
             found = self._derive(before)._take_filter(False, (), kwargs)
             planned = found._planned
             if planned is None:
                 self._query, self._trace = found.query, found._trace
-        self._planned = planned
-        del self._later
+        # Another thread may have done it meanwhile.
+        state = vars(self)
+        planned = state.setdefault("_planned", planned)
+        state.pop("_later", None)
         return planned
 
     def exclude(self, *args: Any, **kwargs: Any) -> Any:

@@ -227,7 +227,7 @@ class PlanMode(QuerySet[Any, Any]):
             if "_query" in self.__dict__:
                 return self.__dict__["_query"]
         if name == "_planned":
-            return None  # made without __init__()
+            return self.__dict__.get(name)  # made without __init__(), or by another thread just now
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
