@@ -21,7 +21,7 @@ from django.http import HttpRequest
 
 from tests.project.library.models import Author, Plain
 from tests.runtime.support import assert_pool_is_clean, backend_pid, sleep
-from turbo_orm import atomic, on_commit, run_sync
+from turbo_orm import atomic, close_pools, on_commit, run_sync
 from turbo_orm.bridge import turns
 from turbo_orm.errors import BlockDeadlockError, ConnectionReleasedError
 from turbo_orm.testing import capture_queries
@@ -207,6 +207,35 @@ async def test_async_code_below_it(queried: bool):
             raise ZeroDivisionError
     assert await Author.objects.acount() == 0
     await assert_pool_is_clean()
+
+
+async def test_async_code_in_the_bridge():
+    """The bridge is in the place of a thread."""
+
+    async def below() -> list[str]:
+        await sync_to_async(create)("below")
+        return await sync_to_async(names)()
+
+    with pytest.raises(ZeroDivisionError):
+        async with atomic():
+            assert await asyncio.wait_for(run_sync(lambda: async_to_sync(below)()), 10) == ["below"]
+            raise ZeroDivisionError
+    assert await Author.objects.acount() == 0
+
+
+async def test_a_function_that_outlives_the_block():
+    gate = Gate()
+
+    def work() -> list[str]:
+        gate()
+        return names()
+
+    async with atomic():
+        task = asyncio.create_task(sync_to_async(work)())
+        await gate.wait_until_reached()
+    gate.open.set()
+    with pytest.raises(ConnectionReleasedError, match="await it in the block"):
+        await asyncio.wait_for(task, 10)
 
 
 async def test_a_task_that_outlives_the_async_code_below_it():
@@ -545,6 +574,36 @@ def test_from_sync_code(empty_tables: Callable[[], None]):
             return await sync_to_async(names)(), await sync_to_async(threading.get_ident)()
 
     assert async_to_sync(main)() == (["a", "b"], threading.get_ident())
+
+
+def test_a_loop_that_is_not_running_when_it_queries(empty_tables: Callable[[], None]):
+    gate = Gate()
+    outcome: list[BaseException] = []
+
+    def work() -> None:
+        gate()
+        try:
+            names()
+        except BaseException as exc:
+            outcome.append(exc)
+
+    async def block() -> None:
+        async with atomic():
+            with pytest.raises(asyncio.TimeoutError):
+                await asyncio.wait_for(sync_to_async(work, thread_sensitive=False)(), 0.05)
+
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(block())
+    gate.open.set()
+    for _ in range(500):
+        if outcome:
+            break
+        time.sleep(0.01)
+    refused = list(outcome)
+    loop.run_until_complete(close_pools())
+    loop.run_until_complete(loop.shutdown_default_executor())
+    loop.close()
+    assert isinstance(refused[0], ConnectionReleasedError)
 
 
 def test_a_loop_that_is_closed_before_it_ends(empty_tables: Callable[[], None]):

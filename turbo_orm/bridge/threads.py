@@ -79,7 +79,6 @@ class _Part:
         "_block",
         "_blocks",
         "_cancelling",
-        "_closed",
         "_ended",
         "_loop",
         "_over",
@@ -110,8 +109,6 @@ class _Part:
         self._cancelling = False
         #: Nobody waits for the function any more.
         self._over = False
-        #: Nothing is awaited for the function any more.
-        self._closed = False
         self._ended: asyncio.Future[None] = self._loop.create_future()
 
     def run(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:
@@ -134,7 +131,6 @@ class _Part:
         assert bridge is not None
         if bridge.scope is None:
             self._takes_part = True
-            # After that: who ends it looks whether it takes part, after saying that it is over.
             if self._over:
                 raise _ended_error()
             bridge.parent.switch(self._open_scope())
@@ -177,7 +173,7 @@ class _Part:
                 return result
 
     def _begin(self, awaitable: Awaitable[Any], answer: Future[asyncio.Future[Any]]) -> None:
-        if self._closed:
+        if self._over:
             _drop(awaitable)
             answer.set_exception(_ended_error())
             return
@@ -213,7 +209,6 @@ class _Part:
 
     async def cancel(self) -> None:
         """Have the function end if it takes part in a block, and wait until it has."""
-        self._over = True
         if not self._takes_part:
             return
         self._interrupt()
@@ -223,8 +218,7 @@ class _Part:
                 await asyncio.wait([self._ended])
 
     def abandon(self) -> None:
-        """Refuse the function everything: the coroutine that called it is being destroyed."""
-        self._over = True
+        """Give up what the function waits for: the coroutine that called it is being destroyed."""
         if self._scope is not None:
             self._scope.abort()
         elif self._step is not None and not self._loop.is_closed():
@@ -234,8 +228,8 @@ class _Part:
             answer.set_exception(_ended_error())
 
     async def close(self) -> None:
-        """Pass the turn on."""
-        self._closed = True
+        """Pass the turn on, and refuse the function everything."""
+        self._over = True
         if self._scope is not None:
             await self._scope.close()
 
