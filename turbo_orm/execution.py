@@ -31,6 +31,7 @@ from turbo_orm.plans.mode import PlannedQuerySet
 from turbo_orm.plans.plan import Bound
 from turbo_orm.plans.state import djangos
 from turbo_orm.prefetching import aprefetch_related_objects, fetch_with_prefetches
+from turbo_orm.prefetching.apart import evaluated_apart
 from turbo_orm.rows import load_now, load_one, objects
 
 __all__ = [
@@ -289,13 +290,16 @@ async def delete(queryset: PlannedQuerySet) -> tuple[int, dict[str, int]]:
 async def fetch(queryset: QuerySet[Any, Any] | RawQuerySet[Any]) -> list[Any]:
     """Return the rows of *queryset*, filling its result cache as ``list()`` does."""
     internals: Any = queryset
-    if internals._result_cache is None and isinstance(queryset, PlannedQuerySet):
+    found = internals._result_cache
+    if found is None and isinstance(queryset, PlannedQuerySet):
         bound = queryset._bound("list")
         if bound is not None:
-            internals._result_cache = await objects(queryset, bound, await running.run(bound))
-    prefetches_due = internals._prefetch_related_lookups and not internals._prefetch_done
-    if internals._result_cache is None or prefetches_due:
-        await fetch_with_prefetches(internals)
+            found = await objects(queryset, bound, await running.run(bound))
+    if found is None or (internals._prefetch_related_lookups and not internals._prefetch_done):
+        with evaluated_apart(internals, found) as apart:
+            await fetch_with_prefetches(apart)
+    elif internals._result_cache is None:  # else another task was sooner
+        internals._result_cache = found
     rows: Any = internals._result_cache
     return rows  # type: ignore[no-any-return]
 

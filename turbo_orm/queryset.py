@@ -19,6 +19,7 @@ from turbo_orm.loading import RowsNotLoadedError, remember_peers
 from turbo_orm.plans.inserting import InsertsByColumn, abulk_create
 from turbo_orm.plans.mode import PlannedQuerySet
 from turbo_orm.plans.updating import abulk_update, bulk_update_in_bridge
+from turbo_orm.prefetching.apart import evaluated_apart
 from turbo_orm.raw import AsyncRawQuerySet
 from turbo_orm.row_classes import values_as
 from turbo_orm.rows import fetch_in_bridge, stream_in_bridge
@@ -105,6 +106,13 @@ class AsyncQuerySet(InsertsByColumn, PlannedQuerySet):
         return super().get(*args, **kwargs)
 
     def _fetch_all(self) -> None:
+        if self._prefetch_related_lookups and not self._prefetch_done and current_bridge() is not None:
+            with evaluated_apart(self, self._result_cache) as apart:
+                AsyncQuerySet._fetch_rows(apart)
+        else:
+            self._fetch_rows()
+
+    def _fetch_rows(self) -> None:
         fresh = self._result_cache is None
         if fresh and self._planned is not None and current_bridge() is not None:
             bound = self._bound("list")

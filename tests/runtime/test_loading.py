@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import gc
 import pickle
@@ -10,6 +11,7 @@ import pytest
 from django.contrib.auth.models import Group
 from django.core.exceptions import FieldDoesNotExist, SynchronousOnlyOperation
 from django.db import connection
+from django.db.models import Prefetch
 from django.test.utils import CaptureQueriesContext
 
 from tests.project.library.models import Author, Book, Note, Profile, Tag
@@ -275,6 +277,42 @@ def _loaded(books):
         )
         for book in books
     ]
+
+
+@pytest.mark.parametrize("in_bridge", [False, True])
+async def test_tasks_that_share_a_queryset(shelf, in_bridge):
+    """As if one came after the other: all have the same rows, with what is prefetched."""
+    for _ in range(3):  # the shape is new, known, and has a plan
+        books = Book.objects.prefetch_related("author", Prefetch("tags", to_attr="listed"))
+
+        async def read(number, books=books):
+            await asyncio.sleep(number / 2000)
+            rows = await (run_sync(list, books) if in_bridge else books.alist())
+            return rows, [(book.author.name, len(book.listed)) for book in rows]
+
+        results = await asyncio.gather(*map(read, range(10)))
+        expected = [("a", 0), ("b", 1), ("c", 2), ("a", 0), ("b", 1)]
+        assert [found for _, found in results] == [expected] * 10
+        assert {tuple(map(id, rows)) for rows, _ in results} == {tuple(map(id, await books.alist()))}
+
+
+async def test_what_is_derived_of_a_queryset_that_is_being_fetched(shelf):
+    books = Book.objects.prefetch_related("author", "tags").extra(where=["true"])  # without a plan
+    fetching = asyncio.ensure_future(books.alist())
+    while not fetching.done():
+        assert books.all()._prefetch_related_lookups == ("author", "tags")
+        await asyncio.sleep(0)
+
+
+async def test_prefetches_that_failed_are_tried_again_for_the_same_rows(shelf):
+    books = Book.objects.prefetch_related("nope", "tags")
+    with pytest.raises(AttributeError, match="Cannot find 'nope' on Book"):
+        await books.alist()
+    rows = books._result_cache
+    books._prefetch_related_lookups = ("author", "tags")
+    await books.alist()
+    assert books._result_cache is rows
+    assert rows[0].author.name == "a"
 
 
 async def test_prefetch_errors_are_djangos(shelf):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from django.db import ProgrammingError
 
@@ -23,6 +25,14 @@ async def test_every_way_to_the_rows(authors):
     assert await Author.objects.raw(SQL, ["b"]).alist() == authors[1:]
     assert [row async for row in Author.objects.raw(SQL, ["b"])] == authors[1:]
     assert [row async for row in Author.objects.filter(age=0).raw(SQL, ["b"])] == authors[1:]
+
+
+async def test_tasks_that_share_it(authors):
+    rows = Author.objects.raw(SQL, ["b"])
+    for _ in range(3):
+        rows = rows.using("default")  # not evaluated
+        assert await asyncio.gather(*(rows.alist() for _ in range(10))) == [authors[1:]] * 10
+        assert rows.columns == ["id", "name"]
 
 
 async def test_deferred_columns_and_prefetches(authors):
