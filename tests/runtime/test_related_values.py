@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 from typing import Any
 
 import django
 import pytest
+from django.db.models import Prefetch
 
 from tests.project.library.models import Author, Book, Tag
 from turbo_orm import run_sync
@@ -84,8 +86,29 @@ async def test_two_threads_look_at_the_same_queryset_first(monkeypatch: pytest.M
     def meanwhile(each: Any, *args: Any) -> Any:
         monkeypatch.undo()
         others.append(rows.filter(title="b"))
-        return type(each)._filter_packed(each, *args)
+        return type(each)._known_filter(each, *args)
 
-    monkeypatch.setattr(Chaining, "_filter_packed", meanwhile)
+    monkeypatch.setattr(Chaining, "_known_filter", meanwhile)
     assert [book.title for book in await rows.alist()] == ["b"]
     assert await others[0].acount() == 1
+
+
+async def test_copies_where_the_object_has_lost_its_key():
+    """Whose rows they are is asked when the copy is looked at; those that were prefetched are there."""
+    for name in "abcd":
+        author = await Author.objects.acreate(name=name)
+        await author.books.acreate(title=name)
+        of_queryset = Author.objects.prefetch_related(Prefetch("books", Book.objects.order_by("title")))
+        for prefetching in (Author.objects.prefetch_related("books"), of_queryset):
+            for again in (_copied, copy.copy):
+                found = await prefetching.aget(pk=author.pk)
+                rows = found.books.all()
+                found.pk = None
+                assert [book.title for book in again(rows)] == [name]
+                assert again(found).name == name
+        rows, own = author.books.all(), author.pk
+        author.pk = None
+        copied = copy.deepcopy(rows)
+        copied._deferred_filter[2]["author"].pk = own
+        assert [book.title for book in await copied.filter(title=name).alist()] == [name]
+        assert [book.title for book in await copied.alist()] == [name]

@@ -110,6 +110,16 @@ class Chaining(PlanMode):
         state.pop("_later", None)
         return planned
 
+    def _materialise(self) -> None:
+        if self._later is None:
+            super()._materialise()
+            return
+        # Copies and pickles have it still put off, as Django's do: there may be no key to filter by.
+        self._planned, kwargs = self._later
+        del self._later
+        super()._materialise()
+        self._trace, self._deferred_filter = None, (False, (), kwargs)
+
     def exclude(self, *args: Any, **kwargs: Any) -> Any:
         return self._take_filter(True, args, kwargs)
 
