@@ -60,6 +60,18 @@ async def test_one_query_for_all_peers(shelf):
     assert (await counted(books[3].afetch("author")))[1] == 0
 
 
+@pytest.mark.parametrize("path", ["author", "author__books", "tags", "editor"])
+@pytest.mark.usefixtures("shelf")
+async def test_tasks_that_load_the_same(path):
+    """What each of them returns is what the objects have from then on."""
+    for _ in range(4):  # the shapes are new, known, and have plans
+        books = await Book.objects.alist()
+        results = await asyncio.gather(*(book.afetch(path) for book in books))
+        for book, found in zip(books, results, strict=True):
+            there = getattr(book, path.split("__")[0])
+            assert [*map(id, there.all())] == [*map(id, found)] if path == "tags" else there is found
+
+
 async def test_alone_when_the_peers_are_gone(shelf):
     books = await Book.objects.alist()
     book = books.pop(0)

@@ -121,8 +121,9 @@ async def _take_step(rows: Sequence[Any], name: str, queryset: Any, to_attr: str
         return None
     if to_attr is not None and (hasattr(model, to_attr) or any(to_attr in row.__dict__ for row in rows)):
         return None
-    answer = relation(rows, Asked(name, descriptor, queryset, to_attr))
-    found = None if answer is None else await _load(answer, queryset)
+    asked = Asked(name, descriptor, queryset, to_attr)
+    answer = relation(rows, asked)
+    found = None if answer is None else await _load(rows, asked, answer)
     if found is None and to_attr is None:
         found = _loaded(rows, name, descriptor)
     if found is not None and (to_attr is not None or relation is foreign_key):
@@ -131,8 +132,9 @@ async def _take_step(rows: Sequence[Any], name: str, queryset: Any, to_attr: str
     return found
 
 
-async def _load(answer: Answer, queryset: Any) -> list[Any] | None:
+async def _load(instances: Sequence[Any], asked: Asked, answer: Answer) -> list[Any] | None:
     rows, give = answer
+    queryset = asked.queryset
     bound = rows._bound("list")
     if bound is None:
         return None
@@ -143,11 +145,22 @@ async def _load(answer: Answer, queryset: Any) -> list[Any] | None:
     if queryset is not None and found and queryset._prefetch_related_lookups:
         # Before they know whom they belong to, which one of these may load in another way.
         await prefetch(found, queryset._prefetch_related_lookups)
+    if _some_have_it(instances, asked):
+        return None  # another task was sooner, and has what it loaded in its hands
     try:
         give(result.rows or [], found)
     except Unknown:
         return None
     return found
+
+
+def _some_have_it(rows: Sequence[Any], asked: Asked) -> bool:
+    if asked.to_attr is not None:
+        return False
+    if type(asked.descriptor) is ForwardManyToOneDescriptor:
+        name = asked.descriptor.field.cache_name
+        return any(name in row._state.fields_cache for row in rows)
+    return any(asked.name in row.__dict__.get(KEPT, ()) for row in rows)
 
 
 def _model_of(rows: Sequence[Any]) -> type[Model] | None:
