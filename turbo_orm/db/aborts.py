@@ -10,7 +10,7 @@ import psycopg
 from psycopg.pq import PipelineStatus, TransactionStatus
 
 from turbo_orm.db.connections import close_now
-from turbo_orm.db.results import CONNECTION_OK, COPYING, PIPELINE_SYNC, copy_refused
+from turbo_orm.db.results import CONNECTION_OK, COPYING, PIPELINE_SYNC, connection_lost, copy_refused
 
 if TYPE_CHECKING:
     from turbo_orm.db.channel import Channel
@@ -81,7 +81,7 @@ async def _drain(channel: Channel, deadline: float) -> None:
             if not pipelined:
                 return
             if pgconn.status != CONNECTION_OK:
-                raise psycopg.OperationalError("the connection is lost")
+                raise connection_lost()
         elif result.status == PIPELINE_SYNC:
             channel.syncs_due -= 1
         elif result.status in COPYING:

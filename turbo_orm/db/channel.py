@@ -21,6 +21,7 @@ from turbo_orm.db.results import (
     FATAL_ERROR,
     PIPELINE_SYNC,
     TUPLES_OK,
+    connection_lost,
     copy_refused,
 )
 from turbo_orm.db.watchdog import look_after
@@ -177,7 +178,7 @@ class Channel:
         """Return what *result* is in the end: its transaction may fail when it is over."""
         pgconn = self.pgconn
         if result is None:
-            raise psycopg.OperationalError("the connection is lost")
+            raise connection_lost()
         if result.status in COPYING:
             raise copy_refused()  # there would be no end
         try:
@@ -251,7 +252,7 @@ class Channel:
                 result = pgconn.get_result()
                 if result is None:
                     if pgconn.status != CONNECTION_OK:
-                        raise psycopg.OperationalError("the connection is lost")
+                        raise connection_lost()
                     continue
                 status = result.status
                 if status == PIPELINE_SYNC:

@@ -17,7 +17,7 @@ from psycopg.pq.abc import PGresult
 from turbo_orm.db.connections import TurboConnection, close_now
 from turbo_orm.db.pipeline import close_prepared
 from turbo_orm.db.prepared import Key, is_refusal
-from turbo_orm.db.results import CONNECTION_OK, COPYING, FAILED, PIPELINE_SYNC, copy_refused
+from turbo_orm.db.results import CONNECTION_OK, COPYING, FAILED, PIPELINE_SYNC, connection_lost, copy_refused
 from turbo_orm.db.statements import Statement
 from turbo_orm.db.wire import Result, Wire
 
@@ -160,7 +160,7 @@ class Line(Wire):
             result = pgconn.get_result()
             if result is None:
                 if pgconn.status != CONNECTION_OK:
-                    raise psycopg.OperationalError("the connection is lost")
+                    raise connection_lost()
             elif result.status == PIPELINE_SYNC:
                 self._answered += 1
                 self.slow = False

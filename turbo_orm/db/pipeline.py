@@ -14,7 +14,7 @@ from typing_extensions import Self
 
 from turbo_orm.db.aborts import break_off
 from turbo_orm.db.prepared import Key, is_refusal, is_stale
-from turbo_orm.db.results import FAILED
+from turbo_orm.db.results import FAILED, connection_lost
 from turbo_orm.db.statements import Statement
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def result_after_begin(wire: Wire, results: Sequence[PGresult]) -> PGresult:
         return results[1]
     if results:
         raise wire.error_of(results[0])
-    raise psycopg.OperationalError("the connection is lost")
+    raise connection_lost()
 
 
 async def _run_first(wire: Wire, statement: Statement, params: Sequence[Any], begin: bytes | None) -> Result:
@@ -334,14 +334,14 @@ def _answer(wire: Wire, bound: Bound, name: bytes | None, results: Iterator[PGre
         preparing = next(results, None)
         executing = next(results, None)
         if preparing is None:
-            raise psycopg.OperationalError("the connection is lost")
+            raise connection_lost()
         if preparing.status in FAILED:
             raise _noted(statement, wire.error_of(preparing, bound.key))
         wire.prepared.add(bound.key, name)
     else:
         executing = next(results, None)
     if executing is None:
-        raise psycopg.OperationalError("the connection is lost")
+        raise connection_lost()
     known = bound.key in wire.prepared.names
     try:
         answer = wire.result_of(executing, bound.key)

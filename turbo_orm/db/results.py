@@ -15,6 +15,7 @@ __all__ = [
     "PIPELINE_ABORTED",
     "PIPELINE_SYNC",
     "TUPLES_OK",
+    "connection_lost",
     "copy_refused",
 ]
 
@@ -32,6 +33,11 @@ COPYING = frozenset(map(int, (ExecStatus.COPY_IN, ExecStatus.COPY_OUT, ExecStatu
 
 #: The status of a connection that is not lost.
 CONNECTION_OK = int(ConnStatus.OK)
+
+
+def connection_lost() -> psycopg.OperationalError:
+    """Return the error where results are missing and the server has not said why."""
+    return psycopg.OperationalError("the connection is lost")
 
 
 def copy_refused() -> psycopg.Error:
