@@ -16,7 +16,7 @@ from psycopg.pq.abc import PGresult
 
 from turbo_orm.db.connections import TurboConnection, close_now
 from turbo_orm.db.pipeline import close_prepared
-from turbo_orm.db.prepared import Key, is_refusal
+from turbo_orm.db.prepared import Key, note_refusal
 from turbo_orm.db.results import CONNECTION_OK, COPYING, FAILED, PIPELINE_SYNC, connection_lost, copy_refused
 from turbo_orm.db.statements import Statement
 from turbo_orm.db.wire import Result, Wire
@@ -223,7 +223,7 @@ class Line(Wire):
         results = pending.answer.result()
         if pending.name is not None and results and results[0].status in FAILED:
             error = self.error_of(results[0], pending.key)
-            pending.key[0].refused = pending.key[0].refused or is_refusal(error)
+            note_refusal(pending.key[0], error)
             raise error
         last = results[-1]
         if pending.relies and last.error_field(DiagnosticField.SQLSTATE) == _UNKNOWN_STATEMENT:

@@ -13,7 +13,7 @@ from psycopg.pq.abc import PGconn, PGresult
 from typing_extensions import Self
 
 from turbo_orm.db.aborts import break_off
-from turbo_orm.db.prepared import Key, is_refusal, is_stale
+from turbo_orm.db.prepared import Key, is_refusal, is_stale, note_refusal
 from turbo_orm.db.results import FAILED, connection_lost
 from turbo_orm.db.statements import Statement
 
@@ -113,7 +113,7 @@ async def _run_first(wire: Wire, statement: Statement, params: Sequence[Any], be
         result = next(results)
         if result.status in FAILED:
             error = wire.error_of(result, bound.key)
-            await _note_refusal(wire, statement, error, begin, guarded)
+            await _take_refusal(wire, statement, error, begin, guarded)
             raise error
         wire.prepared.add(bound.key, preparing)
         statement.note_accepted(types)
@@ -121,18 +121,17 @@ async def _run_first(wire: Wire, statement: Statement, params: Sequence[Any], be
         answer = wire.result_of(next(results), bound.key)
     except psycopg.Error as error:
         if preparing is None and not known:
-            await _note_refusal(wire, statement, error, begin, guarded)
+            await _take_refusal(wire, statement, error, begin, guarded)
         raise
     statement.note_accepted(types)
     return answer
 
 
-async def _note_refusal(
+async def _take_refusal(
     wire: Wire, statement: Statement, error: psycopg.Error, begin: bytes | None, guarded: bool
 ) -> None:
     """If *error* is a refusal, note it, and let the connection be as it was before."""
-    if is_refusal(error):
-        statement.refused = True
+    if note_refusal(statement, error):
         if guarded:
             await execute(wire, b"ROLLBACK TO SAVEPOINT turbo_parse; " + _END_OF_GUARD)
         elif begin is not None:
@@ -336,7 +335,9 @@ def _answer(wire: Wire, bound: Bound, name: bytes | None, results: Iterator[PGre
         if preparing is None:
             raise connection_lost()
         if preparing.status in FAILED:
-            raise _noted(statement, wire.error_of(preparing, bound.key))
+            error = wire.error_of(preparing, bound.key)
+            note_refusal(statement, error)
+            raise error
         wire.prepared.add(bound.key, name)
     else:
         executing = next(results, None)
@@ -347,13 +348,7 @@ def _answer(wire: Wire, bound: Bound, name: bytes | None, results: Iterator[PGre
         answer = wire.result_of(executing, bound.key)
     except psycopg.Error as error:
         if not known:
-            _noted(statement, error)
+            note_refusal(statement, error)
         raise
     statement.note_accepted(types)
     return answer
-
-
-def _noted(statement: Statement, error: psycopg.Error) -> psycopg.Error:
-    if is_refusal(error):
-        statement.refused = True
-    return error

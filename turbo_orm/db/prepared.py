@@ -10,7 +10,7 @@ from psycopg.errors import DuplicatePreparedStatement, FeatureNotSupported, Inva
 
 from turbo_orm.db.statements import ParameterTypes, Statement
 
-__all__ = ["PREPARED_MAX", "Key", "Prepared", "is_refusal", "is_stale", "is_unknown"]
+__all__ = ["PREPARED_MAX", "Key", "Prepared", "is_refusal", "is_stale", "is_unknown", "note_refusal"]
 
 #: Prepared statements kept on one connection; the one unused for longest goes first.
 PREPARED_MAX = 250
@@ -88,3 +88,10 @@ def is_refusal(error: psycopg.Error) -> bool:
     """Whether *error*, from preparing, may be due to parameters not being part of the text."""
     state = error.sqlstate or ""
     return state.startswith("42") and state not in _SAID_TO_ANYBODY
+
+
+def note_refusal(statement: Statement, error: psycopg.Error) -> bool:
+    """Note it if *error*, from preparing *statement*, `is_refusal()`; return whether it is."""
+    refused = is_refusal(error)
+    statement.refused = statement.refused or refused
+    return refused
