@@ -28,6 +28,7 @@ __all__ = [
     "give_back",
     "give_up",
     "lease",
+    "put_back",
     "put_idle",
     "put_idle_again",
     "take_idle",
@@ -179,13 +180,10 @@ async def _wait_for_idle(pool: Pool) -> AsyncConnection[Any]:
     except BaseException as exc:
         if not waiter.cancel() and not waiter.cancelled() and waiter.exception() is None:
             # It came together with the interruption.
-            conn = waiter.result()
-            if put_idle(conn, pool):
-                pass
-            elif isinstance(exc, asyncio.CancelledError):
-                await give_back(conn, pool)
+            if isinstance(exc, asyncio.CancelledError):
+                await put_back(waiter.result(), pool)
             else:
-                abandon(conn, pool, waiter.get_loop())
+                _put_away(pool, waiter)
         raise
 
 
@@ -230,12 +228,18 @@ def give_up(task: asyncio.Task[AsyncConnection[Any]], pool: Pool) -> None:
         task.cancel()
 
 
-def _put_away(pool: Pool, task: asyncio.Task[AsyncConnection[Any]]) -> None:
-    if task.cancelled() or task.exception() is not None:
+def _put_away(pool: Pool, taken: asyncio.Future[AsyncConnection[Any]]) -> None:
+    if taken.cancelled() or taken.exception() is not None:
         return
-    conn = task.result()
+    conn = taken.result()
     if not put_idle(conn, pool):
-        abandon(conn, pool, task.get_loop())
+        abandon(conn, pool, taken.get_loop())
+
+
+async def put_back(conn: AsyncConnection[Any], pool: Pool) -> None:
+    """Do what `give_back()` does, without going through the pool where `put_idle()` is enough."""
+    if not put_idle(conn, pool):
+        await give_back(conn, pool)
 
 
 async def give_back(conn: AsyncConnection[Any], pool: Pool | None, *, soiled: bool = False) -> None:

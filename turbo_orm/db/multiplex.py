@@ -17,7 +17,7 @@ import psycopg
 from psycopg import AsyncConnection
 
 from turbo_orm.db.connections import close_now
-from turbo_orm.db.leases import abandon, discard, give_back, give_up, lease, put_idle, take_idle
+from turbo_orm.db.leases import abandon, discard, give_up, lease, put_back, take_idle
 from turbo_orm.db.lines import Line
 from turbo_orm.db.pools import Pool
 from turbo_orm.db.prepared import is_stale
@@ -159,7 +159,7 @@ class Multiplexer:
         if conn is None:
             return None
         if len(self._lines) >= self._lines_max:
-            await self._return(conn)
+            await put_back(conn, self._pool)
             return None
         former: Wire | None = conn.wire
         line = conn.wire = Line(conn, self._loop, self.options.slow_after, self._forget)
@@ -255,11 +255,7 @@ class Multiplexer:
         line.pgconn.exit_pipeline_mode()
         wire = conn.wire = Wire(conn, self._loop)
         wire.prepared = line.prepared
-        await self._return(conn)
-
-    async def _return(self, conn: AsyncConnection[Any]) -> None:
-        if not put_idle(conn, self._pool):
-            await give_back(conn, self._pool)
+        await put_back(conn, self._pool)
 
     async def _close(self, line: Line) -> None:
         await self._stop(line)
@@ -280,7 +276,7 @@ class Multiplexer:
             assert wire is not None
             return await wire.run(statement, params)
         finally:
-            await self._return(conn)
+            await put_back(conn, self._pool)
 
     def close(self) -> None:
         """Close the shared connections; what is under way fails."""
