@@ -15,7 +15,29 @@ from django.core.signals import setting_changed
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
-__all__ = ["Config", "check_pool_options", "get_config", "pool_options", "sync_pool_options"]
+__all__ = [
+    "Config",
+    "MultiplexOptions",
+    "check_pool_options",
+    "get_config",
+    "pool_options",
+    "sync_pool_options",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class MultiplexOptions:
+    """How many connections share the statements of all tasks, and when one of them is too busy."""
+
+    #: Connections to share; they are taken from the pool one by one, as they are needed, but for its
+    #: last one.
+    connections: int = 4
+    #: Seconds without an answer after which, or after twice as many, later statements go elsewhere.
+    slow_after: float = 0.02
+    #: Statements under way on one connection at most.
+    in_flight: int = 250
+    #: Statements under way on each connection before one more is taken.
+    grow_at: int = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +60,9 @@ class Config:
     #: Execute planned statements without psycopg's cursor; "always" also where others have replaced
     #: what Django's cursors do.
     wire: bool | str = True
-    #: Let the autocommit reads of all tasks share a few connections: the options for that
-    #: (``connections``, ``slow_after`` seconds, ``in_flight``, ``grow_at``), or None. ``True``
-    #: stands for the default options.
-    multiplex: tuple[tuple[str, float], ...] | None = None
+    #: Let the autocommit reads of all tasks share a few connections: the options for that, or None.
+    #: Given is a dictionary of them; ``True`` stands for the default ones.
+    multiplex: MultiplexOptions | None = None
 
 
 #: Sizes a project gets without configuring any: psycopg_pool's own default is a fixed 4.
@@ -159,23 +180,21 @@ _SUITS: Mapping[str, Callable[[Any], bool]] = {
 }
 
 
-_MULTIPLEX_KEYS = frozenset({"connections", "slow_after", "in_flight", "grow_at"})
-
-
-def _multiplex(given: Any) -> tuple[tuple[str, float], ...] | None:
+def _multiplex(given: Any) -> MultiplexOptions | None:
     if given is None or given is False:
         return None
     options = {} if given is True else given
+    known = {field.name for field in fields(MultiplexOptions)}
     if (
         not isinstance(options, Mapping)
-        or not _MULTIPLEX_KEYS.issuperset(options)
+        or not known.issuperset(options)
         or not all(isinstance(value, int | float) and value > 0 for value in options.values())
     ):
         raise ImproperlyConfigured(
             'TURBO_ORM["MULTIPLEX"] must be True, False, or a dictionary of positive numbers with '
-            f"the keys {', '.join(sorted(_MULTIPLEX_KEYS))}; it is {given!r}."
+            f"the keys {', '.join(sorted(known))}; it is {given!r}."
         )
-    return tuple(sorted(options.items()))
+    return MultiplexOptions(**options)
 
 
 #: Keys which belong to the generator; it reads and checks them itself.

@@ -9,13 +9,13 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
 import psycopg
 from psycopg import AsyncConnection
 
+from turbo_orm.conf import MultiplexOptions
 from turbo_orm.db.connections import close_now
 from turbo_orm.db.leases import abandon, discard, give_up, lease, put_back, take_idle
 from turbo_orm.db.lines import Line
@@ -24,7 +24,7 @@ from turbo_orm.db.prepared import is_stale
 from turbo_orm.db.statements import Statement
 from turbo_orm.db.wire import Result, Wire, wire_of
 
-__all__ = ["MultiplexOptions", "Multiplexer", "Take", "multiplexer_of"]
+__all__ = ["Multiplexer", "Take", "multiplexer_of"]
 
 #: Seconds the server has to stop everything that was sent on one connection.
 _STOP_TIMEOUT = 2.0
@@ -38,21 +38,6 @@ logger = logging.getLogger(__name__)
 
 #: Leases a connection that is ready for statements.
 Take = Callable[[], Awaitable[AsyncConnection[Any]]]
-
-
-@dataclass(frozen=True)
-class MultiplexOptions:
-    """How many connections share the statements, and when one of them is too busy."""
-
-    #: Connections to share; they are taken from the pool one by one, as they are needed, but for its
-    #: last one.
-    connections: int = 4
-    #: Seconds without an answer after which, or after twice as many, later statements go elsewhere.
-    slow_after: float = 0.02
-    #: Statements under way on one connection at most.
-    in_flight: int = 250
-    #: Statements under way on each connection before one more is taken.
-    grow_at: int = 4
 
 
 class Multiplexer:

@@ -28,9 +28,9 @@ from turbo_orm.bridge.straight import (
 )
 from turbo_orm.bridge.wire_blocks import WireBlock
 from turbo_orm.bridge.wrapper import BridgedWrapper
-from turbo_orm.conf import get_config
+from turbo_orm.conf import MultiplexOptions, get_config
 from turbo_orm.db.leases import abandon, give_back, put_idle_again
-from turbo_orm.db.multiplex import MultiplexOptions, multiplexer_of
+from turbo_orm.db.multiplex import multiplexer_of
 from turbo_orm.db.statements import Statement
 from turbo_orm.db.wire import Result
 
@@ -277,16 +277,14 @@ def _is_refusal(exc: BaseException, work: Work) -> bool:
     return work.statement.refused and isinstance(exc, psycopg.Error)
 
 
-async def _run_multiplexed(
-    loop: asyncio.AbstractEventLoop, work: Work, options: tuple[tuple[str, float], ...]
-) -> Result:
+async def _run_multiplexed(loop: asyncio.AbstractEventLoop, work: Work, options: MultiplexOptions) -> Result:
     """Run a read on a connection that other tasks use at the same time."""
     pool = None if is_guarded() else open_pool_of(loop, work.alias)
     if pool is not None:
         multiplexer = pool.multiplexer
         if multiplexer is None:
             take = partial(_take_for_many, loop, work.alias)
-            multiplexer = multiplexer_of(pool, loop, MultiplexOptions(**dict[str, Any](options)), take)
+            multiplexer = multiplexer_of(pool, loop, options, take)
         with suppress(_NotReady), django_errors:
             result: Result = await multiplexer.run(work.statement, work.params)
             return result

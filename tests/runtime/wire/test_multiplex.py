@@ -17,9 +17,10 @@ from psycopg import errors
 
 from tests.runtime.conftest import sessions
 from turbo_orm import close_pools
+from turbo_orm.conf import MultiplexOptions
 from turbo_orm.db import multiplex, prepared
 from turbo_orm.db.leases import give_back, lease
-from turbo_orm.db.multiplex import Multiplexer, MultiplexOptions, multiplexer_of
+from turbo_orm.db.multiplex import Multiplexer, multiplexer_of
 from turbo_orm.db.pools import Pool, PoolKey, PoolSpec
 from turbo_orm.db.statements import statement
 from turbo_orm.db.wire import Result, wire_of
