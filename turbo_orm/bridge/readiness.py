@@ -12,7 +12,7 @@ from psycopg.pq import Format
 
 from turbo_orm.db.connections import READY
 
-__all__ = ["Epoch", "is_ready", "note_ready", "server_version", "server_versions"]
+__all__ = ["Epoch", "is_ready", "note_ready", "server_versions"]
 
 
 _TIMESTAMPTZ = types["timestamptz"].oid
@@ -43,11 +43,6 @@ def note_ready(alias: str, conn: Any, zone: dt.tzinfo | None) -> None:
     conn.__dict__[READY] = Epoch.current
     conn.__dict__[_TIME_ZONE] = conn.pgconn.parameter_status(b"TimeZone")
     server_versions[alias] = conn.pgconn.server_version
-
-
-def server_version(alias: str) -> int | None:
-    """Return the version of the server behind *alias* (150004 is 15.4), None if not yet known."""
-    return server_versions.get(alias)
 
 
 def is_ready(conn: Any) -> bool:

@@ -68,14 +68,14 @@ def shapes(django_databases: None) -> Iterator[Any]:
 
     from tests.project.library.models import Tag
     from turbo_orm import close_pools
-    from turbo_orm.bridge.readiness import server_version
+    from turbo_orm.bridge.readiness import server_versions
     from turbo_orm.plans import shapes
 
     async def connect() -> None:
         await Tag.objects.acount()
         await close_pools()
 
-    if server_version("default") is None:
+    if "default" not in server_versions:
         asyncio.run(connect())
     before = shapes.trie.at_once
     shapes.clear()

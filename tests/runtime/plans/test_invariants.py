@@ -106,7 +106,7 @@ class Router:
 def test_routers_are_asked_for_each_execution(monkeypatch: pytest.MonkeyPatch) -> None:
     from turbo_orm.bridge import readiness
 
-    version = readiness.server_version("default")
+    version = readiness.server_versions["default"]
     monkeypatch.setitem(readiness.server_versions, "other", version)
     with override_settings(DATABASE_ROUTERS=[Router()]):
         queryset = Book.objects.filter(title="x")
