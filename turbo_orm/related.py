@@ -35,7 +35,6 @@ def _async_if_managed(create: Callable[..., Any]) -> Callable[..., Any]:
                 setattr(manager_class, f"a{name}", async_verb(name, getattr(manager_class, f"a{name}")))
         return manager_class
 
-    create_manager._turbo = True  # type: ignore[attr-defined]
     return create_manager
 
 
@@ -64,7 +63,6 @@ def _filter_on_plans(original: Callable[..., Any]) -> Callable[..., Any]:
                 return found
         return original(queryset, field_name, instances)
 
-    filter_prefetch_queryset._turbo = True  # type: ignore[attr-defined]
     return filter_prefetch_queryset
 
 
@@ -115,7 +113,6 @@ def _one_on_plans(original: Callable[..., Any], planned: Callable[..., Any]) -> 
                     return found
         return original(self, instances, querysets)
 
-    get_prefetch_querysets._turbo = True  # type: ignore[attr-defined]
     return get_prefetch_querysets
 
 
@@ -125,28 +122,23 @@ def install() -> None:
     ``user.groups.aadd(group)`` belongs to the model ``User``, although the manager's class
     comes from ``Group``, which may be a model nobody here can edit.
     """
-    _patch(related_descriptors, "create_reverse_many_to_one_manager")
-    _patch(related_descriptors, "create_forward_many_to_many_manager")
-    name = "_filter_prefetch_queryset"
-    original = getattr(related_descriptors, name)
-    if not hasattr(original, "_turbo"):
-        setattr(related_descriptors, name, _filter_on_plans(original))
+    _replace(related_descriptors, "create_reverse_many_to_one_manager", _async_if_managed)
+    _replace(related_descriptors, "create_forward_many_to_many_manager", _async_if_managed)
+    _replace(related_descriptors, "_filter_prefetch_queryset", _filter_on_plans)
     if ARE_TUPLES:
         name = "get_prefetch_querysets"
-        for descriptor, on_plans in (
-            (related_descriptors.ForwardManyToOneDescriptor, _forward_on_plans),
-            (related_descriptors.ReverseOneToOneDescriptor, _reverse_on_plans),
-        ):
-            original = getattr(descriptor, name)
-            if not hasattr(original, "_turbo"):
-                setattr(descriptor, name, on_plans(original))
+        _replace(related_descriptors.ForwardManyToOneDescriptor, name, _forward_on_plans)
+        _replace(related_descriptors.ReverseOneToOneDescriptor, name, _reverse_on_plans)
     # Can't be imported before the apps are loaded; apps.py calls again when they are.
     contenttypes = sys.modules.get("django.contrib.contenttypes.fields")
     if contenttypes is not None:
-        _patch(contenttypes, "create_generic_related_manager")
+        _replace(contenttypes, "create_generic_related_manager", _async_if_managed)
 
 
-def _patch(module: Any, name: str) -> None:
-    create = getattr(module, name)
-    if not hasattr(create, "_turbo"):
-        setattr(module, name, _async_if_managed(create))
+def _replace(owner: Any, name: str, instead: Callable[[Callable[..., Any]], Any]) -> None:
+    """Put what *instead* makes of it in the place of the function *name* of *owner*, once per process."""
+    original = getattr(owner, name)
+    if not hasattr(original, "_turbo"):
+        replaced = instead(original)
+        replaced._turbo = True
+        setattr(owner, name, replaced)
