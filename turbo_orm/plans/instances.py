@@ -318,7 +318,8 @@ def _cache_key(setter: Any) -> str | None:
 
 
 def cache_key(field: Any) -> str:
-    """Return the key of *field*, or of a relation, in a ``fields_cache``."""
+    """Return the key under which Django caches *field*, or the other end of a relation."""
+    # Before Django 5.1 it is a method's.
     key: str = field.cache_name if hasattr(field, "cache_name") else field.get_cache_name()
     return key
 

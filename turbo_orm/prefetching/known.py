@@ -49,7 +49,7 @@ _PLAIN_KEYS: dict[type, type] = {
 }
 
 #: What Django's related managers call on querysets, and plan mode leaves alone.
-_KEPT = ("using", "_add_hints")
+_LEFT_ALONE = ("using", "_add_hints")
 
 
 class KnownRelation(ABC):
@@ -268,7 +268,7 @@ def _node_of(queryset: Any, value: Any, instance: Any) -> Node:
         or queryset._db is not None
         or queryset._hints != {"instance": instance}
         or "get" not in queryset._plannable_terminals
-        or any(getattr(type(queryset), each) is not getattr(QuerySet, each) for each in _KEPT)
+        or any(getattr(type(queryset), each) is not getattr(QuerySet, each) for each in _LEFT_ALONE)
     ):
         raise Unknown
     return node

@@ -11,6 +11,7 @@ import django
 from django.db import router
 from django.db.models import ForeignKey
 
+from turbo_orm.plans.instances import cache_key
 from turbo_orm.plans.mode import PlannedQuerySet
 from turbo_orm.prefetching.asked import Answer, Asked, Unknown
 from turbo_orm.prefetching.known import KnownRelation, known_answer, manager_of
@@ -43,7 +44,7 @@ class _ReverseForeignKey(KnownRelation):
     def __init__(self, manager: Any, *args: Any) -> None:
         self._source = manager.field
         self._key_of_row = attrgetter(manager.field.attname)
-        self._name_in_row = _cache_name(manager.field)
+        self._name_in_row = cache_key(manager.field)
         super().__init__(manager, manager.field, *args)
 
     def grouped(
@@ -86,15 +87,9 @@ def _answer_by_manager(instances: Sequence[Any], asked: Asked) -> Answer | None:
     rows = rows.using(rows._db or manager._db)._prefetched_for(manager.field.name, instances)
     if rows is None:
         return None
-    name = _cache_name(manager.field.remote_field)
+    name = cache_key(manager.field.remote_field)
     try:
         known = _ReverseForeignKey(manager, asked.name, name, instances, rows)
     except Unknown:
         return None
     return known.answer(instances, asked)
-
-
-def _cache_name(of: Any) -> str:
-    """Return the key under which Django caches *of*, a field or the other end of one."""
-    name: str | None = getattr(of, "cache_name", None)
-    return name or of.get_cache_name()  # before Django 5.1
