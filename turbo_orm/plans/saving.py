@@ -1,4 +1,4 @@
-"""The values of an instance's fields as the parameters of an INSERT, by generated code.
+"""The values of an instance's fields as the parameters of an INSERT or UPDATE, by generated code.
 
 What `Field.pre_save()` and `Field.get_db_prep_save()` make of a value is spelled out for exactly
 the fields of Django's that are named here, by the identity of their methods, and for values of
@@ -26,6 +26,7 @@ from turbo_orm.plans.unsupported import Unsupported
 from turbo_orm.plans.values import Bail
 
 __all__ = [
+    "CONDITIONS",
     "RANGES",
     "FieldParams",
     "FieldReads",
@@ -87,8 +88,9 @@ _UNCHANGED: tuple[tuple[tuple[Any, ...], type, str | None], ...] = (
     ((fields.TimeField,), dt.time, "time"),
 )
 
-#: What is also asked of values of a type.
-_CONDITIONS = {Decimal: " and {}.is_finite()", dt.datetime: " and {}.utcoffset() is not None"}
+#: What is also asked of values that fields leave as they are, by their type: an expression with ``{0}``
+#: for the value.
+CONDITIONS = {Decimal: "{0}.is_finite()", dt.datetime: "{0}.utcoffset() is not None"}
 
 _NOW = dt.datetime(2000, 1, 1, tzinfo=dt.timezone.utc)
 _SAMPLES = {Decimal: Decimal(1), dt.datetime: _NOW, dt.date: _NOW.date(), dt.time: _NOW.time()}
@@ -172,7 +174,9 @@ class FieldParams:
         kind = unchanged_kind(field, connection)
         if kind is None:
             return thorough
-        quick = self._is(value, kind) + _CONDITIONS.get(kind, "").format(value)
+        quick = self._is(value, kind)
+        if kind in CONDITIONS:
+            quick += f" and {CONDITIONS[kind].format(value)}"
         return f"{value} if {value} is None or {quick} else {thorough}"
 
     def _is(self, value: str, kind: type) -> str:
@@ -197,7 +201,7 @@ def may_set_at_save(model: type[Model], field: Any) -> bool:
 
 
 def unchanged_kind(field: Any, connection: Any) -> type | None:
-    """Return the type whose values *field* saves as they are, but for ``_CONDITIONS``."""
+    """Return the type whose values *field* saves as they are, but for `CONDITIONS`."""
     base = without_foreign_keys(field)
     for classes, kind, adapted_as in _UNCHANGED:
         if _is_like(base, *classes) and (adapted_as is None or _stays(connection, adapted_as, kind)):

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Callable, Iterator, Mapping
-from decimal import Decimal
 from typing import Any, NamedTuple
 
 from turbo_orm.plans.arguments import Arguments, Kind, made
 from turbo_orm.plans.prepare import Binding
 from turbo_orm.plans.recording import Assigned
 from turbo_orm.plans.saving import (
+    CONDITIONS,
     RANGES,
     checked_wrapper_of,
     integer_type,
@@ -84,11 +83,7 @@ def assignment(field: Any, connection: Any, kind: type) -> Binding:
         return Binding(wrapper_of(integer), condition=f"{low} <= {{0}} <= {high}", otherwise=checked)
     if unchanged_kind(field, connection) is not kind:
         return Binding(thorough)
-    return Binding(None, condition=_CONDITIONS.get(kind), otherwise=thorough)
-
-
-#: Of values that fields leave as they are.
-_CONDITIONS = {Decimal: "{0}.is_finite()", dt.datetime: "{0}.utcoffset() is not None"}
+    return Binding(None, condition=CONDITIONS.get(kind), otherwise=thorough)
 
 
 def _thorough(field: Any, connection: Any) -> Callable[[Any], Any]:
