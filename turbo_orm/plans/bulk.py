@@ -22,8 +22,13 @@ from turbo_orm.db.arrays import ENCODERS, Array
 from turbo_orm.db.json_text import JSON_KINDS, json_texts
 from turbo_orm.db.statements import Statement, statement
 from turbo_orm.db.wire import Result
-from turbo_orm.plans.columns import Columns
-from turbo_orm.plans.compiled_inserts import Conflict, is_left_to_database, sample_of
+from turbo_orm.plans.compiled_inserts import (
+    Conflict,
+    LoadReturned,
+    is_left_to_database,
+    returned_function,
+    sample_of,
+)
 from turbo_orm.plans.keeping import make_and_keep
 from turbo_orm.plans.saving import integer_type, may_set_at_save, preparer, unchanged_kind
 from turbo_orm.plans.unsupported import Unsupported
@@ -45,9 +50,7 @@ class BulkInsert(NamedTuple):
     #: One for each of the fields.
     params: tuple[Array, ...]
     fields: tuple[Any, ...]
-    #: Makes of the statement's rows what `SQLInsertCompiler.execute_sql()` returns; None if it
-    #: returns none.
-    load: Callable[[Sequence[tuple[Any, ...]]], list[Any]] | None
+    load: LoadReturned | None
 
     def rows(self, result: Result) -> list[tuple[Any, ...]]:
         """Return what `SQLInsertCompiler.execute_sql()` returns of *result*."""
@@ -93,7 +96,7 @@ _Fields = tuple[tuple[Any, ...], tuple[Any, ...]]
 class _Plan(NamedTuple):
     statement: Statement
     columns: tuple[Column, ...]
-    load: Callable[[Sequence[tuple[Any, ...]]], list[Any]] | None
+    load: LoadReturned | None
 
 
 def _without_defaults(fields: Sequence[Any], rows: Sequence[dict[str, Any]]) -> tuple[Any, ...]:
@@ -157,13 +160,7 @@ def _make(
     ((text, params),) = compiler.as_sql()
     if " SELECT * FROM UNNEST(" not in text or [*map(type, params)] != [list] * len(given):
         raise Unsupported("Django inserts by VALUES here")
-    load = None
-    if returning_fields:
-        table = query.get_meta().db_table
-        returned = Columns(compiler, [field.get_col(table) for field in returning_fields])
-        function, _ = returned.function(f"({returned.targets})")
-        alias = connection.alias
-        load = lambda rows: function(rows, alias, None, None)  # noqa: E731  it is one line
+    load = returned_function(compiler, returning_fields or ())
     return _Plan(statement(text, len(given)), columns, load)
 
 

@@ -11,6 +11,7 @@ from django.db.models.base import ModelState
 
 from turbo_orm.db.json_text import as_djangos
 from turbo_orm.db.statements import Statement, statement
+from turbo_orm.plans.columns import Columns
 from turbo_orm.plans.python_functions import make_function
 from turbo_orm.plans.saving import FieldParams, FieldReads
 from turbo_orm.plans.unsupported import Unsupported
@@ -26,12 +27,17 @@ __all__ = [
     "NO_CONFLICT",
     "CompiledInsert",
     "Conflict",
+    "LoadReturned",
     "check_insert",
     "compile_insert",
     "is_left_to_database",
     "params_function",
+    "returned_function",
     "sample_of",
 ]
+
+#: Makes of a statement's rows what `SQLInsertCompiler.execute_sql()` returns.
+LoadReturned = Callable[[Sequence[tuple[Any, ...]]], list[Any]]
 
 
 class Conflict(NamedTuple):
@@ -107,6 +113,16 @@ def params_function(
         "params", "\n".join([*lines, ""]), reads.namespace | made.namespace
     )
     return params
+
+
+def returned_function(compiler: Any, returning: Sequence[Any]) -> LoadReturned | None:
+    """Return what loads the fields *returning* of the INSERT of *compiler*, if there are any."""
+    if not returning:
+        return None
+    table, alias = compiler.query.get_meta().db_table, compiler.connection.alias
+    columns = Columns(compiler, [field.get_col(table) for field in returning])
+    load, _ = columns.function(f"({columns.targets})")
+    return lambda rows: load(rows, alias, None, None)
 
 
 def check_insert(manager: Any) -> None:

@@ -19,14 +19,15 @@ from turbo_orm.bridge.wrapper import BridgedWrapper
 from turbo_orm.conf import get_config
 from turbo_orm.db.statements import Statement
 from turbo_orm.plans import running
-from turbo_orm.plans.columns import Columns
 from turbo_orm.plans.compiled_inserts import (
     NO_CONFLICT,
     Conflict,
+    LoadReturned,
     check_insert,
     compile_insert,
     is_left_to_database,
     params_function,
+    returned_function,
     sample_of,
 )
 from turbo_orm.plans.connections import compiling_connection
@@ -58,8 +59,7 @@ class Inserter(NamedTuple):
 class _Insert(NamedTuple):
     statement: Statement
     params: Callable[[Any], tuple[Any, ...]]
-    #: What `_do_insert()` returns for the rows of the statement.
-    load: Callable[[Sequence[tuple[Any, ...]]], list[Any]] | None
+    load: LoadReturned | None
     #: Kept alive: they are known by their `id()`.
     known: tuple[Any, ...]
 
@@ -149,12 +149,7 @@ def _compile_insert(
     if len(compiled.fields) != len(fields):
         params = params_function(model, compiled.fields, connection, in_bridge=True)
     compiled.check(params(sample))
-    load = None
-    if returning:
-        columns = Columns(compiled.compiler, [field.get_col(table._meta.db_table) for field in returning])
-        function, _ = columns.function(f"({columns.targets})")
-        alias = connection.alias
-        load = lambda rows: function(rows, alias, None, None)  # noqa: E731  it is one line
+    load = returned_function(compiled.compiler, returning)
     return _Insert(compiled.statement, params, load, (*fields, *returning))
 
 
