@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from turbo_orm.db.arrays import ENCODERS, Array
 from turbo_orm.plans.bulk import BulkInsert
@@ -11,6 +11,7 @@ from turbo_orm.plans.bulk_updates import compiled_bulk_update
 from turbo_orm.plans.compiled_inserts import Conflict, sample_of
 from turbo_orm.plans.connections import Captured, connections_capturing
 from turbo_orm.plans.row_updates import compiled_update
+from turbo_orm.plans.running import Work
 from turbo_orm.plans.verify import compare
 
 __all__ = [
@@ -23,13 +24,7 @@ __all__ = [
 ]
 
 
-class _AsSQL(Protocol):
-    @property
-    def alias(self) -> str: ...
-    def as_sql(self) -> tuple[str, tuple[Any, ...]]: ...
-
-
-def verify_insert(obj: Any, insert: _AsSQL, alias: str, *, force_insert: bool) -> None:
+def verify_insert(obj: Any, insert: Work, alias: str, *, force_insert: bool) -> None:
     """Raise `PlanMismatchError` unless *insert* is what ``obj.save(using=alias)`` would send.
 
     Call it before the statement is sent. Times that are set at that moment may differ.
@@ -37,7 +32,7 @@ def verify_insert(obj: Any, insert: _AsSQL, alias: str, *, force_insert: bool) -
     verify_row_insert(obj, insert, lambda sample: sample.save(force_insert=force_insert, using=alias))
 
 
-def verify_row_insert(obj: Any, insert: _AsSQL, insert_as_django: Callable[[Any], Any]) -> None:
+def verify_row_insert(obj: Any, insert: Work, insert_as_django: Callable[[Any], Any]) -> None:
     """Raise `PlanMismatchError` unless *insert* is what *insert_as_django*, given *obj*, would send."""
     alias = insert.alias
     _compare(f"to insert {type(obj).__name__}", obj, insert, lambda: _sent(obj, alias, insert_as_django))
@@ -58,7 +53,7 @@ def _sent(obj: Any, alias: str, save: Callable[[Any], Any]) -> tuple[str, Any]:
 
 
 def verify_row_update(
-    obj: Any, update: _AsSQL, base_qs: Any, fields: Sequence[Any], values: Sequence[Any], key: Any
+    obj: Any, update: Work, base_qs: Any, fields: Sequence[Any], values: Sequence[Any], key: Any
 ) -> None:
     """Raise `PlanMismatchError` unless *update* is what ``obj._do_update(base_qs, ...)`` would send."""
     alias = update.alias
@@ -70,7 +65,7 @@ def verify_row_update(
     )
 
 
-def verify_update(obj: Any, update: _AsSQL, names: frozenset[str] | None) -> None:
+def verify_update(obj: Any, update: Work, names: frozenset[str] | None) -> None:
     """Raise `PlanMismatchError` unless *update* is what ``obj.save(update_fields=names)`` would send.
 
     Times that are set at that moment may differ.
@@ -83,7 +78,7 @@ def verify_update(obj: Any, update: _AsSQL, names: frozenset[str] | None) -> Non
     _compare(f"to update {type(obj).__name__}", obj, update, lambda: _sent(obj, alias, save))
 
 
-def _compare(what: str, obj: Any, planned: _AsSQL, djangos: Callable[[], tuple[str, Any]]) -> None:
+def _compare(what: str, obj: Any, planned: Work, djangos: Callable[[], tuple[str, Any]]) -> None:
     sql, params = planned.as_sql()
 
     def with_our_times() -> tuple[str, Sequence[Any]]:
@@ -122,7 +117,7 @@ def verify_bulk_insert(
     compare(f"to insert {model.__name__}", (sql, params), djangos)
 
 
-def verify_bulk_update(model: Any, objs: Sequence[Any], fields: Sequence[Any], update: _AsSQL) -> None:
+def verify_bulk_update(model: Any, objs: Sequence[Any], fields: Sequence[Any], update: Work) -> None:
     """Raise `PlanMismatchError` unless *update* is what ``bulk_update(objs, fields)`` would send."""
 
     def djangos() -> tuple[str, Sequence[Any]]:
