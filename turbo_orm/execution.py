@@ -46,6 +46,7 @@ __all__ = [
     "delete_in_bridge",
     "fetch",
     "get_verb",
+    "iterate",
     "open_pools",
     "outermost_verb",
     "raw_delete_in_bridge",
@@ -302,6 +303,12 @@ async def fetch(queryset: QuerySet[Any, Any] | RawQuerySet[Any]) -> list[Any]:
         internals._result_cache = found
     rows: Any = internals._result_cache
     return rows  # type: ignore[no-any-return]
+
+
+async def iterate(queryset: QuerySet[Any, Any] | RawQuerySet[Any]) -> AsyncGenerator[Any, None]:
+    """Yield the rows of *queryset*, as ``for`` does: all are fetched first."""
+    for row in await fetch(queryset):
+        yield row
 
 
 async def stream(queryset: QuerySet[Any, Any], chunk_size: int) -> AsyncGenerator[Any, None]:

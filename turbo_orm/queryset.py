@@ -136,11 +136,7 @@ class AsyncQuerySet(InsertsByColumn, PlannedQuerySet):
         return super()._iterator(use_chunked_fetch, chunk_size)  # type: ignore[misc, no-any-return]
 
     def __aiter__(self) -> AsyncIterator[Any]:
-        async def rows() -> AsyncGenerator[Any, None]:
-            for row in await execution.fetch(self):
-                yield row
-
-        return rows()
+        return execution.iterate(self)
 
     def aiterator(self, chunk_size: int = 2000) -> AsyncGenerator[Any, None]:
         """Yield the rows from a server-side cursor, *chunk_size* at a time, caching none.

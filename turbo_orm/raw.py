@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 from django.core.exceptions import SynchronousOnlyOperation
@@ -51,8 +51,4 @@ class AsyncRawQuerySet(RawQuerySet):  # type: ignore[type-arg]  # not subscripta
         return list(await execution.fetch(self))
 
     def __aiter__(self) -> AsyncIterator[Any]:
-        async def rows() -> AsyncGenerator[Any, None]:
-            for row in await execution.fetch(self):
-                yield row
-
-        return rows()
+        return execution.iterate(self)
