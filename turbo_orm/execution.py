@@ -1,7 +1,7 @@
-"""The one place where a queryset meets a connection: leases one, executes, gives it back.
+"""The terminals of querysets, async and in the bridge: on a plan where there is one, else Django's own.
 
-Every a-method comes through here: by its plan where there is one, else by Django's own sync method
-in the bridge, whose terminals have plans too.
+An async one without a plan runs Django's sync method in the bridge, where what that executes may have
+a plan again. `plans.running` executes the planned statements.
 """
 
 from __future__ import annotations

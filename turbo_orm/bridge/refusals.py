@@ -2,7 +2,7 @@
 
 Code of a project that runs while a statement is prepared (defaults, setters, `get_prep_value()`)
 may query, and may survive the refusal with a value that is not the right one: then it has to run
-again, in the bridge.
+again, in the bridge. So who runs it compares the count before and after.
 """
 
 from __future__ import annotations

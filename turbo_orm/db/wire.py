@@ -304,9 +304,9 @@ _LOSSES_MAX = 3
 def wire_of(conn: AsyncConnection[Any], loop: asyncio.AbstractEventLoop | None = None) -> Wire | None:
     """Return the wire of *conn*, which it keeps; None if only psycopg's cursors can use it.
 
-    *loop* is to be given where the event loop is hidden, in the bridge.
     So it is with connections which are not from our pools, or from one that is not ``wired``, in
     psycopg's pipeline mode, with a client encoding other than UTF-8, and on Windows' proactor event loop.
+    *loop* is to be given where the event loop is hidden, in the bridge.
     """
     if not isinstance(conn, TurboConnection) or conn._pipeline is not None:
         return None

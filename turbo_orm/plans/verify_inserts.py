@@ -1,4 +1,4 @@
-"""Always-compare for what is saved: each planned statement against what Django itself would execute."""
+"""Always-compare for what is saved, INSERTs and UPDATEs: each against what Django itself would execute."""
 
 from __future__ import annotations
 
