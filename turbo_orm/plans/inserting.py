@@ -22,7 +22,7 @@ from turbo_orm.plans.bulk import BulkInsert, bulk_insert
 from turbo_orm.plans.compiled_inserts import NO_CONFLICT, Conflict
 from turbo_orm.plans.connections import compiling_connection
 from turbo_orm.plans.instances import is_free
-from turbo_orm.plans.running import run, run_on_wire_in_bridge, wire_wrapper
+from turbo_orm.plans.running import connected_wrapper, run, run_on_wire_in_bridge
 from turbo_orm.plans.single_rows import Inserter, insert_row
 from turbo_orm.plans.verify_inserts import verify_bulk_insert
 
@@ -308,9 +308,11 @@ def _by_column(
     config = get_config()
     if not (config.plans and config.wire):
         return None
-    wrapper = wire_wrapper(alias)
-    compiling = None if wrapper is None else compiling_connection(alias)
-    if wrapper is None or compiling is None or not _is_utf8(wrapper):
+    wrapper = connected_wrapper(alias)
+    if wrapper is None or wrapper.wire is None or not _is_utf8(wrapper):
+        return None
+    compiling = compiling_connection(alias)
+    if compiling is None:
         return None
     found = bulk_insert(model, objs, fields, returning_fields, conflict, compiling)
     if found is None:

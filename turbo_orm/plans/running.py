@@ -38,11 +38,11 @@ __all__ = [
     "Collect",
     "Work",
     "collecting",
+    "connected_wrapper",
     "run",
     "run_in_bridge",
     "run_on_wire_in_bridge",
     "run_together",
-    "wire_wrapper",
 ]
 
 
@@ -207,7 +207,7 @@ def run_on_wire_in_bridge(alias: str, statement: Statement, params: Sequence[Any
 
     Raises Django's database errors.
     """
-    wrapper = wire_wrapper(alias)
+    wrapper = connected_wrapper(alias)
     wire = None if wrapper is None else wrapper.wire
     if wrapper is None or wire is None:
         return None
@@ -223,14 +223,17 @@ def run_on_wire_in_bridge(alias: str, statement: Statement, params: Sequence[Any
         raise
 
 
-def wire_wrapper(alias: str) -> BridgedWrapper | None:
-    """Return the connection sync code in the bridge has to *alias*, connected, if it has a wire."""
+def connected_wrapper(alias: str) -> BridgedWrapper | None:
+    """Return the connection sync code in the bridge has to *alias*, connected unless its block is lost.
+
+    None for one that is not the bridge's.
+    """
     wrapper = connections[alias]
     if not isinstance(wrapper, BridgedWrapper):
         return None
     if wrapper.connection is None and not wrapper.closed_in_transaction:
         wrapper.ensure_connection()
-    return None if wrapper.wire is None else wrapper
+    return wrapper
 
 
 def _run_with_cursor(work: Work) -> Result:
