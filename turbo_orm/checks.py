@@ -13,6 +13,7 @@ from django.core import checks
 from django.core.checks import CheckMessage
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, router
+from django.db.models import Model
 from django.db.utils import load_backend
 
 from turbo_orm.bridge.databases import own_pool_options
@@ -39,11 +40,7 @@ def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> li
 def check_databases(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     """``turbo_orm.W002``: a model with an `AsyncManager` is read from another kind of database."""
     found: list[CheckMessage] = []
-    for model in apps.get_models():
-        if app_configs is not None and model._meta.app_config not in app_configs:
-            continue
-        if not is_managed(model):
-            continue
+    for model in filter(is_managed, _models(app_configs)):
         alias = router.db_for_read(model)
         vendor = _vendor(alias)
         if vendor != "postgresql":
@@ -63,9 +60,7 @@ def check_databases(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> l
 def check_managers(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     """``turbo_orm.W003``: of a manager and its querysets one is async, the other Django's."""
     found: list[CheckMessage] = []
-    for model in apps.get_models():
-        if app_configs is not None and model._meta.app_config not in app_configs:
-            continue
+    for model in _models(app_configs):
         for manager in model._meta.managers:
             try:
                 rows: Any = type(manager.get_queryset())
@@ -88,6 +83,12 @@ def check_managers(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> li
                 continue
             found.append(checks.Warning(said, hint=hint, obj=model, id="turbo_orm.W003"))
     return found
+
+
+def _models(app_configs: Sequence[AppConfig] | None) -> list[type[Model]]:
+    """Return the models of *app_configs*, all of them by default."""
+    models = apps.get_models()
+    return [model for model in models if app_configs is None or model._meta.app_config in app_configs]
 
 
 def _vendor(alias: str) -> str:
