@@ -176,12 +176,7 @@ class Turn:
         self._scope = await self._held.open_scope()
         return self
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *exc_info: object) -> None:
         if self._scope is not None:
             await self._scope.close()
 

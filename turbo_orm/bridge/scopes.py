@@ -16,8 +16,6 @@ from turbo_orm.bridge.turns import NoMoreTurns, Turns
 from turbo_orm.db.uncancellable import uncancellable
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from django.db.backends.base.base import BaseDatabaseWrapper
 
     from turbo_orm.bridge.wire_blocks import WireBlock
@@ -348,12 +346,7 @@ class Entered:
             setattr(scope.task, _ENTERED, scope)
         return scope
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         scope = self._scope
         if _current.get() is scope:
             _current.set(self._previous)
