@@ -280,7 +280,7 @@ def multiplexer_of(
 
     *take* leases its connections; by default they are *pool*'s as they come.
     """
-    found: Multiplexer | None = pool.multiplexer
+    found = pool.multiplexer
     if found is None:
         found = pool.multiplexer = Multiplexer(pool, loop, options or MultiplexOptions(), take)
     return found

@@ -8,7 +8,7 @@ import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakSet
 
 from psycopg import AsyncConnection
@@ -18,6 +18,9 @@ from psycopg_pool._acompat import AEvent
 from turbo_orm.db.connections import TurboConnection, close_now
 from turbo_orm.db.uncancellable import uncancellable
 from turbo_orm.db.waiters import Waiters
+
+if TYPE_CHECKING:
+    from turbo_orm.db.multiplex import Multiplexer
 
 __all__ = [
     "LoopPools",
@@ -92,7 +95,7 @@ class Pool(AsyncConnectionPool[AsyncConnection[Any]]):
         #: Of the requests for connections, those which are not in psycopg_pool's statistics yet.
         self.taken = 0
         #: Shares some of its connections, see `multiplexer_of()`.
-        self.multiplexer: Any = None
+        self.multiplexer: Multiplexer | None = None
         self.waiters = Waiters(self)
         self._live: WeakSet[AsyncConnection[Any]] = WeakSet()
         super().__init__(

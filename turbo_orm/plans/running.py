@@ -289,8 +289,7 @@ async def _run_multiplexed(loop: asyncio.AbstractEventLoop, work: Work, options:
             take = partial(_take_for_many, loop, work.alias)
             multiplexer = multiplexer_of(pool, loop, options, take)
         with suppress(_NotReady), django_errors:
-            result: Result = await multiplexer.run(work.statement, work.params)
-            return result
+            return await multiplexer.run(work.statement, work.params)
     return await run_sync(_run_with_cursor, work)
 
 
