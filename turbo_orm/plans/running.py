@@ -149,18 +149,19 @@ async def _run_together_pooled(
     wire = take_now(loop, alias) or await take_later(loop, alias)
     if wire is None:
         return None
-    conn: Any = wire.conn
+    conn = wire.conn
     pool: Any = conn._pool
     try:
         with django_errors:
-            return await wire.run_many([(work.statement, work.params) for work in works], isolated=True)
+            answers = await wire.run_many([(work.statement, work.params) for work in works], isolated=True)
     except GeneratorExit:
         abandon(conn, pool, loop)
-        conn = None
         raise
-    finally:
-        if conn is not None:
-            await give_back(conn, pool)
+    except BaseException:
+        await give_back(conn, pool)
+        raise
+    await give_back(conn, pool)
+    return answers
 
 
 async def _run_together_in_scope(
