@@ -27,9 +27,9 @@ def trips(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     sent: list[int] = []
     run_many = Wire.run_many
 
-    async def counting(self: Wire, work: Sequence[Any], *, isolated: bool) -> Any:
+    async def counting(self: Wire, work: Sequence[Any]) -> Any:
         sent.append(len(work))
-        return await run_many(self, work, isolated=isolated)
+        return await run_many(self, work)
 
     monkeypatch.setattr(Wire, "run_many", counting)
     return sent

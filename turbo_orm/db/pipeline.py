@@ -172,11 +172,8 @@ class Queue:
         self._pgconn.send_query_params(text, None)
         self._count += 1
 
-    def statement(self, bound: Bound, isolated: bool = False) -> bytes | None:
-        """Queue a statement, and a `sync()` if it is *isolated*.
-
-        Returns the name it is prepared under if that is queued before it.
-        """
+    def statement(self, bound: Bound) -> bytes | None:
+        """Queue a statement; return the name it is prepared under if that is queued before it."""
         key, values, formats = bound
         statement, types = key
         wire, pgconn = self._wire, self._pgconn
@@ -192,8 +189,6 @@ class Queue:
         else:
             pgconn.send_query_params(statement.text, values, types, formats)
         self._count += 1
-        if isolated:
-            self.sync()
         return name
 
     def sync(self) -> None:
@@ -231,38 +226,36 @@ def close_prepared(pgconn: PGconn, name: bytes) -> None:
         pgconn.send_query_params(b"DEALLOCATE " + name, None)
 
 
+#: Statements with their parameters.
 Work = Sequence[tuple[Statement, Sequence[Any]]]
 
 
-async def run_many(wire: Wire, work: Work, *, isolated: bool) -> list[Result | Exception]:
+async def run_many(wire: Wire, work: Work) -> list[Result | Exception]:
     """Execute several statements in one round trip, see `Wire.run_many()`."""
     if not wire.attached:
         wire.attach()
     begin = _begin_due(wire)
     if begin is not None:
-        return await _run_many_first(wire, work, begin, isolated)
+        return await _run_many_first(wire, work, begin)
     if wire.pgconn.transaction_status == TransactionStatus.INTRANS:
         bounds = [_bound(wire, *each) for each in work]
         if not all(_is_accepted(bound) for bound in bounds):
             return await _run_each(wire, work)
-    answers = await _run_many(wire, work, None, isolated)
+    answers = await _run_many(wire, work, None)
     if wire.pgconn.transaction_status != TransactionStatus.IDLE:
         return answers
-    if isolated:
-        for index, answer in enumerate(answers):
-            if _is_stale(answer):
-                answers[index : index + 1] = await _run_many(wire, work[index : index + 1], None, isolated)
-    elif any(map(_is_stale, answers)):
-        return await _run_many(wire, work, None, isolated)
+    for index, answer in enumerate(answers):
+        if _is_stale(answer):
+            answers[index : index + 1] = await _run_many(wire, work[index : index + 1], None)
     return answers
 
 
-async def _run_many_first(wire: Wire, work: Work, begin: bytes, isolated: bool) -> list[Result | Exception]:
+async def _run_many_first(wire: Wire, work: Work, begin: bytes) -> list[Result | Exception]:
     # As the first thing in a transaction, which can begin again without losing anything.
-    answers = await _run_many(wire, work, begin, isolated)
+    answers = await _run_many(wire, work, begin)
     if any(map(_is_stale, answers)):
         await execute(wire, b"ROLLBACK")
-        return await _run_many(wire, work, begin, isolated)
+        return await _run_many(wire, work, begin)
     if any(map(_is_refused, work, answers)):
         await execute(wire, b"ROLLBACK")
         return await _run_each(wire, work)
@@ -295,18 +288,19 @@ async def _run_each(wire: Wire, work: Work) -> list[Result | Exception]:
     return answers
 
 
-async def _run_many(wire: Wire, work: Work, begin: bytes | None, isolated: bool) -> list[Result | Exception]:
+async def _run_many(wire: Wire, work: Work, begin: bytes | None) -> list[Result | Exception]:
     bounds = [_bound(wire, *each) for each in work]
-    if not isolated and any(isinstance(bound, Exception) for bound in bounds):
-        aborted = psycopg.errors.PipelineAborted("pipeline aborted")
-        return [bound if isinstance(bound, Exception) else aborted for bound in bounds]
+    names: list[bytes | None] = []
     with Queue(wire) as queue:
         if begin is not None:
             queue.command(begin)
-        names = [
-            None if isinstance(bound, Exception) else queue.statement(bound, isolated) for bound in bounds
-        ]
-        queue.sync()
+        for bound in bounds:
+            if isinstance(bound, Exception):
+                names.append(None)
+            else:
+                names.append(queue.statement(bound))
+                queue.sync()
+        queue.sync()  # of the BEGIN, where nothing comes after it
         queue.close_unneeded()
     results = await queue.results()
     if begin is not None and (result := next(results)).status in FAILED:

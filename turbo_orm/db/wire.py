@@ -159,16 +159,13 @@ class Wire(Channel):
             if lock._waiters:
                 lock._wake_up_first()
 
-    async def run_many(
-        self, work: Sequence[tuple[Statement, Sequence[Any]]], *, isolated: bool
-    ) -> list[Result | Exception]:
+    async def run_many(self, work: pipeline.Work) -> list[Result | Exception]:
         """Execute several statements in one round trip; errors stand in the place of results.
 
-        Outside a transaction, *isolated* has each of them be a transaction of its own; otherwise
-        they are one together, and after an error the others fail with `PipelineAborted`.
+        Outside a transaction, each of them is one of its own.
         """
         async with self.conn.lock:
-            return await pipeline.run_many(self, work, isolated=isolated)
+            return await pipeline.run_many(self, work)
 
     def _may_repeat(self, error: psycopg.Error, *, begun: bool) -> bool:
         """Whether *error* was due to how the statement was prepared; close a connection that is lost.

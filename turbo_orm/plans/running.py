@@ -153,7 +153,7 @@ async def _run_together_pooled(
     pool: Any = conn._pool
     try:
         with django_errors:
-            answers = await wire.run_many([(work.statement, work.params) for work in works], isolated=True)
+            answers = await wire.run_many([(work.statement, work.params) for work in works])
     except GeneratorExit:
         abandon(conn, pool, loop)
         raise
@@ -175,9 +175,7 @@ async def _run_together_in_scope(
             return None
         try:
             with django_errors:
-                answers = await wire.run_many(
-                    [(work.statement, work.params) for work in works], isolated=True
-                )
+                answers = await wire.run_many([(work.statement, work.params) for work in works])
         except GeneratorExit:
             scope.abort()
             raise

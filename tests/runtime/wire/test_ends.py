@@ -54,18 +54,12 @@ async def test_several_in_one_round_trip(wire: Wire, referring: None, prepares: 
         (NUMBER, (8,)),
     ]
     for _ in range(2):
-        answers = await wire.run_many(work, isolated=True)
+        answers = await wire.run_many(work)
         kept = [each.rows if isinstance(each, Result) else type(each) for each in answers]
         violation = errors.ForeignKeyViolation
         assert kept == [violation, [(7,)], [(1,)], violation, [(8,)]]
         assert_clean(wire.conn)
     assert (await wire.run(COUNT, ())).rows == [(2,)]
-
-
-async def test_several_that_are_one_transaction(wire: Wire, referring: None) -> None:
-    answers = await wire.run_many([(INSERT, (1,)), (INSERT, (2,))], isolated=False)
-    assert isinstance(answers[-1], errors.ForeignKeyViolation)
-    assert (await wire.run(COUNT, ())).rows == [(0,)]
 
 
 WRITES: dict[str, Callable[[], Awaitable[Any]]] = {

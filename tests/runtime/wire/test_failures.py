@@ -57,9 +57,7 @@ async def test_the_server_ends_an_idle_session(wire: Wire, observer: psycopg.Con
 
 
 async def test_the_server_ends_a_session_amid_several(wire: Wire, observer: psycopg.Connection[Any]) -> None:
-    task = asyncio.ensure_future(
-        wire.run_many([(NUMBER, (1,)), (SLEEP, (30,)), (NUMBER, (2,))], isolated=True)
-    )
+    task = asyncio.ensure_future(wire.run_many([(NUMBER, (1,)), (SLEEP, (30,)), (NUMBER, (2,))]))
     await asyncio.sleep(0.05)
     kill(observer, wire)
     one, killed, lost = await task
@@ -81,7 +79,7 @@ async def test_the_connection_is_lost_as_commands_are_queued(wire: Wire, kind: s
         theirs.shutdown(socket.SHUT_RDWR)
     # Before the event loop can notice.
     several = [(NUMBER, (n,)) for n in range(3)]
-    work: Any = wire.run_many(several, isolated=True) if kind == "several" else wire.run(NUMBER, (1,))
+    work: Any = wire.run_many(several) if kind == "several" else wire.run(NUMBER, (1,))
     with pytest.raises(psycopg.OperationalError, match="closed the connection unexpectedly"):
         await work
     assert wire.conn.closed

@@ -34,18 +34,15 @@ async def test_in_order_in_one_round_trip(wire: Wire, monkeypatch: pytest.Monkey
     traffic = Traffic(wire, monkeypatch)
     work: list[tuple[Statement, tuple[Any, ...]]] = [(NUMBER, (n,)) for n in range(50)]
     work.append((statement("SELECT 'x' WHERE false", 0), ()))
-    for isolated in (True, False):
-        answers = await wire.run_many(work, isolated=isolated)
-        assert [each.rows for each in answers if isinstance(each, Result)] == [[(n,)] for n in range(50)] + [
-            []
-        ]
-    assert traffic.round_trips == 2
-    assert await wire.run_many([], isolated=True) == await wire.run_many([], isolated=False) == []
+    answers = await wire.run_many(work)
+    assert [each.rows for each in answers if isinstance(each, Result)] == [[(n,)] for n in range(50)] + [[]]
+    assert traffic.round_trips == 1
+    assert await wire.run_many([]) == []
     assert_clean(wire.conn)
 
 
 @pytest.mark.parametrize("again", [False, True])
-async def test_isolated_errors_stay_alone(wire: Wire, numbers: None, again: bool) -> None:
+async def test_errors_stay_alone(wire: Wire, numbers: None, again: bool) -> None:
     work: list[tuple[Statement, tuple[Any, ...]]] = [
         (INSERT, (1,)),
         (INSERT, (1,)),
@@ -57,9 +54,9 @@ async def test_isolated_errors_stay_alone(wire: Wire, numbers: None, again: bool
         (COUNT, ()),
     ]
     if again:  # everything prepared
-        await wire.run_many(work, isolated=True)
+        await wire.run_many(work)
         await wire.conn.execute("TRUNCATE numbers")
-    answers = await wire.run_many(work, isolated=True)
+    answers = await wire.run_many(work)
     assert plain(answers) == [
         1,
         errors.UniqueViolation,
@@ -73,32 +70,18 @@ async def test_isolated_errors_stay_alone(wire: Wire, numbers: None, again: bool
     assert_clean(wire.conn)
 
 
-async def test_together_means_all_or_nothing(wire: Wire, numbers: None) -> None:
-    answers = await wire.run_many([(INSERT, (1,)), (FRACTION, (0,)), (INSERT, (2,))], isolated=False)
-    assert plain(answers) == [1, errors.DivisionByZero, errors.PipelineAborted]
-    assert (await wire.run(COUNT, ())).rows == [(0,)]
-    answers = await wire.run_many([(INSERT, (1,)), (NUMBER, (object(),)), (INSERT, (2,))], isolated=False)
-    assert plain(answers) == [errors.PipelineAborted, psycopg.ProgrammingError, errors.PipelineAborted]
-    answers = await wire.run_many([(INSERT, (1,)), (INSERT, (2,)), (COUNT, ())], isolated=False)
-    assert plain(answers) == [1, 1, [(2,)]]
-    assert_clean(wire.conn)
-
-
-@pytest.mark.parametrize("isolated", [True, False])
-async def test_in_a_transaction(wire: Wire, numbers: None, isolated: bool) -> None:
+async def test_in_a_transaction(wire: Wire, numbers: None) -> None:
     await wire.conn.set_autocommit(False)
-    answers = await wire.run_many([(INSERT, (1,)), (COUNT, ())], isolated=isolated)
+    answers = await wire.run_many([(INSERT, (1,)), (COUNT, ())])
     assert plain(answers) == [1, [(1,)]]
     assert wire.pgconn.transaction_status == TransactionStatus.INTRANS
     refused = statement("SELECT left('abc', %s)", 1)
-    answers = await wire.run_many([(INSERT, (2,)), (refused, (2**40,)), (COUNT, ())], isolated=isolated)
+    answers = await wire.run_many([(INSERT, (2,)), (refused, (2**40,)), (COUNT, ())])
     assert plain(answers) == [1, errors.UndefinedFunction, [(2,)]], "a refusal breaks nothing"
-    answers = await wire.run_many([(COUNT, ()), (NUMBER, (object(),)), (COUNT, ())], isolated=isolated)
-    others = [(2,)] if isolated else errors.PipelineAborted
-    assert plain(answers) == [others, psycopg.ProgrammingError, others], "it was not sent"
-    answers = await wire.run_many([(INSERT, (3,)), (INSERT, (3,)), (COUNT, ())], isolated=isolated)
-    after = errors.InFailedSqlTransaction if isolated else errors.PipelineAborted
-    assert plain(answers) == [1, errors.UniqueViolation, after]
+    answers = await wire.run_many([(COUNT, ()), (NUMBER, (object(),)), (COUNT, ())])
+    assert plain(answers) == [[(2,)], psycopg.ProgrammingError, [(2,)]], "it was not sent"
+    answers = await wire.run_many([(INSERT, (3,)), (INSERT, (3,)), (COUNT, ())])
+    assert plain(answers) == [1, errors.UniqueViolation, errors.InFailedSqlTransaction]
     assert wire.pgconn.transaction_status == TransactionStatus.INERROR
     await wire.conn.rollback()
     assert (await wire.run(COUNT, ())).rows == [(0,)]
@@ -106,16 +89,13 @@ async def test_in_a_transaction(wire: Wire, numbers: None, isolated: bool) -> No
     await wire.conn.set_autocommit(True)
 
 
-@pytest.mark.parametrize("isolated", [True, False])
 @pytest.mark.parametrize("prepares", [True, False])
-async def test_a_refusal_as_a_transaction_begins(
-    wire: Wire, numbers: None, isolated: bool, prepares: bool
-) -> None:
+async def test_a_refusal_as_a_transaction_begins(wire: Wire, numbers: None, prepares: bool) -> None:
     wire.conn.prepares = prepares
     await wire.conn.set_autocommit(False)
     refused = statement("SELECT left('abc', %s)", 1)
     work: list[tuple[Statement, tuple[Any, ...]]] = [(INSERT, (1,)), (refused, (2**40,)), (COUNT, ())]
-    assert plain(await wire.run_many(work, isolated=isolated)) == [1, errors.UndefinedFunction, [(1,)]]
+    assert plain(await wire.run_many(work)) == [1, errors.UndefinedFunction, [(1,)]]
     assert refused.refused
     assert wire.pgconn.transaction_status == TransactionStatus.INTRANS
     await wire.conn.rollback()
@@ -123,24 +103,23 @@ async def test_a_refusal_as_a_transaction_begins(
     assert (await wire.run(COUNT, ())).rows == [(0,)]
 
 
-@pytest.mark.parametrize("isolated", [True, False])
 @pytest.mark.parametrize("autocommit", [True, False])
-async def test_stale_statements(wire: Wire, numbers: None, isolated: bool, autocommit: bool) -> None:
+async def test_stale_statements(wire: Wire, numbers: None, autocommit: bool) -> None:
     every = statement("SELECT * FROM numbers", 0)
     work: list[tuple[Statement, tuple[Any, ...]]] = [(INSERT, (1,)), (every, ()), (NUMBER, (5,))]
-    assert plain(await wire.run_many(work, isolated=isolated)) == [1, [(1,)], [(5,)]]
+    assert plain(await wire.run_many(work)) == [1, [(1,)], [(5,)]]
     for change, row in (("ALTER TABLE numbers ADD b int", (2, None)), ("DISCARD PLANS", (2, None))):
         await wire.conn.execute("DELETE FROM numbers")
         await wire.conn.execute(change)
         work[0] = (INSERT, (2,))
         if not autocommit:
             await wire.conn.set_autocommit(False)
-        assert plain(await wire.run_many(work, isolated=isolated)) == [1, [row], [(5,)]]
+        assert plain(await wire.run_many(work)) == [1, [row], [(5,)]]
         await wire.conn.commit()
         await wire.conn.set_autocommit(True)
     await wire.conn.execute("DELETE FROM numbers")
     await wire.conn.execute("DEALLOCATE ALL")
-    assert plain(await wire.run_many(work, isolated=isolated)) == [1, [(2, None)], [(5,)]]
+    assert plain(await wire.run_many(work)) == [1, [(2, None)], [(5,)]]
     assert_clean(wire.conn)
 
 
@@ -148,17 +127,14 @@ async def test_big_ones(wire: Wire) -> None:
     """More than fits into all the buffers on the way, in both directions."""
     echo = statement("SELECT %s::text", 1)
     big = "x" * 3_000_000
-    answers = await wire.run_many([(echo, (big,)) for _ in range(20)], isolated=True)
+    answers = await wire.run_many([(echo, (big,)) for _ in range(20)])
     assert [each.rows for each in answers if isinstance(each, Result)] == [[(big,)]] * 20
 
 
-@pytest.mark.parametrize("isolated", [True, False])
-async def test_cancellation(wire: Wire, isolated: bool) -> None:
+async def test_cancellation(wire: Wire) -> None:
     sleep = statement("SELECT pg_sleep(%s)", 1)
     for _ in range(3):
-        task = asyncio.ensure_future(
-            wire.run_many([(NUMBER, (1,)), (sleep, (30,)), (sleep, (0.01,))], isolated=isolated)
-        )
+        task = asyncio.ensure_future(wire.run_many([(NUMBER, (1,)), (sleep, (30,)), (sleep, (0.01,))]))
         await asyncio.sleep(0.05)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):

@@ -299,7 +299,7 @@ async def test_interrupted_first_uses_leave_none_behind(
         monkeypatch.setattr("turbo_orm.db.pipeline._CAN_CLOSE_PREPARED", False)
     made = statement("SELECT pg_sleep(%s)", 1)
     for _ in range(5):
-        work = wire.run_many([(made, (30,))] * 2, isolated=True) if several else wire.run(made, (30,))
+        work = wire.run_many([(made, (30,))] * 2) if several else wire.run(made, (30,))
         with pytest.raises(asyncio.TimeoutError):
             await asyncio.wait_for(work, 0.02)
     assert_clean(wire.conn)
@@ -315,7 +315,7 @@ async def test_an_unknown_one_is_not_closed_in_a_transaction(
     await wire.conn.set_autocommit(False)
     await rows(wire, statement("SELECT 1", 0))
     await rows(wire, statement("SELECT 2", 0))
-    await wire.run_many([(statement("SELECT 3", 0), ())], isolated=True)
+    await wire.run_many([(statement("SELECT 3", 0), ())])
     assert wire.pgconn.transaction_status == TransactionStatus.INTRANS
     await wire.conn.rollback()
     await wire.conn.set_autocommit(True)

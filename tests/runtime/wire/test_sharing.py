@@ -87,7 +87,7 @@ async def test_notices_and_notifications_reach_their_handlers(wire: Wire) -> Non
     notify = statement("SELECT pg_notify('wired', %s)", 1)
     for payload in ("a", "b"):
         await wire.run(notify, (payload,))
-    await wire.run_many([(notify, ("c",)), (notify, ("d",))], isolated=True)
+    await wire.run_many([(notify, ("c",)), (notify, ("d",))])
     assert got == ["a", "b", "c", "d"]
 
 
@@ -112,7 +112,7 @@ async def test_tasks_take_turns(wire: Wire) -> None:
         assert (await cursor.fetchall())[0][0] == value
 
     async def many(value: int) -> None:
-        answers = await wire.run_many([(NUMBER, (value,)), (NUMBER, (value + 1,))], isolated=True)
+        answers = await wire.run_many([(NUMBER, (value,)), (NUMBER, (value + 1,))])
         assert [getattr(each, "rows", each) for each in answers] == [[(value,)], [(value + 1,)]]
 
     await asyncio.gather(
