@@ -17,14 +17,14 @@ from psycopg import AsyncConnection
 
 from turbo_orm.conf import MultiplexOptions
 from turbo_orm.db.connections import close_now
-from turbo_orm.db.leases import abandon, discard, give_up, lease, put_back, take_idle
+from turbo_orm.db.leases import abandon, discard, give_up, put_back
 from turbo_orm.db.lines import Line
 from turbo_orm.db.pools import Pool
 from turbo_orm.db.prepared import is_stale
 from turbo_orm.db.statements import Statement
 from turbo_orm.db.wire import Result, Wire, wire_of
 
-__all__ = ["Multiplexer", "Take", "multiplexer_of"]
+__all__ = ["Multiplexer", "Take"]
 
 #: Seconds the server has to stop everything that was sent on one connection.
 _STOP_TIMEOUT = 2.0
@@ -41,17 +41,17 @@ Take = Callable[[], Awaitable[AsyncConnection[Any]]]
 
 
 class Multiplexer:
-    """Shares some connections of *pool* among all tasks; see `multiplexer_of()`."""
+    """Shares some connections of *pool* among all tasks, which *take* leases."""
 
     def __init__(
         self,
         pool: Pool,
         loop: asyncio.AbstractEventLoop,
         options: MultiplexOptions,
-        take: Take | None = None,
+        take: Take,
     ) -> None:
         self.options = options
-        self._take = take or self._lease
+        self._take = take
         self._pool = pool
         self._loop = loop
         self._lines_max = 0
@@ -127,9 +127,6 @@ class Multiplexer:
         ):
             return None
         return best
-
-    async def _lease(self) -> AsyncConnection[Any]:
-        return take_idle(self._pool) or await lease(self._pool)
 
     async def _open(self) -> Line | None:
         """Share one connection more; return None if that would be too many by now."""
@@ -268,19 +265,3 @@ class Multiplexer:
         lines, self._lines = self._lines, []
         for line in (*lines, *self._ending.values()):
             close_now(line.conn)
-
-
-def multiplexer_of(
-    pool: Pool,
-    loop: asyncio.AbstractEventLoop,
-    options: MultiplexOptions | None = None,
-    take: Take | None = None,
-) -> Multiplexer:
-    """Return *pool*'s multiplexer, which is made with *options* when it is first asked for.
-
-    *take* leases its connections; by default they are *pool*'s as they come.
-    """
-    found = pool.multiplexer
-    if found is None:
-        found = pool.multiplexer = Multiplexer(pool, loop, options or MultiplexOptions(), take)
-    return found

@@ -94,7 +94,7 @@ class Pool(AsyncConnectionPool[AsyncConnection[Any]]):
         self.shares_sessions: bool | None = None
         #: Of the requests for connections, those which are not in psycopg_pool's statistics yet.
         self.taken = 0
-        #: Shares some of its connections, see `multiplexer_of()`.
+        #: Shares some of its connections, where they are to be shared.
         self.multiplexer: Multiplexer | None = None
         self.waiters = Waiters(self)
         self._live: WeakSet[AsyncConnection[Any]] = WeakSet()

@@ -30,7 +30,7 @@ from turbo_orm.bridge.wire_blocks import WireBlock
 from turbo_orm.bridge.wrapper import BridgedWrapper
 from turbo_orm.conf import MultiplexOptions, get_config
 from turbo_orm.db.leases import abandon, give_back, put_idle_again
-from turbo_orm.db.multiplex import multiplexer_of
+from turbo_orm.db.multiplex import Multiplexer
 from turbo_orm.db.statements import Statement
 from turbo_orm.db.wire import Result
 
@@ -286,7 +286,7 @@ async def _run_multiplexed(loop: asyncio.AbstractEventLoop, work: Work, options:
         multiplexer = pool.multiplexer
         if multiplexer is None:
             take = partial(_take_for_many, loop, work.alias)
-            multiplexer = multiplexer_of(pool, loop, options, take)
+            multiplexer = pool.multiplexer = Multiplexer(pool, loop, options, take)
         with suppress(_NotReady), django_errors:
             return await multiplexer.run(work.statement, work.params)
     return await run_sync(_run_with_cursor, work)

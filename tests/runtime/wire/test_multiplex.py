@@ -13,14 +13,14 @@ from typing import Any
 
 import psycopg
 import pytest
-from psycopg import errors
+from psycopg import AsyncConnection, errors
 
 from tests.runtime.conftest import sessions
 from turbo_orm import close_pools
 from turbo_orm.conf import MultiplexOptions
 from turbo_orm.db import multiplex, prepared
-from turbo_orm.db.leases import give_back, lease
-from turbo_orm.db.multiplex import Multiplexer, multiplexer_of
+from turbo_orm.db.leases import give_back, lease, take_idle
+from turbo_orm.db.multiplex import Multiplexer
 from turbo_orm.db.pools import Pool, PoolKey, PoolSpec
 from turbo_orm.db.statements import statement
 from turbo_orm.db.wire import Result, wire_of
@@ -29,15 +29,19 @@ NUMBER = statement("SELECT %s::int", 1)
 SLEEP = statement("SELECT %s::int, pg_sleep(%s)", 2)
 
 
-def made(pool: Pool, **options: Any) -> Multiplexer:
-    found = multiplexer_of(pool, asyncio.get_running_loop(), MultiplexOptions(**options))
-    assert multiplexer_of(pool, asyncio.get_running_loop()) is found
-    return found
+def sharing(pool: Pool, **options: Any) -> Multiplexer:
+    async def take() -> AsyncConnection[Any]:
+        return take_idle(pool) or await lease(pool)
+
+    shared = pool.multiplexer = Multiplexer(
+        pool, asyncio.get_running_loop(), MultiplexOptions(**options), take
+    )
+    return shared
 
 
 @pytest.fixture
 async def shared(pool: Pool) -> Multiplexer:
-    return made(pool, slow_after=0.3)
+    return sharing(pool, slow_after=0.3)
 
 
 async def number(shared: Multiplexer, value: int) -> None:
@@ -52,13 +56,13 @@ async def test_many_tasks_few_connections(shared: Multiplexer, pool: Pool) -> No
 
 
 async def test_a_burst_waits_for_the_shared_connections(pool: Pool) -> None:
-    shared = made(pool, connections=2, slow_after=5)
+    shared = sharing(pool, connections=2, slow_after=5)
     await asyncio.gather(*[number(shared, value) for value in range(200)])
     assert pool._nconns == 2
 
 
 async def test_a_busy_event_loop_makes_no_statement_slow(pool: Pool) -> None:
-    shared = made(pool, connections=1, slow_after=0.02)
+    shared = sharing(pool, connections=1, slow_after=0.02)
     for _ in range(3):
         running = asyncio.gather(*[number(shared, value) for value in range(20)])
         await asyncio.sleep(0)
@@ -116,7 +120,7 @@ async def test_refusals(shared: Multiplexer) -> None:
 
 
 async def test_a_slow_statement_is_avoided(pool: Pool) -> None:
-    shared = made(pool, connections=2, slow_after=0.05)
+    shared = sharing(pool, connections=2, slow_after=0.05)
     await number(shared, 1)
     slow = asyncio.ensure_future(shared.run(SLEEP, (1, 3.0)))
     await asyncio.sleep(0.3)
@@ -134,7 +138,7 @@ async def test_a_slow_statement_is_avoided(pool: Pool) -> None:
 
 
 async def test_cancellation_disturbs_nobody(pool: Pool) -> None:
-    shared = made(pool, slow_after=5)
+    shared = sharing(pool, slow_after=5)
     chance = random.Random(3)
     for _ in range(3):
         tasks = [
@@ -154,7 +158,7 @@ async def test_cancellation_disturbs_nobody(pool: Pool) -> None:
 
 
 async def test_a_cancelled_slow_statement_is_stopped(pool: Pool, observer: psycopg.Connection[Any]) -> None:
-    shared = made(pool, slow_after=0.02)
+    shared = sharing(pool, slow_after=0.02)
     task = asyncio.ensure_future(shared.run(SLEEP, (1, 30)))
     await asyncio.sleep(0.2)
     task.cancel()
@@ -172,7 +176,7 @@ async def test_cancelled_slow_statements_are_stopped_all(
     pool: Pool, observer: psycopg.Connection[Any], slow_after: float
 ) -> None:
     """Also if they were cancelled before they were slow, and those that the server begins after them."""
-    shared = made(pool, connections=1, slow_after=slow_after)
+    shared = sharing(pool, connections=1, slow_after=slow_after)
     await number(shared, 1)
     await shared.run(SLEEP, (1, 0))
     (line,) = shared._lines
@@ -195,7 +199,7 @@ async def test_cancelled_slow_statements_are_stopped_all(
 @pytest.mark.parametrize("turns", [0, 1])
 async def test_the_stopping_is_cancelled(pool: Pool, turns: int) -> None:
     """As everything is that is under way at the end of `asyncio.run()`."""
-    shared = made(pool, connections=1, slow_after=0.02)
+    shared = sharing(pool, connections=1, slow_after=0.02)
     task = asyncio.ensure_future(shared.run(SLEEP, (1, 1)))
     await asyncio.sleep(0.2)
     task.cancel()
@@ -210,7 +214,7 @@ async def test_the_stopping_is_cancelled(pool: Pool, turns: int) -> None:
 
 
 async def test_a_slow_statement_that_somebody_waits_for_is_not_stopped(pool: Pool) -> None:
-    shared = made(pool, connections=1, slow_after=0.02)
+    shared = sharing(pool, connections=1, slow_after=0.02)
     await number(shared, 1)
     waiting = asyncio.ensure_future(shared.run(SLEEP, (1, 0.3)))
     cancelled = asyncio.ensure_future(shared.run(SLEEP, (2, 0.3)))
@@ -220,7 +224,7 @@ async def test_a_slow_statement_that_somebody_waits_for_is_not_stopped(pool: Poo
 
 
 async def test_a_destroyed_coroutine_is_forgotten(pool: Pool) -> None:
-    shared = made(pool, connections=1, slow_after=0.02)
+    shared = sharing(pool, connections=1, slow_after=0.02)
     await number(shared, 1)
     told: list[Any] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
@@ -280,7 +284,7 @@ async def small(pool: Pool) -> AsyncIterator[Callable[[int], Awaitable[Multiplex
         options = {"max_size": max_size, "timeout": 1}
         made.append(Pool(PoolSpec(PoolKey("extra", ()), pool.kwargs, options)))  # type: ignore[arg-type]
         await made[0].open()
-        return multiplexer_of(made[0], asyncio.get_running_loop())
+        return sharing(made[0])
 
     yield make
     for each in made:
@@ -341,7 +345,7 @@ async def test_one_is_given_back_where_the_server_has_no_more(
     scarce: Callable[[int], Awaitable[Pool]], most: int
 ) -> None:
     pool = await scarce(most)
-    shared = made(pool, slow_after=5)
+    shared = sharing(pool, slow_after=5)
     for _ in range(3):
         await asyncio.gather(*[number(shared, value) for value in range(100)])
         conn = await lease(pool)
@@ -356,7 +360,7 @@ async def test_what_is_under_way_is_answered_before_it_is_given_back(
     scarce: Callable[[int], Awaitable[Pool]],
 ) -> None:
     pool = await scarce(1)
-    shared = made(pool, slow_after=5)
+    shared = sharing(pool, slow_after=5)
     await number(shared, 0)
     under_way = [asyncio.ensure_future(shared.run(SLEEP, (value, 0.1))) for value in range(3)]
     await asyncio.sleep(0)
@@ -369,7 +373,7 @@ async def test_what_nobody_waits_for_is_stopped_before_it_is_given_back(
     scarce: Callable[[int], Awaitable[Pool]],
 ) -> None:
     pool = await scarce(1)
-    shared = made(pool, slow_after=5)
+    shared = sharing(pool, slow_after=5)
     await number(shared, 0)
     (line,) = shared._lines
     under_way = [asyncio.ensure_future(shared.run(SLEEP, (value, 30))) for value in range(3)]
@@ -390,7 +394,7 @@ async def test_one_that_can_not_be_given_back_is_replaced(
         raise RuntimeError("on purpose")
 
     pool = await scarce(1)
-    shared = made(pool, slow_after=5)
+    shared = sharing(pool, slow_after=5)
     await number(shared, 0)
     monkeypatch.setattr(multiplex, "Wire", broken)
     conn = await asyncio.wait_for(lease(pool), pool.timeout / 2)
@@ -402,7 +406,7 @@ async def test_one_that_is_given_back_keeps_what_it_has_prepared(
     scarce: Callable[[int], Awaitable[Pool]],
 ) -> None:
     pool = await scarce(1)
-    shared = made(pool, slow_after=5)
+    shared = sharing(pool, slow_after=5)
     await number(shared, 0)
     conn: Any = await lease(pool)
     assert len(conn.wire.prepared.names) == 1
@@ -417,7 +421,7 @@ async def test_after_a_while_more_are_shared_again(
 ) -> None:
     monkeypatch.setattr(multiplex, "_SCARCITY", 0.1)
     pool = await scarce(1)
-    shared = made(pool, slow_after=5)
+    shared = sharing(pool, slow_after=5)
     await number(shared, 0)
     await give_back(await lease(pool), pool)
     await number(shared, 0)
@@ -432,7 +436,7 @@ async def test_who_waits_is_not_forgotten_for_one_that_was_to_be_shared(
 ) -> None:
     """A write whose connection was refused while there was one to wait for, which a read got then."""
     pool = await scarce(1)
-    shared = made(pool, slow_after=5)
+    shared = sharing(pool, slow_after=5)
     conn = await lease(pool)
     read = asyncio.ensure_future(number(shared, 0))
     await asyncio.sleep(0.02)
@@ -451,7 +455,7 @@ async def test_reads_share_what_there_is_while_a_block_has_the_others(
 ) -> None:
     """They do not wait for one more, which the server refuses."""
     pool = await scarce(2)
-    shared = made(pool, slow_after=5)
+    shared = sharing(pool, slow_after=5)
     await asyncio.gather(*[number(shared, value) for value in range(before)])
     conn = await lease(pool)
     for _ in range(2):
@@ -542,7 +546,7 @@ async def test_what_a_connection_had_prepared_before_is_used(pool: Pool) -> None
         await wire.run(statement(f"SELECT {value}", 0), ())
     await wire.run(NUMBER, (1,))
     await give_back(conn, pool)
-    shared = made(pool, connections=1)
+    shared = sharing(pool, connections=1)
     await number(shared, 1)
     assert await kept(shared) == 5
     assert len(shared._lines[0].prepared.names) == 5
