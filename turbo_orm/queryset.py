@@ -13,7 +13,7 @@ from django.db.models.query import ModelIterable
 from turbo_orm import answers, composed, creation, execution
 from turbo_orm.bridge.greenlets import current_bridge
 from turbo_orm.columns import Columns, paths_of
-from turbo_orm.errors import NotLoadedError, SyncCallError
+from turbo_orm.errors import TurboError
 from turbo_orm.fetch_modes.older_django.querysets import with_fetch_modes
 from turbo_orm.loading import RowsNotLoadedError, remember_peers
 from turbo_orm.plans.inserting import InsertsByColumn, abulk_create
@@ -122,7 +122,7 @@ class AsyncQuerySet(InsertsByColumn, PlannedQuerySet):
         try:
             super()._fetch_all()
         except SynchronousOnlyOperation as exc:
-            if isinstance(exc, NotLoadedError | SyncCallError):
+            if isinstance(exc, TurboError):
                 raise
             raise RowsNotLoadedError.of(self) from exc
         if fresh and issubclass(self._iterable_class, ModelIterable):
