@@ -41,7 +41,7 @@ class BaseManager(AsyncManager):
 
 
 def install() -> None:
-    """Replace the plain base managers of models that have an `AsyncManager`, once per process.
+    """Replace the plain base managers of models that have an `AsyncManager`.
 
     And all managers of the tables of their many-to-many relations, which nobody declares.
     """
@@ -51,8 +51,6 @@ def install() -> None:
 
 def _replace(name: str, instead: Callable[[Any, Any], Any]) -> None:
     known: Any = vars(Options)[name]
-    if isinstance(known, _Replaced):
-        return
     setattr(Options, name, _Replaced(name, known.func, instead))
 
 

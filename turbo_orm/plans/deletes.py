@@ -75,9 +75,7 @@ def _verify(bound: Bound, model: Any, keys: Sequence[Any], alias: str) -> None:
 
 
 def install() -> None:
-    """Replace `DeleteQuery.delete_batch()`, once per process."""
-    if hasattr(_patched.delete_batch, "_turbo"):
-        return
+    """Replace `DeleteQuery.delete_batch()`."""
 
     @wraps(_djangos_delete_batch)
     def delete_batch(self: Any, pk_list: Sequence[Any], using: str) -> int:
@@ -93,6 +91,5 @@ def install() -> None:
                 count += running.run_in_bridge(bound).rowcount
         return count
 
-    delete_batch._turbo = True  # type: ignore[attr-defined]
     _patched.delete_batch = delete_batch
     _STEPS.append((_patched, "delete_batch", delete_batch))

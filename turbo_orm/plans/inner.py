@@ -54,8 +54,7 @@ def made_of(subquery: Subquery) -> Inner | None:
 
 def install() -> None:
     """Have it noted what subqueries are made of, from now on."""
-    if not hasattr(Subquery.__init__, "_turbo"):
-        Subquery.__init__ = _noting(Subquery.__init__)  # type: ignore[method-assign]
+    Subquery.__init__ = _noting(Subquery.__init__)  # type: ignore[method-assign]
 
 
 def _noting(original: Callable[..., None]) -> Callable[..., None]:
@@ -66,7 +65,6 @@ def _noting(original: Callable[..., None]) -> Callable[..., None]:
         if inner is not None:
             _note(self, inner)
 
-    __init__._turbo = True  # type: ignore[attr-defined]
     return __init__
 
 

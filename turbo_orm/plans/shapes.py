@@ -330,8 +330,6 @@ def watch() -> None:
     setting_changed.connect(_on_setting_changed, dispatch_uid="turbo_orm.plans.shapes")
     mixin = vars(RegisterLookupMixin)
     clear_cached = mixin["_clear_cached_class_lookups"]
-    if hasattr(clear_cached.__func__, "_turbo"):
-        return
     RegisterLookupMixin._clear_cached_class_lookups = classmethod(  # type: ignore[attr-defined]
         _clearing(clear_cached.__func__)
     )
@@ -347,5 +345,4 @@ def _clearing(original: Callable[..., Any]) -> Callable[..., Any]:
         finally:
             clear()
 
-    clear_too._turbo = True  # type: ignore[attr-defined]
     return clear_too

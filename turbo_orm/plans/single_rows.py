@@ -201,9 +201,7 @@ def _has_all_rows(base_qs: Any) -> bool:
 
 
 def install() -> None:
-    """Replace `Model._do_insert()` and `Model._do_update()`, once per process."""
-    if hasattr(_patched._do_insert, "_turbo"):
-        return
+    """Replace `Model._do_insert()` and `Model._do_update()`."""
 
     @wraps(_djangos_insert)
     def do_insert_planned(
@@ -240,6 +238,7 @@ def install() -> None:
             self, base_qs, using, pk_val, values, update_fields, forced_update, *returning_fields
         )
 
+    # For `check_hooks()`.
     do_insert_planned._turbo = do_update_planned._turbo = True  # type: ignore[attr-defined]
     _patched._do_insert = do_insert_planned
     _patched._do_update = do_update_planned
