@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -14,7 +14,7 @@ from psycopg.pq import PipelineStatus, TransactionStatus
 from turbo_orm import close_pools
 from turbo_orm.bridge.wrapper import find_pool_of
 from turbo_orm.db.leases import give_back, lease
-from turbo_orm.db.pools import Pool
+from turbo_orm.db.pools import Pool, PoolKey, PoolSpec
 from turbo_orm.db.statements import Statement
 from turbo_orm.db.wire import Result, Wire, wire_of
 
@@ -32,6 +32,22 @@ async def pool() -> AsyncIterator[Pool]:
     await pool.open()
     yield pool
     await close_pools()
+
+
+@pytest.fixture
+async def make_pool(pool: Pool) -> AsyncIterator[Callable[..., Awaitable[Pool]]]:
+    """Makes a pool of the default database with other options."""
+    made: list[Pool] = []
+
+    async def make_pool(**options: Any) -> Pool:
+        other = Pool(PoolSpec(PoolKey("extra", ()), pool.kwargs, {"max_size": 3, **options}))  # type: ignore[arg-type]
+        await other.open()
+        made.append(other)
+        return other
+
+    yield make_pool
+    for each in made:
+        await each.close()
 
 
 @pytest.fixture

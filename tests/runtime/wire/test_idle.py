@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 from typing import Any
 
 import psycopg
@@ -13,7 +12,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from turbo_orm.bridge.wrapper import find_pool_of
 from turbo_orm.db.leases import give_back, lease, put_idle, put_idle_again, take_idle
-from turbo_orm.db.pools import Pool, PoolKey, PoolSpec
+from turbo_orm.db.pools import Pool
 from turbo_orm.db.statements import statement
 from turbo_orm.db.wire import wire_of
 
@@ -21,22 +20,6 @@ NUMBER = statement("SELECT %s::int", 1)
 
 #: The second one is for a connection which only the wire has used, and asks no more than it must.
 either_way = pytest.mark.parametrize("put", [put_idle, put_idle_again])
-
-
-@pytest.fixture
-async def make(pool: Pool) -> AsyncIterator[Any]:
-    """Make a pool of the default database with other options."""
-    made: list[Pool] = []
-
-    async def make(**options: Any) -> Pool:
-        other = Pool(PoolSpec(PoolKey("extra", ()), pool.kwargs, {"max_size": 3, **options}))  # type: ignore[arg-type]
-        await other.open()
-        made.append(other)
-        return other
-
-    yield make
-    for each in made:
-        await each.close()
 
 
 async def test_the_last_one_used_is_taken_first(pool: Pool) -> None:
@@ -56,8 +39,8 @@ async def test_the_last_one_used_is_taken_first(pool: Pool) -> None:
 
 
 @either_way
-async def test_statistics(make: Any, put: Any) -> None:
-    pool = await make()
+async def test_statistics(make_pool: Any, put: Any) -> None:
+    pool = await make_pool()
     conn = await lease(pool)
     assert put(conn, pool)
     for _ in range(4):
@@ -71,8 +54,8 @@ async def test_statistics(make: Any, put: Any) -> None:
 
 
 @either_way
-async def test_what_waits_in_psycopgs_queue_is_served_first(make: Any, put: Any) -> None:
-    pool = await make(max_size=1)
+async def test_what_waits_in_psycopgs_queue_is_served_first(make_pool: Any, put: Any) -> None:
+    pool = await make_pool(max_size=1)
     conn = await lease(pool)
     waiting = asyncio.ensure_future(pool.getconn())
     await asyncio.sleep(0.02)
@@ -98,8 +81,8 @@ async def test_as_good_as_new(pool: Pool) -> None:
     assert put_idle(conn, pool)
 
 
-async def test_a_transaction_does_not_go_back_after_the_wire_alone(make: Any) -> None:
-    pool = await make()
+async def test_a_transaction_does_not_go_back_after_the_wire_alone(make_pool: Any) -> None:
+    pool = await make_pool()
     conn = await lease(pool)
     await conn.execute("BEGIN")
     assert not put_idle_again(conn, pool)
@@ -111,8 +94,8 @@ async def test_a_transaction_does_not_go_back_after_the_wire_alone(make: Any) ->
     await give_back(conn, pool)
 
 
-async def test_who_waits_is_served(make: Any) -> None:
-    pool = await make(max_size=1)
+async def test_who_waits_is_served(make_pool: Any) -> None:
+    pool = await make_pool(max_size=1)
     conn = await lease(pool)
     waiting = asyncio.ensure_future(lease(pool))
     await asyncio.sleep(0)
@@ -122,8 +105,8 @@ async def test_who_waits_is_served(make: Any) -> None:
     assert put_idle_again(conn, pool)
 
 
-async def test_transactions_and_pipelines_do_not_go_back(make: Any) -> None:
-    pool = await make()
+async def test_transactions_and_pipelines_do_not_go_back(make_pool: Any) -> None:
+    pool = await make_pool()
     conn = await lease(pool)
     await conn.execute("BEGIN")
     assert not put_idle(conn, pool)
@@ -139,14 +122,14 @@ async def test_transactions_and_pipelines_do_not_go_back(make: Any) -> None:
 
 
 @either_way
-async def test_the_end_of_a_life(make: Any, put: Any) -> None:
-    pool = await make(max_lifetime=0.05)
+async def test_the_end_of_a_life(make_pool: Any, put: Any) -> None:
+    pool = await make_pool(max_lifetime=0.05)
     conn = await lease(pool)
     await asyncio.sleep(0.1)
     assert not put(conn, pool)
     await give_back(conn, pool)
     assert conn.closed
-    drained = await make()
+    drained = await make_pool()
     conn = await lease(drained)
     await drained.drain()
     assert not put(conn, drained)
@@ -155,25 +138,25 @@ async def test_the_end_of_a_life(make: Any, put: Any) -> None:
 
 
 @either_way
-async def test_pools_with_hooks(make: Any, put: Any) -> None:
+async def test_pools_with_hooks(make_pool: Any, put: Any) -> None:
     async def reset(conn: Any) -> None:
         await conn.execute("RESET ALL")
 
-    checked = await make(check=AsyncConnectionPool.check_connection)
+    checked = await make_pool(check=AsyncConnectionPool.check_connection)
     conn = await lease(checked)
     assert put(conn, checked)
     assert take_idle(checked) is None
     assert await lease(checked) is conn
     assert put(conn, checked)
-    resetting = await make(reset=reset)
+    resetting = await make_pool(reset=reset)
     conn = await lease(resetting)
     assert not put(conn, resetting)
     await give_back(conn, resetting)
 
 
 @either_way
-async def test_a_closed_pool(make: Any, put: Any) -> None:
-    pool = await make()
+async def test_a_closed_pool(make_pool: Any, put: Any) -> None:
+    pool = await make_pool()
     conn = await lease(pool)
     await pool.close()
     assert take_idle(pool) is None
@@ -184,9 +167,9 @@ async def test_a_closed_pool(make: Any, put: Any) -> None:
 
 @pytest.mark.parametrize("wired", [True, False])
 async def test_sessions_the_server_has_ended_are_replaced(
-    make: Any, observer: psycopg.Connection[Any], wired: bool
+    make_pool: Any, observer: psycopg.Connection[Any], wired: bool
 ) -> None:
-    pool = await make()
+    pool = await make_pool()
     conns = [await lease(pool) for _ in range(3)]
     for conn in conns:
         if wired:
@@ -210,9 +193,9 @@ async def test_sessions_the_server_has_ended_are_replaced(
 
 
 async def test_an_idle_connection_is_known_to_live_without_asking_the_system(
-    make: Any, monkeypatch: pytest.MonkeyPatch
+    make_pool: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pool = await make()
+    pool = await make_pool()
     conn = await lease(pool)
     wire = wire_of(conn)
     assert wire is not None

@@ -276,19 +276,13 @@ async def test_the_server_says_why_it_has_hung_up(
 
 
 @pytest.fixture
-async def small(pool: Pool) -> AsyncIterator[Callable[[int], Awaitable[Multiplexer]]]:
+def small(make_pool: Callable[..., Awaitable[Pool]]) -> Callable[[int], Awaitable[Multiplexer]]:
     """Makes a multiplexer of a pool of so many connections; "couldn't get one" comes soon."""
-    made: list[Pool] = []
 
-    async def make(max_size: int) -> Multiplexer:
-        options = {"max_size": max_size, "timeout": 1}
-        made.append(Pool(PoolSpec(PoolKey("extra", ()), pool.kwargs, options)))  # type: ignore[arg-type]
-        await made[0].open()
-        return sharing(made[0])
+    async def small(max_size: int) -> Multiplexer:
+        return sharing(await make_pool(max_size=max_size, timeout=1))
 
-    yield make
-    for each in made:
-        await each.close()
+    return small
 
 
 @pytest.mark.parametrize("max_size", [1, 2, 3, 4])

@@ -12,30 +12,14 @@ from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
 
 from tests.runtime.wire.conftest import assert_clean
 from turbo_orm.db.leases import give_back, lease, put_idle, take_idle
-from turbo_orm.db.pools import Pool, PoolKey, PoolSpec
 from turbo_orm.db.statements import statement
 from turbo_orm.db.wire import wire_of
 
 SLEEP = statement("SELECT %s::int, pg_sleep(%s)", 2)
 
 
-@pytest.fixture
-async def make(pool: Pool) -> Any:
-    made: list[Pool] = []
-
-    async def make(**options: Any) -> Pool:
-        other = Pool(PoolSpec(PoolKey("extra", ()), pool.kwargs, {"max_size": 1, **options}))  # type: ignore[arg-type]
-        await other.open()
-        made.append(other)
-        return other
-
-    yield make
-    for each in made:
-        await each.close()
-
-
-async def test_first_come_first_served(make: Any) -> None:
-    pool = await make()
+async def test_first_come_first_served(make_pool: Any) -> None:
+    pool = await make_pool(max_size=1)
     conn = await lease(pool)
     order: list[int] = []
 
@@ -57,8 +41,8 @@ async def test_first_come_first_served(make: Any) -> None:
     assert pool.lent() == []
 
 
-async def test_what_is_closed_is_replaced_for_them(make: Any) -> None:
-    pool = await make()
+async def test_what_is_closed_is_replaced_for_them(make_pool: Any) -> None:
+    pool = await make_pool(max_size=1)
     conn = await lease(pool)
     waiting = asyncio.ensure_future(lease(pool))
     await asyncio.sleep(0)
@@ -69,8 +53,8 @@ async def test_what_is_closed_is_replaced_for_them(make: Any) -> None:
     assert put_idle(another, pool)
 
 
-async def test_timeouts(make: Any) -> None:
-    pool = await make(timeout=0.1)
+async def test_timeouts(make_pool: Any) -> None:
+    pool = await make_pool(max_size=1, timeout=0.1)
     while not pool._pool:  # a new connection may take longer than that
         with suppress(PoolTimeout):
             assert put_idle(await lease(pool), pool)
@@ -86,8 +70,8 @@ async def test_timeouts(make: Any) -> None:
     assert put_idle(conn, pool)
 
 
-async def test_limits_and_ends(make: Any) -> None:
-    pool = await make(max_waiting=2)
+async def test_limits_and_ends(make_pool: Any) -> None:
+    pool = await make_pool(max_size=1, max_waiting=2)
     conn = await lease(pool)
     tasks = [asyncio.ensure_future(lease(pool)) for _ in range(3)]
     await asyncio.sleep(0)
@@ -100,8 +84,8 @@ async def test_limits_and_ends(make: Any) -> None:
     await give_back(conn, pool)
 
 
-async def test_a_destroyed_coroutine_loses_no_connection(make: Any) -> None:
-    pool = await make()
+async def test_a_destroyed_coroutine_loses_no_connection(make_pool: Any) -> None:
+    pool = await make_pool(max_size=1)
     conn = await lease(pool)
     waiting = lease(pool)
     waiting.send(None)
@@ -118,8 +102,8 @@ async def test_a_destroyed_coroutine_loses_no_connection(make: Any) -> None:
     assert put_idle(conn, pool)
 
 
-async def test_a_coroutine_destroyed_as_the_pool_connects_loses_no_connection(make: Any) -> None:
-    pool = await make(max_size=3, timeout=5)
+async def test_a_coroutine_destroyed_as_the_pool_connects_loses_no_connection(make_pool: Any) -> None:
+    pool = await make_pool(max_size=3, timeout=5)
     for _ in range(5):
         waiting = lease(pool)
         future = waiting.send(None)
@@ -131,8 +115,8 @@ async def test_a_coroutine_destroyed_as_the_pool_connects_loses_no_connection(ma
     assert all(put_idle(conn, pool) for conn in conns)
 
 
-async def test_both_queues_are_served(make: Any) -> None:
-    pool = await make()
+async def test_both_queues_are_served(make_pool: Any) -> None:
+    pool = await make_pool(max_size=1)
     conn = await lease(pool)
     done: list[str] = []
 
@@ -156,8 +140,8 @@ async def test_both_queues_are_served(make: Any) -> None:
     assert sorted(done) == ["ours"] * 5 + ["psycopg"] * 5
 
 
-async def test_a_storm_of_cancellations_loses_no_connection(make: Any) -> None:
-    pool = await make(max_size=3)
+async def test_a_storm_of_cancellations_loses_no_connection(make_pool: Any) -> None:
+    pool = await make_pool(max_size=3)
     chance = random.Random(7)
 
     async def one(number: int) -> None:
