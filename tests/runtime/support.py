@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from django.db import connection
@@ -40,6 +41,16 @@ async def connect(count: int) -> None:
         if len(pool()._pool) >= count:
             return
     raise AssertionError(f"The pool has {len(pool()._pool)} connections, not {count}.")
+
+
+async def destroy_when(is_time: Callable[[], bool], coroutine: Coroutine[Any, Any, object]) -> None:
+    """Drive *coroutine* as a task would, and close it where it waits when *is_time*."""
+    while not is_time():
+        future: Any = coroutine.send(None)
+        if future is not None:
+            future._asyncio_future_blocking = False
+            await asyncio.wait([future], timeout=0.05)
+    coroutine.close()
 
 
 async def assert_pool_is_clean() -> None:

@@ -7,6 +7,7 @@ import gc
 import sys
 from collections.abc import AsyncIterator
 from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -14,7 +15,7 @@ import pytest
 from django.db import DataError, connections, transaction
 
 from tests.project.library.models import Author, Book, Tag
-from tests.runtime.support import assert_pool_is_clean, backend_pid, pool, query, sleep
+from tests.runtime.support import assert_pool_is_clean, backend_pid, destroy_when, pool, query, sleep
 from turbo_orm import AsyncQuerySet, atomic, run_sync
 from turbo_orm.bridge import connection
 from turbo_orm.errors import ConnectionReleasedError, LoopMismatchError
@@ -331,13 +332,7 @@ async def test_the_coroutine_is_destroyed(in_block: bool, fetching: bool, observ
         else:
             await consume()
 
-    coroutine = run()
-    while not (is_sleeping(observer) if fetching else inside.is_set()):
-        future = coroutine.send(None)
-        if future is not None:
-            future._asyncio_future_blocking = False
-            await asyncio.wait([future], timeout=0.05)
-    coroutine.close()
+    await destroy_when(partial(is_sleeping, observer) if fetching else inside.is_set, run())
     gc.collect()
     await asyncio.sleep(0)
     await assert_given_back()

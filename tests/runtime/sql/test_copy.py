@@ -16,7 +16,7 @@ from django.db.transaction import TransactionManagementError
 from django.test import override_settings
 
 from tests.project.library.models import Tag
-from tests.runtime.support import assert_pool_is_clean, backend_pid
+from tests.runtime.support import assert_pool_is_clean, backend_pid, destroy_when
 from turbo_orm import atomic, cursor, run_sync
 from turbo_orm.bridge import held
 from turbo_orm.errors import BlockDeadlockError
@@ -211,13 +211,7 @@ async def test_the_coroutine_is_destroyed(in_block: bool):
             async with cursor() as c:
                 await c.copy_in(IN, stuck())
 
-    coroutine = run()
-    while not started.is_set():
-        future: Any = coroutine.send(None)
-        if future is not None:
-            future._asyncio_future_blocking = False
-            await asyncio.wait([future], timeout=0.05)
-    coroutine.close()
+    await destroy_when(started.is_set, run())
     gc.collect()
     await asyncio.sleep(0.01)
     assert await Tag.objects.acount() == 0

@@ -12,7 +12,7 @@ from django.test import override_settings
 from django.utils.connection import ConnectionDoesNotExist
 
 from tests.project.library.models import Author, Tag
-from tests.runtime.support import assert_pool_is_clean, backend_pid, query
+from tests.runtime.support import assert_pool_is_clean, backend_pid, destroy_when, query
 from turbo_orm import atomic, cursor, run_sync
 from turbo_orm.errors import ConnectionReleasedError, LoopMismatchError
 
@@ -161,13 +161,7 @@ async def test_the_coroutine_is_destroyed(in_block: bool):
         else:
             await use()
 
-    coroutine = run()
-    while not asleep.is_set():
-        future: Any = coroutine.send(None)
-        if future is not None:
-            future._asyncio_future_blocking = False
-            await asyncio.wait([future], timeout=0.05)
-    coroutine.close()
+    await destroy_when(asleep.is_set, run())
     await asyncio.sleep(0)
     await assert_pool_is_clean()
 

@@ -10,7 +10,7 @@ from django.db import DatabaseError, NotSupportedError
 from django.db.transaction import TransactionManagementError
 
 from tests.runtime.sql.proxy import pooler
-from tests.runtime.support import assert_pool_is_clean, query
+from tests.runtime.support import assert_pool_is_clean, destroy_when, query
 from turbo_orm import advisory_lock, atomic, run_sync
 
 KEYS: list[Any] = [7, -(2**63), (1, -2), "a name", ""]
@@ -170,13 +170,7 @@ async def test_the_coroutine_is_destroyed():
             inside.set()
             await asyncio.sleep(30)
 
-    coroutine = work()
-    while not inside.is_set():
-        future: Any = coroutine.send(None)
-        if future is not None:
-            future._asyncio_future_blocking = False
-            await asyncio.wait([future], timeout=0.05)
-    coroutine.close()
+    await destroy_when(inside.is_set, work())
     await asyncio.sleep(0)
     await _released()
     await assert_pool_is_clean()

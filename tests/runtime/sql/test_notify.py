@@ -14,7 +14,7 @@ from django.db import NotSupportedError, OperationalError, connections
 from psycopg import Notify
 
 from tests.runtime.sql.proxy import pooler
-from tests.runtime.support import assert_pool_is_clean, backend_pid
+from tests.runtime.support import assert_pool_is_clean, backend_pid, destroy_when
 from turbo_orm import atomic, listen, notify, run_sync
 from turbo_orm.sql.notify import Listener
 
@@ -171,13 +171,7 @@ async def test_the_coroutine_is_destroyed():
             inside.set()
             await asyncio.sleep(30)
 
-    coroutine = use()
-    while not inside.is_set():
-        future: Any = coroutine.send(None)
-        if future is not None:
-            future._asyncio_future_blocking = False
-            await asyncio.wait([future], timeout=0.05)
-    coroutine.close()
+    await destroy_when(inside.is_set, use())
     await listeners_are_gone()
 
 
