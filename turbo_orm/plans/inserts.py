@@ -111,18 +111,14 @@ Row = Any
 class InsertPlan:
     """The INSERT of one object of a model, for one database and one set of fields."""
 
-    __slots__ = ("finish", "model", "params", "returns", "statement")
+    __slots__ = ("finish", "params", "statement")
 
     def __init__(
         self,
-        model: type[Model],
         statement: Statement,
         params: Callable[[Any], tuple[Any, ...]],
         finish: Callable[[Any, Row | None, str], None],
-        *,
-        returns: bool,
     ) -> None:
-        self.model = model
         self.statement = statement
         #: ``params(obj)`` calls `pre_save()` of the fields and returns the statement's parameters.
         #: Raises `Bail`, and what fields raise: both are for Django's own path. A cursor takes
@@ -131,8 +127,6 @@ class InsertPlan:
         #: ``finish(obj, row, alias)`` does to an object what follows its INSERT, which returned
         #: *row*, into the database *alias*.
         self.finish = finish
-        #: Whether the statement returns a row.
-        self.returns = returns
 
 
 def insert_plan(  # noqa: C901 - in one: each call would cost more than the question it answers
@@ -270,8 +264,7 @@ def _compile(model: type[Model], obj: Any, alias: str, connection: Any) -> Inser
     compiled = compile_insert(concrete, sample, fields, returning, connection)
     prepare = params_function(model, compiled.fields, connection)
     compiled.check(prepare(sample))
-    finish = _finish(model, returning, compiled.compiler)
-    return InsertPlan(model, compiled.statement, prepare, finish, returns=bool(returning))
+    return InsertPlan(compiled.statement, prepare, _finish(model, returning, compiled.compiler))
 
 
 def _captured(

@@ -69,7 +69,7 @@ def planned(obj: Any, **how: Any) -> Any:
     params = [as_djangos(param) for param in plan.params(obj)]
     with connection.cursor() as cursor:
         cursor.execute(plan.statement.sql, params)
-        row = cursor.fetchone() if plan.returns else None
+        row = cursor.fetchone() if cursor.description else None
     plan.finish(obj, row, "default")
     return obj
 
