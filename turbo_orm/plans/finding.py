@@ -29,7 +29,7 @@ def plan_for(
     None where there can't be one. *values*, those of *node*, serve as samples, and so do those of
     *arguments*, the terminal's.
     """
-    key = (terminal, alias)
+    key: tuple[Any, ...] = terminal, alias
     found = node.plans.get(key)
     if found is None:
         if node.parent is None and not trie.at_once:
@@ -47,7 +47,7 @@ def plan_for(
         node.plans.clear()
         found = _make(node, key, values, arguments)
     elif found.time_zone is not None and found.time_zone != (now := time_zone()):
-        key = (terminal, alias, now)  # type: ignore[assignment]
+        key = terminal, alias, now
         found = node.plans.get(key)
         if found is None or (type(found) is Plan and not found.is_current()):
             found = _make(node, key, values, arguments)
