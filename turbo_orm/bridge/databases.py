@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from operator import itemgetter
 from typing import Any
@@ -118,25 +119,19 @@ def _pool_spec(key: PoolKey, wrapper: BaseDatabaseWrapper) -> PoolSpec:
     # One that no operation uses: the pool keeps it.
     wrapper = type(wrapper)(given, key.alias)
     wired = has_djangos(engine.DatabaseWrapper, wrapper.get_connection_params()["cursor_factory"])
-    async_class = async_backend.async_wrapper_class(engine)
-    if async_class is None:
-        return PoolSpec(
-            key,
-            lambda: async_connect_params(wrapper.get_connection_params()),
-            options,
-            prepares=_prepares(given),
-            wired=wired,
-        )
-    # django-async-backend's connections, so that either library can use them.
-    async_wrapper = async_class(given, key.alias)
-    return PoolSpec(
+    spec = PoolSpec(
         key,
-        async_wrapper.get_connection_params,
+        lambda: async_connect_params(wrapper.get_connection_params()),
         options,
-        configure=async_wrapper._configure_connection,
         prepares=_prepares(given),
         wired=wired,
     )
+    async_class = async_backend.async_wrapper_class(engine)
+    if async_class is None:
+        return spec
+    # django-async-backend's connections, so that either library can use them.
+    theirs = async_class(given, key.alias)
+    return replace(spec, connect=theirs.get_connection_params, configure=theirs._configure_connection)
 
 
 def own_pool_options(alias: str) -> Mapping[str, Any]:
