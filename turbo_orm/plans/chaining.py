@@ -105,10 +105,9 @@ class Chaining(PlanMode):
             if planned is None:
                 self._query, self._trace = found.query, found._trace
         # Another thread may have done it meanwhile.
-        state = vars(self)
-        planned = state.setdefault("_planned", planned)
-        state.pop("_later", None)
-        return planned
+        kept: Planned | None = vars(self).setdefault("_planned", planned)
+        vars(self).pop("_later", None)
+        return kept
 
     def _materialise(self) -> None:
         if self._later is None:
