@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import sys
 from collections.abc import Callable, Coroutine, Generator
 from functools import partial
 from types import coroutine
@@ -93,6 +94,10 @@ async def locks() -> None:
         await Tag.objects.acreate(label="b")
 
 
+#: Those that wait in async generators.
+GENERATORS = (iterators, copies, locks)
+
+
 @leaves()
 async def ends_of_pools() -> None:
     await Author.objects.acount()
@@ -165,6 +170,8 @@ async def test_wherever_it_waits(
 ) -> None:
     if operation is tasks_in_a_block and way == "destroy":
         pytest.skip("tasks that go on are no part of what is destroyed")
+    if operation in GENERATORS and way == "destroy" and sys.version_info < (3, 13):
+        pytest.skip("Python does not close an async generator with the coroutine that waits in it")
     authors = await Author.objects.abulk_create([Author(name=name) for name in "xy"])
     await Book.objects.abulk_create([Book(title=each.name, author=each) for each in authors])
     for _ in range(2):  # connections, plans

@@ -60,7 +60,18 @@ async def test_one_query_for_all_peers(shelf):
     assert (await counted(books[3].afetch("author")))[1] == 0
 
 
-@pytest.mark.parametrize("path", ["author", "author__books", "tags", "editor"])
+by_plans = pytest.mark.skipif(not ARE_TUPLES, reason="before Django 5.2 its own code prefetches these")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param("author", marks=by_plans),
+        pytest.param("author__books", marks=by_plans),
+        "tags",
+        pytest.param("editor", marks=by_plans),
+    ],
+)
 @pytest.mark.usefixtures("shelf")
 async def test_tasks_that_load_the_same(path):
     """What each of them returns is what the objects have from then on."""
