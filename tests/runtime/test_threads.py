@@ -345,71 +345,58 @@ async def test_a_cancellation_in_a_statement():
     await assert_pool_is_clean()
 
 
-async def test_a_cancellation_waits_for_a_function_that_has_queried():
-    gate = Gate()
-    seen: list[BaseException] = []
+class HeldUp:
+    """A block whose function in a thread has queried, is held up, and queries again."""
 
-    def work() -> None:
+    def __init__(self) -> None:
+        self.gate = Gate()
+        self.seen: list[BaseException] = []
+
+    def work(self) -> None:
         create("a")
-        gate()
+        self.gate()
         try:
             create("b")
         except BaseException as exc:
-            seen.append(exc)
+            self.seen.append(exc)
             raise
 
-    async def block() -> None:
+    async def block(self) -> None:
         async with atomic():
-            await sync_to_async(work)()
+            await sync_to_async(self.work)()
 
-    task = asyncio.create_task(block())
-    await gate.wait_until_reached()
+    async def assert_cancelled_once_it_goes_on(self, task: asyncio.Task[None]) -> None:
+        _, pending = await asyncio.wait([task], timeout=0.05)
+        assert pending
+        self.gate.open.set()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(task, 10)
+        assert [type(each) for each in self.seen] == [asyncio.CancelledError]
+        assert await Author.objects.acount() == 0
+        await assert_pool_is_clean()
+
+
+async def test_a_cancellation_waits_for_a_function_that_has_queried():
+    held_up = HeldUp()
+    task = asyncio.create_task(held_up.block())
+    await held_up.gate.wait_until_reached()
     task.cancel()
-    _, pending = await asyncio.wait([task], timeout=0.05)
-    assert pending
-    task.cancel()  # it changes nothing
     await asyncio.sleep(0.01)
-    gate.open.set()
-    with pytest.raises(asyncio.CancelledError):
-        await asyncio.wait_for(task, 10)
-    assert [type(each) for each in seen] == [asyncio.CancelledError]
-    assert await Author.objects.acount() == 0
-    await assert_pool_is_clean()
+    task.cancel()  # it changes nothing
+    await held_up.assert_cancelled_once_it_goes_on(task)
 
 
 async def test_a_cancellation_of_all_tasks_waits_for_it_too():
     """As at the end of `asyncio.run()`, when a task was cancelled before."""
-    gate = Gate()
-    seen: list[BaseException] = []
-
-    def work() -> None:
-        create("a")
-        gate()
-        try:
-            create("b")
-        except BaseException as exc:
-            seen.append(exc)
-            raise
-
-    async def block() -> None:
-        async with atomic():
-            await sync_to_async(work)()
-
-    task = asyncio.create_task(block())
-    await gate.wait_until_reached()
+    held_up = HeldUp()
+    task = asyncio.create_task(held_up.block())
+    await held_up.gate.wait_until_reached()
     before = asyncio.all_tasks() - {task}
     task.cancel()
     await asyncio.sleep(0.01)
     for each in asyncio.all_tasks() - before:
         each.cancel()
-    _, pending = await asyncio.wait([task], timeout=0.05)
-    assert pending
-    gate.open.set()
-    with pytest.raises(asyncio.CancelledError):
-        await asyncio.wait_for(task, 10)
-    assert [type(each) for each in seen] == [asyncio.CancelledError]
-    assert await Author.objects.acount() == 0
-    await assert_pool_is_clean()
+    await held_up.assert_cancelled_once_it_goes_on(task)
 
 
 async def test_a_cancellation_while_it_waits_for_its_turn():

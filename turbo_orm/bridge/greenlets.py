@@ -247,6 +247,7 @@ def _call_while_handling(exc: BaseException, fn: Callable[..., T], args: Any, kw
 
 
 def _take_greenlet(parent: greenlet) -> BridgeGreenlet:
+    """Return a greenlet that is ready for a function, with the context of *parent*."""
     if _idle.parked:
         bridge = _idle.parked.pop()
         if bridge.parent is not parent:
@@ -254,6 +255,9 @@ def _take_greenlet(parent: greenlet) -> BridgeGreenlet:
     else:
         bridge = BridgeGreenlet(_worker, parent)
         bridge.switch()
+    bridge.busy = True
+    # The driver's own context, not a copy: context variables flow both ways.
+    bridge.gr_context = parent.gr_context
     return bridge
 
 
@@ -273,12 +277,8 @@ async def drive(scope: Scope, fn: Callable[..., T], args: Any = (), kwargs: Any 
     if scope.runs is not None:
         return cast(T, await scope.runs.run(fn, args, kwargs))
     loop = scope.loop
-    parent = getcurrent()
-    bridge = _take_greenlet(parent)
+    bridge = _take_greenlet(getcurrent())
     bridge.scope = scope
-    bridge.busy = True
-    # The driver's own context, not a copy: context variables flow both ways.
-    bridge.gr_context = parent.gr_context
     cancelled: CancelledError | None = None
     awaited = _step(bridge, loop, bridge.switch, (fn, args, kwargs or {}, sys.exc_info()[1]))
     while bridge.busy:
@@ -305,11 +305,8 @@ def drive_in_thread(waiter: Waiter, fn: Callable[..., T], args: Any, kwargs: Any
 
     It has a scope once it has queried a database of which the *waiter* has one.
     """
-    parent = getcurrent()
-    bridge = _take_greenlet(parent)
+    bridge = _take_greenlet(getcurrent())
     bridge.waiter = waiter
-    bridge.busy = True
-    bridge.gr_context = parent.gr_context
     cancelled: CancelledError | None = None
     awaited = bridge.switch((fn, args, kwargs, sys.exc_info()[1]))
     while bridge.busy:

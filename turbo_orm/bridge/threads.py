@@ -30,6 +30,9 @@ T = TypeVar("T")
 #: Seconds between two looks at whether the event loop a thread waits for is still there.
 _RECHECK_AFTER = 1.0
 
+#: Of all functions that are running, or waiting for a thread.
+_parts: set[_Part] = set()
+
 _call_outside = SyncToAsync.__call__
 
 
@@ -40,7 +43,7 @@ async def call_in_thread(call: SyncToAsync[..., T], *args: Any, **kwargs: Any) -
     is raised in the function, where it next waits for the database.
     """
     scope = None if inherited_scope() is None else active_scope(asyncio.get_running_loop())
-    if scope is None or scope.runs is not None or not (blocks := scope.blocks()):
+    if scope is None or not (blocks := scope.blocks()):
         return await _call_outside(call, *args, **kwargs)
     part = _Part(scope, blocks, _place(call))
     _parts.add(part)
@@ -121,7 +124,7 @@ class _Part:
         finally:
             if self._takes_part:
                 with suppress(RuntimeError):  # the event loop is closed
-                    self._loop.call_soon_threadsafe(self._end)
+                    self._loop.call_soon_threadsafe(self._ended.set_result, None)
 
     def scope_of(self, alias: str) -> Scope | None:
         return self.join() if alias in self._blocks else None
@@ -203,10 +206,6 @@ class _Part:
         finally:
             await_only(scope.take_turn_back())
 
-    def _end(self) -> None:
-        if not self._ended.done():
-            self._ended.set_result(None)
-
     async def cancel(self) -> None:
         """Have the function end if it takes part in a block, and wait until it has."""
         if not self._takes_part:
@@ -232,10 +231,6 @@ class _Part:
         self._over = True
         if self._scope is not None:
             await self._scope.close()
-
-
-#: Of all functions that are running, or waiting for a thread.
-_parts: set[_Part] = set()
 
 
 async def _give_turn(scope: Scope) -> None:
