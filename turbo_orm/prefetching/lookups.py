@@ -16,6 +16,7 @@ from django.db.models.fields.related_descriptors import (
 
 from turbo_orm.bridge.run import run_sync
 from turbo_orm.plans import running
+from turbo_orm.plans.instances import cache_key
 from turbo_orm.plans.mode import PlannedQuerySet
 from turbo_orm.prefetching.asked import Answer, Asked, Unknown
 from turbo_orm.prefetching.foreign_keys import foreign_key
@@ -158,7 +159,7 @@ def _some_have_it(rows: Sequence[Any], asked: Asked) -> bool:
     if asked.to_attr is not None:
         return False
     if type(asked.descriptor) is ForwardManyToOneDescriptor:
-        name = asked.descriptor.field.cache_name
+        name = cache_key(asked.descriptor.field)
         return any(name in row._state.fields_cache for row in rows)
     return any(asked.name in row.__dict__.get(KEPT, ()) for row in rows)
 
