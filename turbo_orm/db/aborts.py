@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -20,13 +19,6 @@ __all__ = ["abort", "break_off"]
 _ACTIVE = int(TransactionStatus.ACTIVE)
 _NO_PIPELINE = int(PipelineStatus.OFF)
 
-#: Seconds an interrupted statement has to end once its cancellation is requested; psycopg's.
-_ABORT_TIMEOUT = 5.0
-#: Seconds after which the request is repeated.
-_ABORT_INTERVAL = 0.5
-
-logger = logging.getLogger(__name__)
-
 
 async def abort(channel: Channel, exc: BaseException) -> None:
     """Bring *channel*'s connection back to order after *exc* came while it was in use, or close it."""
@@ -36,23 +28,9 @@ async def abort(channel: Channel, exc: BaseException) -> None:
         channel.stop_waiting()
         close_now(conn)
         return
-    deadline = loop.time() + _ABORT_TIMEOUT
-    try:
-        while pgconn.transaction_status == _ACTIVE:
-            if pgconn.is_busy():
-                await conn.cancel_safe(timeout=_ABORT_TIMEOUT)
-            try:
-                await _drain(channel, loop.time() + _ABORT_INTERVAL)
-            except TimeoutError:
-                # The request may have come between two statements.
-                if loop.time() > deadline:
-                    raise
-        channel.stop_waiting()
-    except BaseException as failure:
-        close_now(conn)
-        logger.warning("Closing %r, which does not answer to a cancellation: %r", conn, failure)
-        if not isinstance(failure, Exception):
-            raise
+    if pgconn.transaction_status == _ACTIVE:
+        await conn.stop(lambda seconds: _drain(channel, loop.time() + seconds))
+    channel.stop_waiting()
 
 
 def break_off(channel: Channel, error: BaseException) -> None:

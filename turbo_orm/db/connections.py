@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from psycopg import AsyncConnection
+import psycopg
+from psycopg import AsyncConnection, waiting
 from psycopg._preparing import PrepareManager
 from psycopg.abc import PQGen
 from psycopg.adapt import AdaptersMap
+from psycopg.errors import _WaitTimeout
+from psycopg.pq import TransactionStatus
 from typing_extensions import Self
 
 from turbo_orm.db.uncancellable import uncancellable
@@ -20,6 +28,19 @@ if TYPE_CHECKING:
 __all__ = ["READY", "TurboConnection", "WatchedAdapters", "close_now"]
 
 RV = TypeVar("RV")
+
+_ACTIVE = int(TransactionStatus.ACTIVE)
+_AT_REST = frozenset(map(int, (TransactionStatus.IDLE, TransactionStatus.INTRANS, TransactionStatus.INERROR)))
+
+#: Seconds between two looks at whether the socket is ready which the event loop may have missed; psycopg's.
+_INTERVAL = 0.1
+
+#: Seconds an interrupted statement has to end once its cancellation is requested; psycopg's.
+_STOP_TIMEOUT = 5.0
+#: Seconds after which the request is repeated.
+_STOP_INTERVAL = 0.5
+
+logger = logging.getLogger(__name__)
 
 #: The attribute of a connection that its user marks it with, once it is set up.
 READY = "_turbo_ready"
@@ -52,11 +73,46 @@ class TurboConnection(AsyncConnection[Any]):
         conn._adapters = WatchedAdapters(conn.adapters)
         return conn
 
-    async def wait(self, gen: PQGen[RV], *args: Any, **kwargs: Any) -> RV:
-        """Wait for what psycopg does with the socket, which must be its alone meanwhile."""
+    async def wait(self, gen: PQGen[RV], interval: float = _INTERVAL, timeout: float | None = None) -> RV:
+        """Wait for what psycopg does with the socket, which must be its alone meanwhile.
+
+        As psycopg's does, it has the server stop what a cancellation interrupts.
+        """
         if self.wire is not None and self.wire.listening:
             self.wire.detach()
-        return await super().wait(gen, *args, **kwargs)
+        socket = self.pgconn.socket
+        try:
+            return await waiting.wait_async(gen, socket, interval, timeout)
+        except (asyncio.CancelledError, KeyboardInterrupt):
+            if self.pgconn.transaction_status == _ACTIVE:
+                await self.stop(lambda seconds: waiting.wait_async(gen, socket, _INTERVAL, seconds))
+            raise
+
+    async def stop(self, ended: Callable[[float], Awaitable[object]]) -> None:
+        """Have the server stop what it executes, or close the connection.
+
+        *ended* waits for the end of it, for that many seconds at most; it raises `TimeoutError` then, or
+        psycopg's. The request is repeated until then: one that arrives before the statement does, or
+        between two, has no effect.
+        """
+        deadline = time.monotonic() + _STOP_TIMEOUT
+        try:
+            while True:
+                with suppress(psycopg.Error):  # it may be possible a moment later, or not be necessary
+                    await self.cancel_safe(timeout=_STOP_TIMEOUT)
+                try:
+                    await ended(_STOP_INTERVAL)
+                    return
+                except (TimeoutError, _WaitTimeout):
+                    if time.monotonic() > deadline:
+                        raise
+        except BaseException as failure:
+            if isinstance(failure, psycopg.Error) and self.pgconn.transaction_status in _AT_REST:
+                return  # the error is the statement's
+            close_now(self)
+            logger.warning("Closing %r, which does not answer to a cancellation: %r", self, failure)
+            if not isinstance(failure, Exception):
+                raise
 
     async def cancel_safe(self, *, timeout: float = 30.0) -> None:
         """Ask the server to stop the statement, see psycopg; a cancellation waits for that.

@@ -17,7 +17,7 @@ from psycopg.pq import TransactionStatus
 
 from tests.runtime.conftest import sessions
 from tests.runtime.wire.conftest import assert_clean, run_in_transaction
-from turbo_orm.db import aborts
+from turbo_orm.db import connections
 from turbo_orm.db.leases import give_back, lease, put_idle, take_idle
 from turbo_orm.db.pools import Pool
 from turbo_orm.db.statements import statement
@@ -185,13 +185,52 @@ async def test_a_server_that_does_not_stop_in_time(wire: Wire, monkeypatch: pyte
         """A pooler that drops cancellation requests."""
 
     monkeypatch.setattr(type(wire.conn), "cancel_safe", no_effect)
-    monkeypatch.setattr(aborts, "_ABORT_TIMEOUT", 0.1)
+    monkeypatch.setattr(connections, "_STOP_TIMEOUT", 0.1)
     task = asyncio.ensure_future(wire.run(SLEEP, (1,)))
     await asyncio.sleep(0.03)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
     assert wire.conn.closed
+
+
+@pytest.mark.parametrize("how", ["on the wire", "pipelined", "with a cursor", "with a cursor's pipeline"])
+@pytest.mark.parametrize("first", ["comes too early", "fails"])
+async def test_a_request_without_effect_is_repeated(
+    wire: Wire, observer: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch, how: str, first: str
+) -> None:
+    requests: list[None] = []
+    request = type(wire.conn).cancel_safe
+
+    async def second_takes_effect(self: Any, **kwargs: Any) -> None:
+        requests.append(None)
+        if len(requests) == 1:
+            if first == "fails":
+                raise psycopg.OperationalError("the server can't fork")
+            return
+        await request(self, **kwargs)
+
+    async def in_pipeline() -> None:
+        async with wire.conn.pipeline():
+            await wire.conn.execute("SELECT pg_sleep(30)")
+
+    monkeypatch.setattr(type(wire.conn), "cancel_safe", second_takes_effect)
+    running = {
+        "on the wire": lambda: wire.run(SLEEP, (30,)),
+        "pipelined": lambda: wire.run_many([(NUMBER, (1,)), (SLEEP, (30,))]),
+        "with a cursor": lambda: wire.conn.execute("SELECT pg_sleep(30)"),
+        "with a cursor's pipeline": in_pipeline,
+    }[how]()
+    pid = wire.conn.info.backend_pid
+    task = asyncio.ensure_future(running)
+    await asyncio.sleep(0.03)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert len(requests) == 2
+    assert_clean(wire.conn)
+    assert [state for each, state, _ in sessions(observer) if each == pid] == ["idle"]
+    assert (await wire.run(NUMBER, (1,))).rows == [(1,)]
 
 
 async def test_a_destroyed_coroutine_closes_the_connection(pool: Pool) -> None:
