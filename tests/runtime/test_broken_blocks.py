@@ -68,6 +68,45 @@ async def test_and_by_whatever_comes_after_it(begin: Any):
     await assert_pool_is_clean()
 
 
+async def test_whatever_comes_after_one_that_closed_the_connection(
+    begin: Any, janitors: list[psycopg.Connection[Any]]
+):
+    """One that is cancelled again before the server has stopped it."""
+    await Author.objects.abulk_create([Author(name=name) for name in "ab"])
+    rows = Author.objects.order_by("pk").aiterator(chunk_size=1)
+    steps: tuple[Callable[[], Awaitable[Any]], ...] = (
+        rows.__anext__,
+        lambda: run_sync(query, "SELECT 1"),
+        Author.objects.acount,
+        lambda: Author.objects.acreate(name="x"),
+        lambda: in_nested_block(lambda: Author.objects.acreate(name="nested")),
+    )
+    with pytest.raises(transaction.TransactionManagementError, match="a statement in it was cancelled"):
+        async with atomic():
+            await begin()
+            await rows.__anext__()
+            task = asyncio.create_task(run_sync(sleep, 30))
+            while not janitors[0].execute(_SLEEPING).fetchall():
+                await asyncio.sleep(0.001)
+            task.cancel()
+            await asyncio.sleep(0)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            for step in steps:
+                with pytest.raises(transaction.TransactionManagementError, match="An error occurred in"):
+                    await step()
+            await rows.aclose()
+    assert await names() == ["a", "b"]
+    await assert_pool_is_clean()
+
+
+_SLEEPING = (
+    "SELECT pid FROM pg_stat_activity "
+    "WHERE datname = current_database() AND state = 'active' AND query LIKE 'SELECT pg_sleep%'"
+)
+
+
 async def test_an_error_that_leaves_the_block_is_its_own(begin: Any):
     with pytest.raises(LookupError):
         async with atomic():
@@ -199,9 +238,9 @@ async def test_a_coroutine_that_is_destroyed(begin: Any):
             count.send(None)
             count.close()
             for name in ("x", "y"):
-                with pytest.raises(Error):
+                with pytest.raises(transaction.TransactionManagementError):
                     await Author.objects.acreate(name=name)
-                with pytest.raises(Error):
+                with pytest.raises(transaction.TransactionManagementError):
                     await in_nested_block(lambda: Tag.objects.acreate(label="x"))
     assert await names() == []
     assert await Tag.objects.acount() == 0
@@ -242,7 +281,7 @@ async def test_sync_code_that_is_destroyed(begin: Any):
             sleeping = run_sync(sleep, 30)
             sleeping.send(None)
             sleeping.close()
-            with pytest.raises(Error):
+            with pytest.raises(transaction.TransactionManagementError):
                 await Author.objects.acreate(name="x")
             assert connections["default"].needs_rollback
     assert await names() == []

@@ -98,6 +98,11 @@ class BridgedConnection(psycopg.Connection[Any]):
             self._left_open = True
             postpone(exc)
             return None
+        except psycopg.Error:
+            wrapper = self._wrapper()
+            if wrapper is not None:
+                wrapper.validate_not_cut()  # it is a cursor that was open before
+            raise
 
     @property
     def shares_session(self) -> bool:

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     class _Base(BaseDatabaseWrapper):
         """For type checkers: what a `BridgedWrapper` is mixed into."""
 
+        def _cursor(self, name: str | None = None) -> Any: ...
+
 else:
     _Base = object
 
@@ -141,6 +143,11 @@ class BridgedWrapper(_Base):
             if is_interruption(exc):
                 self.cut_by = exc
 
+    def validate_not_cut(self) -> None:
+        """Raise Django's error for statements in a block which a statement was cut short in."""
+        if self.cut_by is not None:
+            self.validate_no_broken_transaction()
+
     def get_connection_params(self) -> dict[str, Any]:
         # The pool's options are ours to read. Django before 5.1 would hand them to libpq, and
         # django-async-backend warns that its pool is unsafe in sync code.
@@ -177,6 +184,11 @@ class BridgedWrapper(_Base):
         if isinstance(conn, BridgedConnection) and conn.shares_session:
             return self.cursor()
         return super().chunked_cursor()
+
+    def _cursor(self, name: str | None = None) -> Any:
+        # Before Django looks at the connection, which may have been closed by the interruption.
+        self.validate_not_cut()
+        return super()._cursor(name)
 
     def create_cursor(self, name: str | None = None) -> Any:
         cursor = super().create_cursor(name)
