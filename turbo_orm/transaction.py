@@ -243,7 +243,6 @@ def _leave_if_entered(block: transaction.Atomic, replaced: Mapping[str, Any], ex
 def _leave(block: transaction.Atomic, replaced: Mapping[str, Any], exc_info: Any) -> None:
     connection: Any = transaction.get_connection(block.using)
     leased = connection.connection
-    # Unless what was cut short has been rolled back, to a savepoint of sync code.
     cut_by: BaseException | None = getattr(connection, "cut_by", None) if connection.needs_rollback else None
     try:
         block.__exit__(*exc_info)
@@ -251,11 +250,8 @@ def _leave(block: transaction.Atomic, replaced: Mapping[str, Any], exc_info: Any
         if connection.connection is leased and leased is not None and not leased.closed:
             for name, value in replaced.items():
                 setattr(leased, name, value)
-    if cut_by is not None:
-        if not connection.needs_rollback:  # it was, to the savepoint
-            connection.cut_by = None
-        if exc_info[0] is None:
-            raise writes_lost() from cut_by
+    if cut_by is not None and exc_info[0] is None:
+        raise writes_lost() from cut_by
 
 
 @overload

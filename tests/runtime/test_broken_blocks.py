@@ -187,6 +187,22 @@ async def test_errors_of_statements_are_djangos_matter(begin: Any):
     await assert_pool_is_clean()
 
 
+async def test_an_error_after_a_cancellation_that_is_over(begin: Any):
+    """It is Django's matter too: the savepoint has ended what was cut short."""
+
+    def nested() -> None:
+        with transaction.atomic():
+            sleep(30)
+
+    async with atomic():
+        await begin()
+        await timed_out(run_sync(nested))
+        with suppress(DatabaseError):
+            await Author.objects.acreate(name="first")
+    assert await names() == []
+    await assert_pool_is_clean()
+
+
 @pytest.mark.parametrize("next_step", ["read", "write", "nested block", "sync code"])
 async def test_a_lost_session(begin: Any, next_step: str, janitors: list[psycopg.Connection[Any]]):
     """Nothing is written outside of the block's transaction, which is lost."""

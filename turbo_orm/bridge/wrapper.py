@@ -190,6 +190,10 @@ class BridgedWrapper(_Base):
         self.validate_not_cut()
         return super()._cursor(name)
 
+    def savepoint_rollback(self, sid: str) -> None:
+        super().savepoint_rollback(sid)
+        self.cut_by = None
+
     def create_cursor(self, name: str | None = None) -> Any:
         cursor = super().create_cursor(name)
         if name and isinstance(self.connection, BridgedConnection):
