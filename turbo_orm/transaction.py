@@ -113,7 +113,7 @@ class Atomic:
             if exc_type is GeneratorExit:
                 # The coroutine is being destroyed: nothing can be awaited, so no ROLLBACK
                 # can be sent. Closing the connection makes the server roll back.
-                scope.abort()
+                scope.destroy()
                 if entry.djangos is not None and exc is not None:
                     _see_to_end(scope, entry.djangos, entry.replaced, exc)
                 return

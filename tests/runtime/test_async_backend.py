@@ -24,7 +24,7 @@ from django.db import IntegrityError, ProgrammingError, connection, transaction
 from django.db.models.signals import post_save
 
 from tests.project.library.models import Author, Book, Tag
-from tests.runtime.support import assert_pool_is_clean, backend_pid, pool, query, sleep
+from tests.runtime.support import assert_pool_is_clean, backend_pid, destroy_when, pool, query, sleep
 from turbo_orm import advisory_lock, atomic, on_commit, run_sync
 from turbo_orm.bridge.async_backend.guest import Guest
 from turbo_orm.db import pools
@@ -793,6 +793,23 @@ async def test_a_coroutine_destroyed_in_both_blocks():
         await closing
     await assert_pool_is_clean()
     assert await names() == []
+
+
+@pytest.mark.usefixtures("one_pool")
+async def test_tasks_that_wait_in_their_block_in_ours_as_both_are_destroyed():
+    async def work() -> None:
+        async with atomic(), async_atomic():
+            tasks.append(asyncio.create_task(run_sync(sleep, 30)))
+            tasks.append(asyncio.create_task(Author.objects.acreate(name="alone")))
+            await asyncio.Event().wait()
+
+    tasks: list[asyncio.Task[Any]] = []
+    await destroy_when(lambda: bool(tasks), work())
+    for task in tasks:
+        with pytest.raises(transaction.TransactionManagementError):
+            await task
+    assert await names() == []
+    await assert_pool_is_clean()
 
 
 def test_event_loops_that_come_and_go():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from typing import Any
 
@@ -13,8 +13,8 @@ from asgiref.sync import async_to_sync
 from django.db import DatabaseError, Error, OperationalError, connections, transaction
 
 from tests.project.library.models import Author, Tag
-from tests.runtime.support import assert_pool_is_clean, query, sleep
-from turbo_orm import atomic, run_sync
+from tests.runtime.support import assert_pool_is_clean, destroy_when, query, sleep
+from turbo_orm import atomic, batch, run_sync
 from turbo_orm.errors import ConnectionReleasedError
 
 
@@ -287,6 +287,65 @@ async def test_a_task_of_a_block_that_is_destroyed():
         await tasks[0]
     assert await names() == []
     await asyncio.sleep(0.05)
+    await assert_pool_is_clean()
+
+
+@pytest.mark.parametrize("in_nested", [False, True])
+async def test_tasks_that_wait_in_a_block_that_is_destroyed(begin: Any, in_nested: bool):
+    """Elsewhere they would be committed on their own."""
+
+    async def iterate() -> list[Author]:
+        return [author async for author in Author.objects.aiterator()]
+
+    async def start() -> None:
+        works: tuple[Coroutine[Any, Any, object], ...] = (
+            run_sync(sleep, 30),
+            Tag.objects.acreate(label="plan"),
+            run_sync(Tag.objects.create, label="sync"),
+            in_nested_block(lambda: Tag.objects.acreate(label="nested")),
+            batch(Tag.objects.acreate(label="batch"), Author.objects.acount()),
+            iterate(),
+        )
+        tasks.extend(map(asyncio.ensure_future, works))
+        await asyncio.Event().wait()
+
+    async def block() -> None:
+        async with atomic():
+            await begin()
+            await (in_nested_block(start) if in_nested else start())
+
+    tasks: list[asyncio.Future[Any]] = []
+    for number in range(3):  # as they have plans, where they can
+        await Tag.objects.acreate(label=str(number))
+    await destroy_when(lambda: bool(tasks), block())
+    with pytest.raises(transaction.TransactionManagementError, match="An error occurred in"):
+        await tasks[0]
+    for task in tasks[1:]:
+        with pytest.raises(transaction.TransactionManagementError, match="its coroutine was closed"):
+            await task
+    assert await names() == []
+    assert await Tag.objects.acount() == 3
+    await assert_pool_is_clean()
+
+
+async def test_a_task_that_waits_below_sync_code_that_is_destroyed():
+    async def start() -> None:
+        tasks.append(asyncio.ensure_future(run_sync(sleep, 30)))
+        tasks.append(asyncio.ensure_future(Tag.objects.acreate(label="x")))
+        await asyncio.Event().wait()
+
+    def work() -> None:
+        with transaction.atomic():
+            Author.objects.create(name="x")
+            async_to_sync(start)()
+
+    tasks: list[asyncio.Future[Any]] = []
+    await destroy_when(lambda: bool(tasks), run_sync(work))
+    for task in tasks:
+        with pytest.raises(transaction.TransactionManagementError):
+            await task
+    assert await names() == []
+    assert await Tag.objects.acount() == 0
     await assert_pool_is_clean()
 
 

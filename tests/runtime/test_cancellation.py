@@ -290,6 +290,18 @@ async def test_a_wait_for_a_turn_is_cancelled_as_it_ends(ended: bool):
     assert turns.taken is ended
 
 
+async def test_the_turns_end_as_one_comes():
+    turns = Turns(asyncio.get_running_loop())
+    assert turns.take()
+    waiting = asyncio.create_task(turns.acquire())
+    await asyncio.sleep(0)
+    turns.release()
+    turns.end(LookupError)
+    turns.end()
+    with pytest.raises(LookupError):
+        await waiting
+
+
 def test_give_back_is_named_in_one_place():
     """The tests above patch `Pool.putconn`: it must be what the leases use."""
     assert "putconn" in leases.give_back.__code__.co_names

@@ -20,7 +20,7 @@ from django.dispatch import Signal
 from django.http import HttpRequest
 
 from tests.project.library.models import Author, Plain
-from tests.runtime.support import assert_pool_is_clean, backend_pid, sleep
+from tests.runtime.support import assert_pool_is_clean, backend_pid, destroy_when, sleep
 from turbo_orm import atomic, close_pools, on_commit, run_sync
 from turbo_orm.bridge import turns
 from turbo_orm.errors import BlockDeadlockError, ConnectionReleasedError
@@ -448,6 +448,34 @@ async def test_a_coroutine_that_is_closed():
         await asyncio.sleep(0.001)
     # What Django says of a block whose connection is lost.
     assert isinstance(outcome[0], ProgrammingError)
+    assert await Author.objects.acount() == 0
+    await assert_pool_is_clean()
+
+
+async def test_tasks_below_a_function_whose_block_is_destroyed():
+    """They are not executed outside of it."""
+    tasks: list[asyncio.Task[Any]] = []
+
+    async def below() -> None:
+        tasks.append(asyncio.create_task(run_sync(sleep, 30)))
+        tasks.append(asyncio.create_task(Author.objects.acreate(name="alone")))
+        await asyncio.sleep(0)
+        started.set()
+        await asyncio.wait(tasks)
+
+    def work() -> None:
+        create("lost")
+        async_to_sync(below)()
+
+    async def block() -> None:
+        async with atomic():
+            await sync_to_async(work, thread_sensitive=False)()
+
+    started = asyncio.Event()
+    await destroy_when(started.is_set, block())
+    for task in tasks:
+        with pytest.raises(transaction.TransactionManagementError):
+            await task
     assert await Author.objects.acount() == 0
     await assert_pool_is_clean()
 

@@ -356,7 +356,7 @@ def _destroy(bridge: BridgeGreenlet, exc: GeneratorExit) -> None:
     """The driving coroutine was closed: let the function's ``finally`` blocks run, unawaited."""
     bridge.closing = True
     if bridge.scope is not None:
-        bridge.scope.abort()
+        bridge.scope.destroy()
     # Who closes a coroutine, the garbage collector too, may be in another greenlet than drove it.
     bridge.parent = getcurrent()
     loop = _get_running_loop()

@@ -8,6 +8,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import TypeVar
 
+from django.db.transaction import TransactionManagementError
 from typing_extensions import ParamSpec, Self
 
 from turbo_orm.bridge.greenlets import drive
@@ -117,7 +118,8 @@ class Held:
             return
         try:
             if last is not None and not self.ended:
-                with suppress(ConnectionReleasedError):  # the block ended first, and the cursor with it
+                # The block ended first, and the cursor with it.
+                with suppress(ConnectionReleasedError, TransactionManagementError):
                     await self.run(last)
         finally:
             _kept.pop(self, None)

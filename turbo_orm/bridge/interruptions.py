@@ -6,7 +6,7 @@ from asyncio import CancelledError
 
 from django.db.transaction import TransactionManagementError
 
-__all__ = ["is_interruption", "writes_lost"]
+__all__ = ["block_destroyed", "is_interruption", "writes_lost"]
 
 
 def is_interruption(exc: BaseException) -> bool:
@@ -24,4 +24,12 @@ def writes_lost() -> TransactionManagementError:
         "The atomic() block was rolled back: a statement in it was cancelled, by a timeout for instance, and "
         "the block went on. Let the cancellation leave the block, or put what may be cancelled into an "
         "atomic() block of its own inside of this one."
+    )
+
+
+def block_destroyed() -> TransactionManagementError:
+    """Return the error of what waits in a block that does not come to its end."""
+    return TransactionManagementError(
+        "The atomic() block this was to be executed in was rolled back: its coroutine was closed, or found "
+        "by the garbage collector, before its end. Await what runs in a block before the block is left."
     )

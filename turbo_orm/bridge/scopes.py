@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from greenlet import getcurrent
 
 from turbo_orm.bridge.deadlock import find_deadlock
+from turbo_orm.bridge.interruptions import block_destroyed
 from turbo_orm.bridge.turns import NoMoreTurns, Turns
 from turbo_orm.db.uncancellable import uncancellable
 
@@ -144,8 +145,8 @@ class Scope:
 
         It is needed by *task*, the current one by default. *queued* tells which tasks can't go on meanwhile.
 
-        Raises `BlockDeadlockError` when the turn could never come, and `NoMoreTurns` when
-        the parent ends first.
+        Raises `BlockDeadlockError` when the turn could never come, `NoMoreTurns` when the parent ends
+        first, and Django's `TransactionManagementError` when it is a block which is destroyed.
         """
         parent = self.parent
         if parent is None:
@@ -256,8 +257,17 @@ class Scope:
                 return
             leases.pop()
 
+    def destroy(self) -> None:
+        """Give everything up without awaiting: the coroutine in charge is destroyed, and will close this.
+
+        What waits for its turn in a block was to be part of that: elsewhere it would be committed alone.
+        """
+        if self.turns is not None and (self.runs is not None or self.blocks()):
+            self.turns.end(block_destroyed)
+        self.abort()
+
     def abort(self) -> None:
-        """Give everything up without awaiting: the coroutine in charge is being destroyed."""
+        """Give everything up without awaiting."""
         self._detach()
         while self.leases:
             self.leases.pop().abandon()

@@ -219,7 +219,7 @@ class _Part:
     def abandon(self) -> None:
         """Give up what the function waits for: the coroutine that called it is being destroyed."""
         if self._scope is not None:
-            self._scope.abort()
+            self._scope.destroy()
         elif self._step is not None and not self._loop.is_closed():
             self._step.cancel()  # it waits for a turn that nobody would give back
         answer, self._answer = self._answer, None

@@ -19,11 +19,13 @@ class NoMoreTurns(Exception):
 class Turns:
     """A fair lock whose waiters can be told that their turn will never come."""
 
-    __slots__ = ("_loop", "_taken", "_waiting")
+    __slots__ = ("_error", "_loop", "_taken", "_waiting")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._taken = False
+        #: Makes what is raised for those who come to nothing, once there are no more turns.
+        self._error: Callable[[], Exception] | None = None
         #: Made when somebody waits, which is seldom.
         self._waiting: deque[asyncio.Future[None]] | None = None
 
@@ -65,6 +67,8 @@ class Turns:
         finally:
             if watch is not None:
                 watch.cancel()
+        if self._error is not None:
+            raise self._error()  # the end came together with the turn
 
     def release(self) -> None:
         """End the turn; the longest waiting child has the next."""
@@ -75,12 +79,13 @@ class Turns:
                 return
         self._taken = False
 
-    def end(self) -> None:
-        """Send everyone who still waits away with `NoMoreTurns`."""
+    def end(self, error: Callable[[], Exception] = NoMoreTurns) -> None:
+        """Send everyone who still waits away with an *error*."""
+        self._error = self._error or error
         while self._waiting:
             turn = self._waiting.popleft()
             if not turn.done():
-                turn.set_exception(NoMoreTurns())
+                turn.set_exception(self._error())
 
 
 class _Watch:

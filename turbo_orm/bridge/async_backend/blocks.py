@@ -120,7 +120,7 @@ async def _exit(
     scope = entry.scope
     try:
         if exc_type is GeneratorExit and scope.parent is not None:
-            scope.abort()  # nothing can be awaited: closing the connection rolls back
+            scope.destroy()  # nothing can be awaited: closing the connection rolls back
             return
         cancelled = await scope.wait_for_children()
         if cancelled is not None and exc is None:
