@@ -146,6 +146,24 @@ async def test_each_operation_tells_receivers_of_its_connection(tenants: str) ->
         connection_created.disconnect(use_tenant)
 
 
+async def test_receivers_are_told_once(django_databases: None) -> None:
+    told: list[Any] = []
+
+    def note(connection: Any, **kwargs: Any) -> None:
+        told.append(connection)
+
+    for _ in range(3):
+        await Migrated.objects.acount()
+    connection_created.connect(note)
+    try:
+        await Migrated.objects.acount()
+        async with atomic():
+            await Migrated.objects.acount()
+        assert len(told) == 2
+    finally:
+        connection_created.disconnect(note)
+
+
 async def test_a_backend_that_takes_part_in_the_ends_of_blocks(django_databases: None) -> None:
     connections.settings["commits"] = {
         **connections["default"].settings_dict,

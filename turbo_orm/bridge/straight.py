@@ -85,8 +85,10 @@ async def take_ready(loop: asyncio.AbstractEventLoop, alias: str) -> tuple[Async
 
     None if there can't be one, because somebody wants to be told each time Django connects or executes.
     """
+    if not _plain_receivers():
+        return None
     pool = open_pool_of(loop, alias)
-    if pool is None or not _plain_receivers() or is_guarded():
+    if pool is None or is_guarded():
         await run_sync(_connect, alias)
         pool = open_pool_of(loop, alias)
         if pool is None or not _plain_receivers():
