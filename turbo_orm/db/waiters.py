@@ -41,9 +41,10 @@ class Waiters:
         """
         pool, queue = self._pool, self.queue
         pool._stats[pool._REQUESTS_NUM] += 1
-        if pool.max_waiting and len(queue) >= pool.max_waiting:
+        limit = pool.max_waiting
+        if limit and len(queue) >= limit and (waiting := self.count()) >= limit:
             pool._stats[pool._REQUESTS_ERRORS] += 1
-            raise TooManyRequests(f"the pool {pool.name!r} has already {len(queue)} requests waiting")
+            raise TooManyRequests(f"the pool {pool.name!r} has already {waiting} requests waiting")
         pool._stats[pool._REQUESTS_QUEUED] += 1
         loop = asyncio.get_running_loop()
         waiter = Waiter(loop=loop)
@@ -52,6 +53,10 @@ class Waiters:
         if self._timer is None:
             self._timer = loop.call_later(pool.timeout, self._end_of_patience, loop)
         return waiter
+
+    def count(self) -> int:
+        """Return how many wait, without those who have given up."""
+        return sum(not waiter.done() for waiter in self.queue)
 
     def serve(self, conn: AsyncConnection[Any]) -> bool:
         """Hand *conn*, which is lent, to who waits for longest; False if nobody does."""

@@ -70,6 +70,24 @@ async def test_timeouts(make_pool: Any) -> None:
     assert put_idle(conn, pool)
 
 
+async def test_who_has_given_up_is_not_in_the_way(make_pool: Any) -> None:
+    pool = await make_pool(max_size=1, max_waiting=2)
+    conn = await lease(pool)
+    for _ in range(3):
+        given_up = asyncio.ensure_future(lease(pool))
+        await asyncio.sleep(0)
+        given_up.cancel()
+        await asyncio.wait([given_up])
+    waiting = [asyncio.ensure_future(lease(pool)) for _ in range(3)]
+    await asyncio.sleep(0)
+    with pytest.raises(TooManyRequests, match="already 2 requests"):
+        await waiting[2]
+    for task in waiting[:2]:
+        assert put_idle(conn, pool)
+        assert await task is conn
+    assert put_idle(conn, pool)
+
+
 async def test_limits_and_ends(make_pool: Any) -> None:
     pool = await make_pool(max_size=1, max_waiting=2)
     conn = await lease(pool)
