@@ -7,8 +7,9 @@ connection in the event loop's own thread, inside `atomic()` on that block's con
 from turbo_orm import hooks as _hooks
 from turbo_orm.batching import batch
 from turbo_orm.columns import Column
+from turbo_orm.db.pools import PoolStats
 from turbo_orm.errors import TurboError
-from turbo_orm.execution import aprefetch_related_objects, close_pools, open_pools, run_sync
+from turbo_orm.execution import aprefetch_related_objects, close_pools, open_pools, pool_stats, run_sync
 from turbo_orm.manager import AsyncManager
 from turbo_orm.queryset import AsyncQuerySet
 from turbo_orm.sql.cursor import cursor
@@ -20,6 +21,7 @@ __all__ = [
     "AsyncManager",
     "AsyncQuerySet",
     "Column",
+    "PoolStats",
     "TurboError",
     "advisory_lock",
     "aprefetch_related_objects",
@@ -31,6 +33,7 @@ __all__ = [
     "notify",
     "on_commit",
     "open_pools",
+    "pool_stats",
     "run_sync",
 ]
 __version__ = "0.1.0"

@@ -17,13 +17,13 @@ from django.db.models import Model, QuerySet
 from django.db.models.query import RawQuerySet
 
 from turbo_orm import answers
-from turbo_orm.bridge.databases import pool_of
+from turbo_orm.bridge.databases import open_pool_of, pool_of
 from turbo_orm.bridge.greenlets import current_bridge
 from turbo_orm.bridge.held import Held
 from turbo_orm.bridge.run import run_sync
 from turbo_orm.bridge.wrapper import BridgedWrapper
 from turbo_orm.db.leases import warm
-from turbo_orm.db.pools import Pool, close_pools
+from turbo_orm.db.pools import Pool, PoolStats, close_pools
 from turbo_orm.db.wire import Result
 from turbo_orm.loading import remember_peers
 from turbo_orm.plans import running
@@ -49,6 +49,7 @@ __all__ = [
     "iterate",
     "open_pools",
     "outermost_verb",
+    "pool_stats",
     "raw_delete_in_bridge",
     "reading_in_bridge",
     "run_sync",
@@ -361,3 +362,13 @@ async def open_pools(*aliases: str) -> None:
 
     for pool in await run_sync(find):
         await warm(pool)
+
+
+def pool_stats() -> dict[str, PoolStats]:
+    """Return the numbers of the running loop's open pools, by alias, counted since each was opened.
+
+    For metrics, and called in async code. Costs nothing between calls.
+    """
+    loop = asyncio.get_running_loop()
+    found = {alias: open_pool_of(loop, alias) for alias in connections}
+    return {alias: pool.stats() for alias, pool in found.items() if pool is not None}

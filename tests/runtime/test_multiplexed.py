@@ -9,7 +9,7 @@ from django.test.utils import override_settings
 
 from tests.project.library.models import Author
 from tests.runtime.support import pool
-from turbo_orm import atomic, close_pools
+from turbo_orm import atomic, close_pools, pool_stats
 
 
 async def names() -> list[str]:
@@ -26,6 +26,7 @@ async def test_reads_of_many_tasks_share_two_connections():
     assert [author.name for author in found] == [f"a{n % 10}" for n in range(200)]
     assert pool()._nconns <= 3
     assert pool().multiplexer is not None
+    assert pool_stats()["default"].pool_shared == 2
     await close_pools()
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync, sync_to_async
 from django.db import OperationalError, connections
 from django.test import override_settings
 from psycopg import Connection
@@ -17,7 +20,7 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool
 from tests.project.library.models import Author
 from tests.runtime.conftest import sessions
 from tests.runtime.support import assert_pool_is_clean, backend_pid, pool
-from turbo_orm import atomic, close_pools, open_pools, run_sync
+from turbo_orm import atomic, close_pools, open_pools, pool_stats, run_sync
 from turbo_orm.db import pools
 from turbo_orm.db.connections import TurboConnection
 from turbo_orm.errors import UnsupportedDatabaseError
@@ -111,6 +114,54 @@ async def test_a_bounded_queue(alias: Any) -> None:
     assert refused
     assert outcomes.count(0) + len(refused) == 10
     assert "waiting" in str(refused[0])
+
+
+async def test_statistics_of_known_work(alias: Any) -> None:
+    rows = Author.objects.using(alias(OPTIONS={"pool": {"max_size": 1}}))
+    assert "extra" not in pool_stats()
+    begun = time.monotonic()
+    for _ in range(3):  # by Django, then by a plan, and the connection is taken with another function then
+        await rows.acount()
+        await run_sync(rows.count)
+    stats = pool_stats()["extra"]
+    assert (stats.requests_num, stats.requests_queued, stats.requests_errors) == (6, 1, 0)
+    assert (stats.pool_min, stats.pool_max, stats.pool_size, stats.pool_available) == (0, 1, 1, 1)
+    assert (stats.connections_num, stats.connections_errors, stats.connections_lost) == (1, 0, 0)
+    async with atomic(using="extra"):
+        await rows.acount()
+        tasks = [asyncio.create_task(in_its_own_context(rows.acount)) for _ in range(4)]
+        while (stats := pool_stats()["extra"]).requests_waiting < 4:
+            await asyncio.sleep(0)
+        assert (stats.pool_size, stats.pool_available, stats.requests_errors) == (1, 0, 0)
+        tasks[1].cancel()
+        await asyncio.wait(tasks[1:2])
+        assert pool_stats()["extra"].requests_waiting == 3
+        waited = stats.requests_wait_ms
+        await asyncio.sleep(0.05)
+    await asyncio.wait(tasks)
+    stats = pool_stats()["extra"]
+    assert (stats.requests_num, stats.requests_queued, stats.requests_errors) == (11, 5, 1)
+    assert (stats.pool_size, stats.pool_available, stats.requests_waiting) == (1, 1, 0)
+    assert 3 * 49 <= stats.requests_wait_ms - waited <= 4 * 1000 * (time.monotonic() - begun)
+    await close_pools()
+    assert pool_stats() == {}
+
+
+@pytest.mark.threads
+async def test_statistics_in_a_thread() -> None:
+    async def stats() -> Any:
+        return pool_stats()
+
+    await Author.objects.acount()
+    found = await sync_to_async(async_to_sync(stats))()
+    assert found == pool_stats()
+    assert found["default"].pool_available == 1
+    with pytest.raises(RuntimeError, match="no running event loop"):
+        await sync_to_async(pool_stats)()
+
+
+async def in_its_own_context(function: Any) -> Any:
+    return await contextvars.Context().run(asyncio.ensure_future, function())
 
 
 async def test_another_database_is_refused_by_name(alias: Any) -> None:

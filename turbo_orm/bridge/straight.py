@@ -89,8 +89,7 @@ async def take_ready(loop: asyncio.AbstractEventLoop, alias: str) -> tuple[Async
         return None
     pool = open_pool_of(loop, alias)
     if pool is None or is_guarded():
-        await run_sync(_connect, alias)
-        pool = open_pool_of(loop, alias)
+        pool = await _set_up(loop, alias)
         if pool is None or not _plain_receivers():
             return None
     if not pool.wired:
@@ -102,9 +101,19 @@ async def take_ready(loop: asyncio.AbstractEventLoop, alias: str) -> tuple[Async
                 conn = await lease(pool)
         else:
             await give_back(conn, pool)
-            await run_sync(_connect, alias)
+            pool.taken -= 1
+            await _set_up(loop, alias)
             conn = take_idle(pool)
     return conn, pool
+
+
+async def _set_up(loop: asyncio.AbstractEventLoop, alias: str) -> Pool | None:
+    """Have Django set up a connection to *alias*; return the pool which has it then."""
+    await run_sync(_connect, alias)
+    pool = open_pool_of(loop, alias)
+    if pool is not None:
+        pool.taken -= 1  # who asks for a connection has yet to take one
+    return pool
 
 
 def _connect(alias: str) -> None:

@@ -58,9 +58,8 @@ async def lease(pool: Pool) -> AsyncConnection[Any]:
         conn = await (pool.getconn() if pool._pool and pool._check is None else _getconn_in_task(pool))
         if not _hung_up(conn):
             return conn
-        # The server ended this session while it lay idle; the pool discards it.
-        close_now(conn)
-        await uncancellable(pool.putconn(conn))
+        _lose(conn, pool)
+        pool.taken -= 1  # the request goes on
 
 
 async def warm(pool: Pool) -> None:
@@ -92,10 +91,16 @@ def take_idle(pool: Pool) -> AsyncConnection[Any] | None:
             conn._pool = pool
             conn.lent = True
             return conn  # type: ignore[no-any-return]
-        close_now(conn)
-        pool._stats["connections_lost"] += 1
-        pool.run_task(AddConnection(pool))
+        _lose(conn, pool)
     return None
+
+
+def _lose(conn: Any, pool: Pool) -> None:
+    """Close *conn*, whose session the server ended while it lay idle; the pool opens another."""
+    close_now(conn)
+    conn.lent = False
+    pool._stats["connections_lost"] += 1
+    pool.run_task(AddConnection(pool))
 
 
 def take_wire(pool: Pool, ready: object) -> Wire | None:
@@ -178,6 +183,7 @@ async def _wait_for_idle(pool: Pool) -> AsyncConnection[Any]:
     try:
         return await waiter
     except BaseException as exc:
+        pool._stats["requests_errors"] += 1
         if not waiter.cancel() and not waiter.cancelled() and waiter.exception() is None:
             # It came together with the interruption.
             if isinstance(exc, asyncio.CancelledError):
@@ -185,6 +191,8 @@ async def _wait_for_idle(pool: Pool) -> AsyncConnection[Any]:
             else:
                 _put_away(pool, waiter)
         raise
+    finally:
+        pool.waiters.waited += monotonic() - waiter.since
 
 
 def _renew(conn: AsyncConnection[Any]) -> None:

@@ -7,7 +7,7 @@ import os
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakSet
 
@@ -27,6 +27,7 @@ __all__ = [
     "Pool",
     "PoolKey",
     "PoolSpec",
+    "PoolStats",
     "close_pools",
     "find_pool",
     "forget_pool",
@@ -62,6 +63,37 @@ class PoolSpec:
     prepares: bool = True
     #: Whether statements may go straight to the wire: not past cursors which are not Django's own.
     wired: bool = True
+
+
+@dataclass(frozen=True)
+class PoolStats:
+    """A pool in numbers, called what psycopg_pool calls them; see `turbo_orm.pool_stats()`."""
+
+    #: How many connections it keeps even if they are idle, and how many it may have.
+    pool_min: int
+    pool_max: int
+    #: How many it has, with those that are being opened; how many of them are idle.
+    pool_size: int
+    pool_available: int
+    #: How many are shared by all tasks (``MULTIPLEX``).
+    pool_shared: int
+    #: How many times a connection was asked for, and how many of these had to wait for it.
+    requests_num: int
+    requests_queued: int
+    #: How many wait now.
+    requests_waiting: int
+    #: How long all waits that ended took together, in milliseconds.
+    requests_wait_ms: int
+    #: How many got none: the time-out, a full queue, no server, a cancellation.
+    requests_errors: int
+    #: How many times a connection was opened or tried to be, how long that took, how often it failed.
+    connections_num: int
+    connections_ms: int
+    connections_errors: int
+    #: How many the server, or a check, was found to have ended while they were idle.
+    connections_lost: int
+    #: How many were closed instead of being given back.
+    returns_bad: int
 
 
 #: Seconds between two looks at whether connections are ready.
@@ -172,9 +204,26 @@ class Pool(AsyncConnectionPool[AsyncConnection[Any]]):
         self._count_taken()
         return super().pop_stats()
 
+    def stats(self) -> PoolStats:
+        """Return the numbers of the pool's use, those that are nothing yet too."""
+        shared = 0 if self.multiplexer is None else len(self.multiplexer.kept())
+        found = {**self.get_stats(), "pool_shared": shared}
+        return PoolStats(**{each.name: found.get(each.name, 0) for each in fields(PoolStats)})
+
     def _count_taken(self) -> None:
         taken, self.taken = self.taken, 0
         self._stats[self._REQUESTS_NUM] += taken
+        # In whole milliseconds: what is left of one must not be lost, there may be many.
+        waited = int(1000 * self.waiters.waited)
+        self.waiters.waited -= waited / 1000
+        self._stats[self._REQUESTS_WAIT_MS] += waited
+
+    def _get_measures(self) -> dict[str, int]:
+        measures = super()._get_measures()
+        # Those who have given up stay in the queues until their turn comes.
+        theirs = sum(not (each.conn or each.error) for each in self._waiting)
+        measures[self._REQUESTS_WAITING] = theirs + self.waiters.count()
+        return measures
 
     def exhausted(self) -> bool:
         """Whether the only connections to wait for are those in use."""

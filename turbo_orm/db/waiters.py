@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from time import monotonic
 from typing import Any
 
 from psycopg import AsyncConnection
@@ -19,18 +20,20 @@ __all__ = ["Waiter", "Waiters"]
 class Waiter(asyncio.Future[AsyncConnection[Any]]):
     """Becomes a connection."""
 
-    #: When the waiting began, in the event loop's time.
+    #: When the waiting began.
     since: float
 
 
 class Waiters:
     """The queue of one pool, first come first served."""
 
-    __slots__ = ("_our_turn", "_pool", "_timer", "queue")
+    __slots__ = ("_our_turn", "_pool", "_timer", "queue", "waited")
 
     def __init__(self, pool: AsyncConnectionPool[Any]) -> None:
         self._pool = pool
         self.queue: deque[Waiter] = deque()
+        #: The seconds of all waits that ended, as far as they are not in psycopg_pool's statistics yet.
+        self.waited = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._our_turn = False
 
@@ -48,7 +51,7 @@ class Waiters:
         pool._stats[pool._REQUESTS_QUEUED] += 1
         loop = asyncio.get_running_loop()
         waiter = Waiter(loop=loop)
-        waiter.since = loop.time()
+        waiter.since = monotonic()
         queue.append(waiter)
         if self._timer is None:
             self._timer = loop.call_later(pool.timeout, self._end_of_patience, loop)
@@ -63,8 +66,6 @@ class Waiters:
         while self.queue:
             waiter = self.queue.popleft()
             if not waiter.done():
-                waited = waiter.get_loop().time() - waiter.since
-                self._pool._stats[self._pool._REQUESTS_WAIT_MS] += int(1000 * waited)
                 waiter.set_result(conn)
                 return True
         return False
@@ -91,11 +92,10 @@ class Waiters:
         pool = self._pool
         while self.queue:
             waiter = self.queue[0]
-            left = waiter.since + pool.timeout - loop.time()
+            left = waiter.since + pool.timeout - monotonic()
             if not waiter.done():
                 if left > 0:
                     self._timer = loop.call_later(left, self._end_of_patience, loop)
                     return
-                pool._stats[pool._REQUESTS_ERRORS] += 1
                 waiter.set_exception(PoolTimeout(f"couldn't get a connection after {pool.timeout:.2f} sec"))
             self.queue.popleft()

@@ -53,6 +53,25 @@ async def test_statistics(make_pool: Any, put: Any) -> None:
     assert pool.get_stats()["pool_available"] == 1
 
 
+@pytest.mark.parametrize("take", [lease, take_idle])
+async def test_statistics_of_lost_connections(make_pool: Any, take: Any) -> None:
+    pool = await make_pool()
+    conns = [await lease(pool) for _ in range(2)]
+    pids = [conn.info.backend_pid for conn in conns]
+    for conn in conns:
+        assert put_idle(conn, pool)
+    before = pool.get_stats()
+    async with await psycopg.AsyncConnection.connect(**await pool._resolve_kwargs()) as killer:
+        for pid in pids:
+            await killer.execute("SELECT pg_terminate_backend(%s, 10000)", [pid])
+    conn = await lease(pool) if take is lease else take_idle(pool) or await lease(pool)
+    after = pool.get_stats()
+    assert after["requests_num"] - before["requests_num"] == 1
+    assert after["connections_lost"] == 2
+    assert pool.lent() == [conn]
+    assert put_idle(conn, pool)
+
+
 @either_way
 async def test_what_waits_in_psycopgs_queue_is_served_first(make_pool: Any, put: Any) -> None:
     pool = await make_pool(max_size=1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from contextlib import suppress
 from typing import Any
 
@@ -67,6 +68,23 @@ async def test_timeouts(make_pool: Any) -> None:
     await asyncio.sleep(0.05)
     assert put_idle(conn, pool)
     assert await late is conn
+    assert put_idle(conn, pool)
+
+
+async def test_short_waits_add_up(make_pool: Any) -> None:
+    pool = await make_pool(max_size=1)
+    conn = await lease(pool)
+    before = pool.get_stats()["requests_wait_ms"]
+    begun, waits = time.monotonic(), 0
+    while time.monotonic() - begun < 0.05:
+        waiting = asyncio.ensure_future(lease(pool))
+        await asyncio.sleep(0)
+        assert put_idle(conn, pool)
+        assert await waiting is conn
+        waits += 1
+        pool.get_stats()
+    assert pool.get_stats()["requests_queued"] == waits + 1
+    assert 0 < pool.get_stats()["requests_wait_ms"] - before <= 1000 * (time.monotonic() - begun)
     assert put_idle(conn, pool)
 
 
