@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +21,9 @@ _CHECKS = {
 
 def main() -> int:
     """Run all checks, whatever the earlier ones said, and return 1 if any found something."""
+    argparse.ArgumentParser(
+        prog="dev.py lint", description=f"Checks everything: {', '.join(_CHECKS)}."
+    ).parse_args()
     failed = []
     for name, (folder, (module, *arguments)) in _CHECKS.items():
         print(f"== {name}", flush=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
 import signal
@@ -44,6 +45,7 @@ default_pool_size = {servers}
 
 def main() -> int:
     """Say where PgBouncer is; fetch it as a Debian package if it is nowhere."""
+    argparse.ArgumentParser(prog="dev.py pgbouncer", description=main.__doc__).parse_args()
     found = find_pgbouncer() or _fetch(_folder())
     print(found if found is not None else f"dev.py: {MISSING}")
     return 0 if found is not None else 1

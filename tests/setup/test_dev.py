@@ -42,6 +42,14 @@ def test_help_is_no_error() -> None:
     assert (result.returncode, result.stdout[:6]) == (0, "usage:")
 
 
+@pytest.mark.parametrize("name", ["lint", "pgbouncer"])
+def test_a_command_that_takes_no_arguments_refuses_them(name: str) -> None:
+    line = [sys.executable, "-m", COMMANDS[name].module, "turbo_orm"]
+    result = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert f"dev.py {name}: error: unrecognized arguments: turbo_orm" in result.stderr
+
+
 def test_it_lists_the_pythons_that_run() -> None:
     expected = [f"{version[0]}.{version[1]} {path}" for version, path in find_pythons()]
     assert sys.executable in dev("pythons").stdout
