@@ -23,7 +23,7 @@ from turbo_orm.db.json_text import JSON_KINDS, json_texts
 from turbo_orm.db.statements import Statement, statement
 from turbo_orm.db.wire import Result
 from turbo_orm.plans.compiled_inserts import (
-    Conflict,
+    Insertion,
     LoadReturned,
     is_left_to_database,
     returned_function,
@@ -57,27 +57,19 @@ class BulkInsert(NamedTuple):
         return [] if self.load is None else self.load(result.rows or ())
 
 
-def bulk_insert(
-    model: type[Model],
-    objs: Sequence[Any],
-    fields: Sequence[Any],
-    returning_fields: Sequence[Any] | None,
-    conflict: Conflict,
-    connection: Any,
-) -> BulkInsert | None:
-    """Return what inserts *objs* as ``QuerySet._insert()`` of *model* would; None if only it can.
+def bulk_insert(objs: Sequence[Any], insertion: Insertion, connection: Any) -> BulkInsert | None:
+    """Return what inserts *objs* as `QuerySet._insert()` would; None if only it can.
 
-    The parameters are those of `QuerySet._insert()`, which Django's `bulk_create()` calls for
-    each batch; *connection* compiles. Objects are changed by `pre_save()` of their fields only,
-    as they would be by Django.
+    Django's `bulk_create()` calls that for each batch; *connection* compiles. Objects are changed
+    by `pre_save()` of their fields only, as they would be by Django.
     """
     if len(objs) < 2 or len(set(map(type, objs))) > 1:
         return None
     rows = [obj.__dict__ for obj in objs]
     refused = refusals.count
     try:
-        given = _without_defaults(fields, rows)
-        plan = _plan_for(model, objs, (tuple(fields), given), returning_fields, conflict, connection)
+        given = _without_defaults(insertion.fields, rows)
+        plan = _plan_for(objs, insertion, given, connection)
         if plan is None:
             return None
         params = tuple([column(objs, rows) for column in plan.columns])
@@ -87,10 +79,6 @@ def bulk_insert(
     if refusals.count != refused:
         return None
     return BulkInsert(plan.statement, params, given, plan.load)
-
-
-#: All fields, and those of them that objects have values for.
-_Fields = tuple[tuple[Any, ...], tuple[Any, ...]]
 
 
 class _Plan(NamedTuple):
@@ -114,53 +102,38 @@ def _without_defaults(fields: Sequence[Any], rows: Sequence[dict[str, Any]]) -> 
 
 
 def _plan_for(
-    model: type[Model],
-    objs: Sequence[Any],
-    fields: _Fields,
-    returning_fields: Sequence[Any] | None,
-    conflict: Conflict,
-    connection: Any,
+    objs: Sequence[Any], insertion: Insertion, given: tuple[Any, ...], connection: Any
 ) -> _Plan | None:
-    plans: dict[Any, _Plan | None] = model._meta.__dict__.setdefault(_ATTRIBUTE, {})
+    meta = insertion.table._meta
+    plans: dict[Any, _Plan | None] = meta.__dict__.setdefault(_ATTRIBUTE, {})
     key = (
         type(objs[0]),
-        model._meta.db_table,
+        meta.db_table,
         connection.alias,
         connection.ops.__class__,
-        fields,
-        tuple(returning_fields or ()),
-        *conflict.key,
+        tuple(insertion.fields),
+        given,
+        tuple(insertion.returning or ()),
+        *insertion.conflict.key,
     )
     if key in plans:
         return plans[key]
-    return make_and_keep(
-        plans, key, lambda: _make(model, objs, fields, returning_fields, conflict, connection)
-    )
+    return make_and_keep(plans, key, lambda: _make(objs, insertion, given, connection))
 
 
-def _make(
-    model: type[Model],
-    objs: Sequence[Any],
-    fields: _Fields,
-    returning_fields: Sequence[Any] | None,
-    conflict: Conflict,
-    connection: Any,
-) -> _Plan:
+def _make(objs: Sequence[Any], insertion: Insertion, given: tuple[Any, ...], connection: Any) -> _Plan:
+    """Make the plan for *objs*, which have values for the fields *given*."""
     kind = type(objs[0])
-    every, given = fields
     samples = [sample_of(kind, obj) for obj in objs[:2]]
     columns = tuple(_column(kind, field, connection) for field in given)
     for sample in samples:
         if any(hasattr(vars(sample)[field.attname], "resolve_expression") for field in given):
             raise Bail
-    query = conflict.query(model)
-    query.insert_values(list(every), samples, raw=False)
-    compiler: Any = query.get_compiler(connection=connection)
-    compiler.returning_fields = returning_fields
+    compiler = insertion.compiler(samples, connection)
     ((text, params),) = compiler.as_sql()
     if " SELECT * FROM UNNEST(" not in text or [*map(type, params)] != [list] * len(given):
         raise Unsupported("Django inserts by VALUES here")
-    load = returned_function(compiler, returning_fields or ())
+    load = returned_function(compiler, insertion.returning or ())
     return _Plan(statement(text, len(given)), columns, load)
 
 

@@ -27,6 +27,7 @@ __all__ = [
     "NO_CONFLICT",
     "CompiledInsert",
     "Conflict",
+    "Insertion",
     "LoadReturned",
     "check_insert",
     "compile_insert",
@@ -52,13 +53,27 @@ class Conflict(NamedTuple):
         """What of it is part of the shape of an INSERT."""
         return self.on_conflict, tuple(self.update_fields or ()), tuple(self.unique_fields or ())
 
-    def query(self, model: type[Model]) -> sql.InsertQuery:
-        """Return the query for an INSERT of objects of *model*."""
-        options: dict[str, Any] = self._asdict()
-        return sql.InsertQuery(model, **options)
-
 
 NO_CONFLICT = Conflict()
+
+
+class Insertion(NamedTuple):
+    """What `QuerySet._insert()` is told besides the objects."""
+
+    #: The model whose table it is.
+    table: Any
+    fields: Sequence[Any]
+    returning: Sequence[Any] | None
+    conflict: Conflict = NO_CONFLICT
+
+    def compiler(self, objs: list[Any], connection: Any) -> Any:
+        """Return Django's compiler of the INSERT of *objs*."""
+        options: dict[str, Any] = self.conflict._asdict()
+        query = sql.InsertQuery(self.table, **options)
+        query.insert_values([*self.fields], objs, raw=False)
+        compiler: Any = query.get_compiler(connection=connection)
+        compiler.returning_fields = self.returning
+        return compiler
 
 
 class CompiledInsert(NamedTuple):
@@ -76,23 +91,13 @@ class CompiledInsert(NamedTuple):
             raise Unsupported("a field is more than one parameter")
 
 
-def compile_insert(
-    concrete: type[Model],
-    sample: Any,
-    fields: Sequence[Any],
-    returning: Sequence[Any],
-    connection: Any,
-    conflict: Conflict = NO_CONFLICT,
-) -> CompiledInsert:
+def compile_insert(insertion: Insertion, sample: Any, connection: Any) -> CompiledInsert:
     """Compile the INSERT of *sample*; raise `Bail` if it has expressions for values."""
     attributes = vars(sample)
-    given = [field for field in fields if not is_left_to_database(attributes.get(field.attname))]
+    given = [field for field in insertion.fields if not is_left_to_database(attributes.get(field.attname))]
     if any(hasattr(attributes.get(field.attname), "resolve_expression") for field in given):
         raise Bail
-    query = conflict.query(concrete)
-    query.insert_values([*fields], [sample], raw=False)
-    compiler: Any = query.get_compiler(connection=connection)
-    compiler.returning_fields = returning
+    compiler = insertion.compiler([sample], connection)
     ((text, params),) = compiler.as_sql()
     return CompiledInsert(statement(text, len(params)), tuple(params), given, compiler)
 

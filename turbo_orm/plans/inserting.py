@@ -8,8 +8,8 @@ from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from django.db import transaction
-from django.db.models import AutoField, Field, Model, QuerySet, sql
+from django.db import connections, transaction
+from django.db.models import AutoField, Field, Model, QuerySet
 
 from turbo_orm.bridge.greenlets import current_bridge
 from turbo_orm.bridge.run import run_sync
@@ -19,7 +19,7 @@ from turbo_orm.bridge.wrapper import BridgedWrapper
 from turbo_orm.conf import get_config
 from turbo_orm.db.statements import Statement
 from turbo_orm.plans.bulk import BulkInsert, bulk_insert
-from turbo_orm.plans.compiled_inserts import NO_CONFLICT, Conflict
+from turbo_orm.plans.compiled_inserts import Conflict, Insertion
 from turbo_orm.plans.connections import compiling_connection
 from turbo_orm.plans.instances import is_free
 from turbo_orm.plans.running import connected_wrapper, run, run_on_wire_in_bridge
@@ -90,13 +90,12 @@ class InsertsByColumn(_Base):
             self._for_write = True
             alias = using or self.db
             conflict = Conflict(on_conflict, update_fields, unique_fields)
+            insertion = Insertion(self.model, fields, returning_fields, conflict)
             if len(objs) == 1:
                 inserter = Inserter(lambda sample: djangos([sample]))
-                rows = insert_row(
-                    objs[0], self.model, fields, returning_fields or (), alias, conflict, inserter
-                )
+                rows = insert_row(objs[0], insertion, alias, inserter)
             else:
-                rows = _by_column(self.model, objs, fields, returning_fields, conflict, alias)
+                rows = _by_column(objs, insertion, alias)
             if rows is not None:
                 return rows
         return djangos(objs)
@@ -203,15 +202,11 @@ class _Insert(NamedTuple):
     writes: bool
     found: BulkInsert
     objs: list[Any]
+    insertion: Insertion
 
     def as_sql(self) -> tuple[str, tuple[Any, ...]]:
         """Return what Django gives to a cursor: lists in place of encoded arrays."""
-        model = type(self.objs[0])
-        query = sql.InsertQuery(model)
-        query.insert_values(_inserted(model), self.objs, raw=False)
-        compiler: Any = query.get_compiler(using=self.alias)
-        compiler.returning_fields = model._meta.db_returning_fields
-        ((text, params),) = compiler.as_sql()
+        ((text, params),) = self.insertion.compiler(self.objs, connections[self.alias]).as_sql()
         return text, tuple(params)
 
 
@@ -244,11 +239,11 @@ def _alone(queryset: Any, objs: Any, options: Mapping[str, Any]) -> _Insert | No
         or not 0 < len(objs) <= connection.ops.bulk_batch_size(fields, objs)
     ):
         return None
-    returned = queryset.model._meta.db_returning_fields
-    found = bulk_insert(queryset.model, objs, fields, returned, NO_CONFLICT, connection)
+    insertion = Insertion(queryset.model, fields, queryset.model._meta.db_returning_fields)
+    found = bulk_insert(objs, insertion, connection)
     if found is None or found.load is None:
         return None
-    return _Insert(alias, found.statement, found.params, True, found, list(objs))
+    return _Insert(alias, found.statement, found.params, True, found, list(objs), insertion)
 
 
 def _is_simple(queryset_class: Any, model: Any) -> bool:
@@ -297,14 +292,7 @@ def _need_keys(objs: Sequence[Any]) -> bool:
     return True
 
 
-def _by_column(
-    model: Any,
-    objs: Sequence[Any],
-    fields: Sequence[Any],
-    returning_fields: Sequence[Any] | None,
-    conflict: Conflict,
-    alias: str,
-) -> list[Any] | None:
+def _by_column(objs: Sequence[Any], insertion: Insertion, alias: str) -> list[Any] | None:
     config = get_config()
     if not (config.plans and config.wire):
         return None
@@ -314,11 +302,11 @@ def _by_column(
     compiling = compiling_connection(alias)
     if compiling is None:
         return None
-    found = bulk_insert(model, objs, fields, returning_fields, conflict, compiling)
+    found = bulk_insert(objs, insertion, compiling)
     if found is None:
         return None
     if config.verify_plans:
-        verify_bulk_insert(found, model, objs, fields, returning_fields, conflict, compiling)
+        verify_bulk_insert(found, objs, insertion, compiling)
     result = run_on_wire_in_bridge(alias, found.statement, found.params)
     return None if result is None else found.rows(result)
 

@@ -31,6 +31,7 @@ from turbo_orm.bridge.refusals import refusals
 from turbo_orm.db.statements import Statement
 from turbo_orm.plans.columns import Columns
 from turbo_orm.plans.compiled_inserts import (
+    Insertion,
     check_insert,
     compile_insert,
     is_left_to_database,
@@ -261,7 +262,7 @@ def _compile(model: type[Model], obj: Any, alias: str, connection: Any) -> Inser
     sample = sample_of(model, obj)
     manager, fields, returning = _captured(sample, concrete, alias, connection)
     check_insert(manager)
-    compiled = compile_insert(concrete, sample, fields, returning, connection)
+    compiled = compile_insert(Insertion(concrete, fields, returning), sample, connection)
     prepare = params_function(model, compiled.fields, connection)
     compiled.check(prepare(sample))
     return InsertPlan(compiled.statement, prepare, _finish(model, returning, compiled.compiler))

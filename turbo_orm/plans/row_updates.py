@@ -36,7 +36,15 @@ from turbo_orm.plans.signals import has_listeners
 from turbo_orm.plans.unsupported import Unsupported
 from turbo_orm.plans.values import Bail
 
-__all__ = ["PlannedWrite", "UpdatePlan", "compiled_update", "key_source", "planned_update", "update_plan"]
+__all__ = [
+    "PlannedWrite",
+    "RowUpdate",
+    "UpdatePlan",
+    "compiled_update",
+    "key_source",
+    "planned_update",
+    "update_plan",
+]
 
 Params = tuple[Any, ...]
 
@@ -51,6 +59,18 @@ _NULL_IS_TEXT = any(
 #: As Django has it: ``install()`` of single_rows.py puts another in its place.
 do_update: Any = Model._do_update
 _TAKES_RETURNING_FIELDS = "returning_fields" in do_update.__code__.co_varnames
+
+
+class RowUpdate(NamedTuple):
+    """What `save()` writes of *obj*: *values*, one for each of *fields*, into the row *key*."""
+
+    obj: Any
+    fields: Sequence[Any]
+    values: Sequence[Any]
+    key: Any
+
+
+_new_update: Callable[[type[RowUpdate], tuple[Any, ...]], RowUpdate] = tuple.__new__
 
 
 class UpdatePlan(NamedTuple):
@@ -131,7 +151,8 @@ def planned_update(
     fields, read = found
     try:
         values = read(obj)
-        plan = update_plan(obj, concrete, fields, values, key, alias, connection)
+        update = _new_update(RowUpdate, (obj, fields, values, key))
+        plan = update_plan(update, concrete, alias, connection)
         return None if plan is None else PlannedWrite(alias, plan.statement, plan.params(values, key))
     except Exception:  # a deferred field, or a value that is not the field's: Django knows
         return None
@@ -167,49 +188,33 @@ def _reads(
     return fields, make_function("read", "\n".join(lines), reads.namespace)
 
 
-def update_plan(
-    obj: Any,
-    table: type[Model],
-    fields: Sequence[Any],
-    values: Sequence[Any],
-    key: Any,
-    alias: str,
-    connection: Any,
-) -> UpdatePlan | None:
-    """Return the plan to set *fields* in the row *key* of the model *table*, None if there is none.
+def update_plan(update: RowUpdate, table: type[Model], alias: str, connection: Any) -> UpdatePlan | None:
+    """Return the plan of such as *update* in the table of the model *table*, None if there is none.
 
-    *obj* and the *values* serve as a sample. *connection* compiles.
+    *connection* compiles.
     """
-    nulls = tuple([value is None for value in values]) if _NULL_IS_TEXT else ()
+    nulls = tuple([value is None for value in update.values]) if _NULL_IS_TEXT else ()
     meta: Any = table._meta
     # Tests replace the class of the manager's querysets, or the name of the table.
-    shape = (alias, connection, meta.db_table, meta.base_manager._queryset_class, *map(id, fields), nulls)
+    querysets = meta.base_manager._queryset_class
+    shape = (alias, connection, meta.db_table, querysets, *map(id, update.fields), nulls)
     plans = known_of(table, _ATTRIBUTE, _Updates).plans
     try:
         return plans[shape]
     except KeyError:
         pass
     try:
-        return make_and_keep(
-            plans, shape, lambda: _compile(obj, table, fields, values, key, alias, connection)
-        )
+        return make_and_keep(plans, shape, lambda: _compile(update, table, alias, connection))
     except Exception:  # of this object; the next one may do
         return None
 
 
-def _compile(
-    obj: Any,
-    table: Any,
-    fields: Sequence[Any],
-    values: Sequence[Any],
-    key: Any,
-    alias: str,
-    connection: Any,
-) -> UpdatePlan:
+def _compile(update: RowUpdate, table: Any, alias: str, connection: Any) -> UpdatePlan:
+    _, fields, values, key = update
     _check_manager(table._base_manager)
     if any(hasattr(value, "resolve_expression") for value in values):
         raise Bail
-    text, djangos = compiled_update(obj, table._base_manager.using(alias), fields, values, key, alias)
+    text, djangos = compiled_update(update, table._base_manager.using(alias), alias)
     nulls = [_NULL_IS_TEXT and value is None for value in values]
     params = _params(table, fields, nulls, connection)
     if [type(as_djangos(each)) for each in params(values, key)] != [*map(type, djangos)]:
@@ -217,10 +222,9 @@ def _compile(
     return UpdatePlan(statement(text, len(djangos)), params, tuple(fields))
 
 
-def compiled_update(
-    obj: Any, base_qs: Any, fields: Sequence[Any], values: Sequence[Any], key: Any, alias: str
-) -> tuple[str, Params]:
-    """Return the SQL and parameters that Django's own `_do_update()` of *obj* would execute."""
+def compiled_update(update: RowUpdate, base_qs: Any, alias: str) -> tuple[str, Params]:
+    """Return the SQL and parameters that Django's own `_do_update()` would execute."""
+    obj, fields, values, key = update
     triples = [(field, None, value) for field, value in zip(fields, values, strict=True)]
     sample = sample_of(type(obj), obj)
     with connections_capturing(alias):

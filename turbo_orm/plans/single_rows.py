@@ -20,8 +20,7 @@ from turbo_orm.conf import get_config
 from turbo_orm.db.statements import Statement
 from turbo_orm.plans import running
 from turbo_orm.plans.compiled_inserts import (
-    NO_CONFLICT,
-    Conflict,
+    Insertion,
     LoadReturned,
     check_insert,
     compile_insert,
@@ -33,7 +32,7 @@ from turbo_orm.plans.compiled_inserts import (
 from turbo_orm.plans.connections import compiling_connection
 from turbo_orm.plans.inserts import inserts_of, note_hooks
 from turbo_orm.plans.keeping import make_and_keep
-from turbo_orm.plans.row_updates import PlannedWrite, do_update, update_plan
+from turbo_orm.plans.row_updates import PlannedWrite, RowUpdate, do_update, update_plan
 from turbo_orm.plans.verify_inserts import verify_row_insert, verify_row_update
 
 __all__ = ["Inserter", "insert_row", "install"]
@@ -64,19 +63,10 @@ class _Insert(NamedTuple):
     known: tuple[Any, ...]
 
 
-def insert_row(
-    obj: Any,
-    table: Any,
-    fields: Sequence[Any],
-    returning: Sequence[Any],
-    alias: str,
-    conflict: Conflict,
-    inserter: Inserter,
-) -> list[Any] | None:
-    """Insert *obj* into the table of the model *table*, for sync code in the bridge.
+def insert_row(obj: Any, insertion: Insertion, alias: str, inserter: Inserter) -> list[Any] | None:
+    """Insert *obj*, for sync code in the bridge.
 
-    Return what *inserter* would return for the *returning* fields; None, having done nothing, if only
-    that can do it.
+    Return what *inserter* would return; None, having done nothing, if only that can do it.
     """
     config = get_config()
     connection = compiling_connection(alias) if config.plans else None
@@ -84,7 +74,7 @@ def insert_row(
     if connection is None or not isinstance(connections[alias], BridgedWrapper):
         return None
     try:
-        plan = _insert_plan(obj, table, fields, returning, connection, conflict, inserter)
+        plan = _insert_plan(obj, insertion, connection, inserter)
         params = None if plan is None else plan.params(obj)
     except Exception:  # Django raises it again, or knows better
         return None
@@ -97,15 +87,8 @@ def insert_row(
     return [] if plan.load is None else plan.load(rows or ())
 
 
-def _insert_plan(
-    obj: Any,
-    table: Any,
-    fields: Sequence[Any],
-    returning: Sequence[Any],
-    connection: Any,
-    conflict: Conflict,
-    inserter: Inserter,
-) -> _Insert | None:
+def _insert_plan(obj: Any, insertion: Insertion, connection: Any, inserter: Inserter) -> _Insert | None:
+    table, fields, returning, conflict = insertion
     model, meta = type(obj), table._meta
     attributes = obj.__dict__
     shape = (
@@ -116,7 +99,7 @@ def _insert_plan(
         conflict.key,
         *map(id, fields),
         None,
-        *map(id, returning),
+        *map(id, returning or ()),
         *[is_left_to_database(attributes.get(name)) for name in inserts_of(table).db_defaults],
     )
     plans: dict[Any, _Insert | None] = meta.__dict__.setdefault(_ATTRIBUTE, {})
@@ -126,26 +109,19 @@ def _insert_plan(
     def make() -> _Insert:
         if inserter.check is not None:
             inserter.check()
-        return _compile_insert(obj, table, fields, returning, connection, conflict)
+        return _compile_insert(obj, insertion, connection)
 
     return make_and_keep(plans, shape, make)
 
 
-def _compile_insert(
-    obj: Any,
-    table: Any,
-    fields: Sequence[Any],
-    returning: Sequence[Any],
-    connection: Any,
-    conflict: Conflict,
-) -> _Insert:
-    model = type(obj)
+def _compile_insert(obj: Any, insertion: Insertion, connection: Any) -> _Insert:
+    model, fields, returning = type(obj), insertion.fields, insertion.returning or ()
     for field in fields:
         if type(field).pre_save is FileField.pre_save:
             field.pre_save(obj, True)  # or the sample would store the file, under another name
     sample = sample_of(model, obj)
     params = params_function(model, [*fields], connection, in_bridge=True)
-    compiled = compile_insert(table, sample, fields, returning, connection, conflict)
+    compiled = compile_insert(insertion, sample, connection)
     if len(compiled.fields) != len(fields):
         params = params_function(model, compiled.fields, connection, in_bridge=True)
     compiled.check(params(sample))
@@ -166,19 +142,19 @@ def _update(
         or not _has_all_rows(base_qs)
     ):
         return None
-    fields = [triple[0] for triple in triples]
     values = [triple[2] for triple in triples]
+    update = RowUpdate(obj, [triple[0] for triple in triples], values, key)
     try:
-        plan = update_plan(obj, base_qs.model, fields, values, key, alias, connection)
+        plan = update_plan(update, base_qs.model, alias, connection)
         params = None if plan is None else plan.params(values, key)
     except Exception:  # Django raises it again, or knows better
         return None
     if plan is None or params is None:
         return None
-    update = PlannedWrite(alias, plan.statement, params)
+    planned = PlannedWrite(alias, plan.statement, params)
     if config.verify_plans:
-        verify_row_update(obj, update, base_qs, fields, values, key)
-    return running.run_in_bridge(update).rowcount
+        verify_row_update(update, planned, base_qs)
+    return running.run_in_bridge(planned).rowcount
 
 
 def _has_all_rows(base_qs: Any) -> bool:
@@ -213,7 +189,8 @@ def install() -> None:
                 partial(check_insert, manager),
                 (type(manager), manager._queryset_class),
             )
-            rows = insert_row(self, manager.model, fields, returning_fields, using, NO_CONFLICT, inserter)
+            insertion = Insertion(manager.model, fields, returning_fields)
+            rows = insert_row(self, insertion, using, inserter)
             if rows is not None:
                 return rows
         return _djangos_insert(self, manager, using, fields, returning_fields, raw)

@@ -8,9 +8,9 @@ from typing import Any
 from turbo_orm.db.arrays import ENCODERS, Array
 from turbo_orm.plans.bulk import BulkInsert
 from turbo_orm.plans.bulk_updates import compiled_bulk_update
-from turbo_orm.plans.compiled_inserts import Conflict, sample_of
+from turbo_orm.plans.compiled_inserts import Insertion, sample_of
 from turbo_orm.plans.connections import Captured, connections_capturing
-from turbo_orm.plans.row_updates import compiled_update
+from turbo_orm.plans.row_updates import RowUpdate, compiled_update
 from turbo_orm.plans.running import Work
 from turbo_orm.plans.verify import compare
 
@@ -52,16 +52,14 @@ def _sent(obj: Any, alias: str, save: Callable[[Any], Any]) -> tuple[str, Any]:
     return "(something else)", ()
 
 
-def verify_row_update(
-    obj: Any, update: Work, base_qs: Any, fields: Sequence[Any], values: Sequence[Any], key: Any
-) -> None:
-    """Raise `PlanMismatchError` unless *update* is what ``obj._do_update(base_qs, ...)`` would send."""
-    alias = update.alias
+def verify_row_update(update: RowUpdate, planned: Work, base_qs: Any) -> None:
+    """Raise `PlanMismatchError` unless *planned* is what ``_do_update(base_qs, ...)`` would send."""
+    obj, alias = update.obj, planned.alias
     _compare(
         f"to update {type(obj).__name__}",
         obj,
-        update,
-        lambda: compiled_update(obj, base_qs, fields, values, key, alias),
+        planned,
+        lambda: compiled_update(update, base_qs, alias),
     )
 
 
@@ -88,23 +86,12 @@ def _compare(what: str, obj: Any, planned: Work, djangos: Callable[[], tuple[str
     compare(what, (sql, params), with_our_times)
 
 
-def verify_bulk_insert(
-    found: BulkInsert,
-    model: Any,
-    objs: Sequence[Any],
-    fields: Sequence[Any],
-    returning_fields: Sequence[Any] | None,
-    conflict: Conflict,
-    connection: Any,
-) -> None:
+def verify_bulk_insert(found: BulkInsert, objs: Sequence[Any], insertion: Insertion, connection: Any) -> None:
     """Raise `PlanMismatchError` unless *found* is what Django's compiler makes of the same."""
     sql, params = found.statement.sql, found.params
 
     def djangos() -> tuple[str, Sequence[Any]]:
-        query = conflict.query(model)
-        query.insert_values(list(fields), [sample_of(type(obj), obj) for obj in objs], raw=False)
-        compiler: Any = query.get_compiler(connection=connection)
-        compiler.returning_fields = returning_fields
+        compiler = insertion.compiler([sample_of(type(obj), obj) for obj in objs], connection)
         ((text, columns),) = compiler.as_sql()
         if text != sql or len(columns) != len(params):
             return text, columns
@@ -114,7 +101,7 @@ def verify_bulk_insert(
             for field, array, column in zip(found.fields, params, columns, strict=True)
         ]
 
-    compare(f"to insert {model.__name__}", (sql, params), djangos)
+    compare(f"to insert {insertion.table.__name__}", (sql, params), djangos)
 
 
 def verify_bulk_update(model: Any, objs: Sequence[Any], fields: Sequence[Any], update: Work) -> None:
