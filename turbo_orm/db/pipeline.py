@@ -18,11 +18,11 @@ from turbo_orm.db.results import FAILED, connection_lost
 from turbo_orm.db.statements import Statement
 
 if TYPE_CHECKING:
-    from turbo_orm.db.wire import Bound, Result, Wire
+    from turbo_orm.db.wire import BoundParams, Result, Wire
 
 __all__ = [
     "Queue",
-    "Work",
+    "Statements",
     "close_prepared",
     "execute",
     "queue_after_begin",
@@ -172,7 +172,7 @@ class Queue:
         self._pgconn.send_query_params(text, None)
         self._count += 1
 
-    def statement(self, bound: Bound) -> bytes | None:
+    def statement(self, bound: BoundParams) -> bytes | None:
         """Queue a statement; return the name it is prepared under if that is queued before it."""
         key, values, formats = bound
         statement, types = key
@@ -227,42 +227,42 @@ def close_prepared(pgconn: PGconn, name: bytes) -> None:
 
 
 #: Statements with their parameters.
-Work = Sequence[tuple[Statement, Sequence[Any]]]
+Statements = Sequence[tuple[Statement, Sequence[Any]]]
 
 
-async def run_many(wire: Wire, work: Work) -> list[Result | Exception]:
+async def run_many(wire: Wire, statements: Statements) -> list[Result | Exception]:
     """Execute several statements in one round trip, see `Wire.run_many()`."""
     if not wire.attached:
         wire.attach()
     begin = _begin_due(wire)
     if begin is not None:
-        return await _run_many_first(wire, work, begin)
+        return await _run_many_first(wire, statements, begin)
     if wire.pgconn.transaction_status == TransactionStatus.INTRANS:
-        bounds = [_bound(wire, *each) for each in work]
+        bounds = [_bound(wire, *each) for each in statements]
         if not all(_is_accepted(bound) for bound in bounds):
-            return await _run_each(wire, work)
-    answers = await _run_many(wire, work, None)
+            return await _run_each(wire, statements)
+    answers = await _run_many(wire, statements, None)
     if wire.pgconn.transaction_status != TransactionStatus.IDLE:
         return answers
     for index, answer in enumerate(answers):
         if _is_stale(answer):
-            answers[index : index + 1] = await _run_many(wire, work[index : index + 1], None)
+            answers[index : index + 1] = await _run_many(wire, statements[index : index + 1], None)
     return answers
 
 
-async def _run_many_first(wire: Wire, work: Work, begin: bytes) -> list[Result | Exception]:
+async def _run_many_first(wire: Wire, statements: Statements, begin: bytes) -> list[Result | Exception]:
     # As the first thing in a transaction, which can begin again without losing anything.
-    answers = await _run_many(wire, work, begin)
+    answers = await _run_many(wire, statements, begin)
     if any(map(_is_stale, answers)):
         await execute(wire, b"ROLLBACK")
-        return await _run_many(wire, work, begin)
-    if any(map(_is_refused, work, answers)):
+        return await _run_many(wire, statements, begin)
+    if any(map(_is_refused, statements, answers)):
         await execute(wire, b"ROLLBACK")
-        return await _run_each(wire, work)
+        return await _run_each(wire, statements)
     return answers
 
 
-def _is_accepted(bound: Bound | Exception) -> bool:
+def _is_accepted(bound: BoundParams | Exception) -> bool:
     if isinstance(bound, Exception):
         return True  # it is not sent, and keeps nothing from the others
     statement, types = bound.key
@@ -273,14 +273,14 @@ def _is_stale(answer: Result | Exception) -> bool:
     return isinstance(answer, psycopg.Error) and is_stale(answer)
 
 
-def _is_refused(work: tuple[Statement, Sequence[Any]], answer: Result | Exception) -> bool:
-    return work[0].refused and isinstance(answer, psycopg.Error) and is_refusal(answer)
+def _is_refused(sent: tuple[Statement, Sequence[Any]], answer: Result | Exception) -> bool:
+    return sent[0].refused and isinstance(answer, psycopg.Error) and is_refusal(answer)
 
 
-async def _run_each(wire: Wire, work: Work) -> list[Result | Exception]:
+async def _run_each(wire: Wire, statements: Statements) -> list[Result | Exception]:
     # In a transaction, where one refused statement would take the others with it.
     answers: list[Result | Exception] = []
-    for statement, params in work:
+    for statement, params in statements:
         try:
             answers.append(await wire.run_alone(statement, params))
         except Exception as error:
@@ -288,8 +288,8 @@ async def _run_each(wire: Wire, work: Work) -> list[Result | Exception]:
     return answers
 
 
-async def _run_many(wire: Wire, work: Work, begin: bytes | None) -> list[Result | Exception]:
-    bounds = [_bound(wire, *each) for each in work]
+async def _run_many(wire: Wire, statements: Statements, begin: bytes | None) -> list[Result | Exception]:
+    bounds = [_bound(wire, *each) for each in statements]
     names: list[bytes | None] = []
     with Queue(wire) as queue:
         if begin is not None:
@@ -314,14 +314,14 @@ async def _run_many(wire: Wire, work: Work, begin: bytes | None) -> list[Result 
     return answers
 
 
-def _bound(wire: Wire, statement: Statement, params: Sequence[Any]) -> Bound | Exception:
+def _bound(wire: Wire, statement: Statement, params: Sequence[Any]) -> BoundParams | Exception:
     try:
         return wire.bind(statement, params)
     except Exception as error:  # a value psycopg can't adapt
         return error
 
 
-def _answer(wire: Wire, bound: Bound, name: bytes | None, results: Iterator[PGresult]) -> Result:
+def _answer(wire: Wire, bound: BoundParams, name: bytes | None, results: Iterator[PGresult]) -> Result:
     statement, types = bound.key
     if name is not None:
         preparing = next(results, None)

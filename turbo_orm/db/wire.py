@@ -37,7 +37,7 @@ from turbo_orm.db.results import (
 )
 from turbo_orm.db.statements import Statement
 
-__all__ = ["Bound", "Result", "Wire", "wire_of"]
+__all__ = ["BoundParams", "Result", "Wire", "wire_of"]
 
 _IDLE = int(TransactionStatus.IDLE)
 
@@ -56,7 +56,7 @@ class Result(NamedTuple):
 _new_result: Callable[[type[Result], tuple[Any, ...]], Result] = tuple.__new__
 
 
-class Bound(NamedTuple):
+class BoundParams(NamedTuple):
     """A statement's parameters as they are sent."""
 
     key: Key
@@ -159,13 +159,13 @@ class Wire(Channel):
             if lock._waiters:
                 lock._wake_up_first()
 
-    async def run_many(self, work: pipeline.Work) -> list[Result | Exception]:
+    async def run_many(self, statements: pipeline.Statements) -> list[Result | Exception]:
         """Execute several statements in one round trip; errors stand in the place of results.
 
         Outside a transaction, each of them is one of its own.
         """
         async with self.conn.lock:
-            return await pipeline.run_many(self, work)
+            return await pipeline.run_many(self, statements)
 
     def _may_repeat(self, error: psycopg.Error, *, begun: bool) -> bool:
         """Whether *error* was due to how the statement was prepared; close a connection that is lost.
@@ -213,16 +213,16 @@ class Wire(Channel):
             pgconn.send_query_params(statement.text, values, key[1], formats)
         return key
 
-    def bind(self, statement: Statement, params: Sequence[Any]) -> Bound:
+    def bind(self, statement: Statement, params: Sequence[Any]) -> BoundParams:
         """Dump *params* as the connection's cursors would."""
         adapters: Any = self.conn._adapters
         if adapters.changes != self._changes:
             self._renew_adapters()
         if not params:
-            return Bound((statement, None), None, None)
+            return BoundParams((statement, None), None, None)
         tx = self._tx
         values = tx.dump_sequence(params, statement.automatic)
-        return Bound((statement, tx.types), values, tx.formats)
+        return BoundParams((statement, tx.types), values, tx.formats)
 
     def result_of(self, result: PGresult, key: Key) -> Result:
         """Load the rows of *result*, or raise the error it is."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from turbo_orm.plans.arguments import Argument, Arguments, made_by_name
-from turbo_orm.plans.columns import Columns
+from turbo_orm.plans.columns import RowColumns
 from turbo_orm.plans.loaders import Loader
 from turbo_orm.plans.template import Param
 
@@ -53,7 +53,7 @@ def aggregate_loader(compiler: Any) -> Loader:
     Raises `Unsupported` where only Django itself does what Django does.
     """
     aggregates = compiler.query.annotation_select
-    columns = Columns(compiler, list(aggregates.values()))
+    columns = RowColumns(compiler, list(aggregates.values()))
     items = ", ".join(f"{name!r}: c{position}" for position, name in enumerate(aggregates))
     load, source = columns.function(f"{{{items}}}")
     return Loader(lambda peers: load, source, calls_user_code=columns.calls_user_code)

@@ -17,7 +17,7 @@ from turbo_orm.db.late import FROM_TEXT, NUMERIC, TIMESTAMPTZ
 from turbo_orm.plans.python_functions import make_function
 from turbo_orm.plans.unsupported import Unsupported
 
-__all__ = ["Columns"]
+__all__ = ["RowColumns"]
 
 #: What a JSON value is parsed with when its field names no decoder.
 _scan: Any = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
@@ -45,7 +45,7 @@ class _Conversion(NamedTuple):
     together: str | None = None
 
 
-class Columns:
+class RowColumns:
     """Unpacks rows into ``c0``, ``c1``... and applies what `SQLCompiler.apply_converters` would.
 
     The columns are *expressions*, by default all that the query of *compiler* selects.

@@ -11,7 +11,7 @@ from django.db.models.base import ModelState
 
 from turbo_orm.db.json_text import as_djangos
 from turbo_orm.db.statements import Statement, statement
-from turbo_orm.plans.columns import Columns
+from turbo_orm.plans.columns import RowColumns
 from turbo_orm.plans.python_functions import make_function
 from turbo_orm.plans.saving import FieldParams, FieldReads
 from turbo_orm.plans.unsupported import Unsupported
@@ -125,7 +125,7 @@ def returned_function(compiler: Any, returning: Sequence[Any]) -> LoadReturned |
     if not returning:
         return None
     table, alias = compiler.query.get_meta().db_table, compiler.connection.alias
-    columns = Columns(compiler, [field.get_col(table) for field in returning])
+    columns = RowColumns(compiler, [field.get_col(table) for field in returning])
     load, _ = columns.function(f"({columns.targets})")
     return lambda rows: load(rows, alias, None, None)
 

@@ -29,7 +29,7 @@ from django.db.models.signals import post_save, pre_save
 from turbo_orm.bridge.handler import connections_replaced
 from turbo_orm.bridge.refusals import refusals
 from turbo_orm.db.statements import Statement
-from turbo_orm.plans.columns import Columns
+from turbo_orm.plans.columns import RowColumns
 from turbo_orm.plans.compiled_inserts import (
     Insertion,
     check_insert,
@@ -289,7 +289,7 @@ def _finish(
     model: type[Model], returning: list[Any], compiler: Any
 ) -> Callable[[Any, Row | None, str], None]:
     table = compiler.query.get_meta().db_table
-    columns = Columns(compiler, [field.get_col(table) for field in returning])
+    columns = RowColumns(compiler, [field.get_col(table) for field in returning])
     if columns.calls_user_code:
         raise Unsupported(f"{model.__qualname__} converts what INSERT returns")
     assigning = [

@@ -14,13 +14,13 @@ from django.db.models.fields.files import FileDescriptor, ImageFileDescriptor
 from django.db.models.fields.mixins import FieldCacheMixin
 from django.db.models.fields.related_descriptors import ForeignKeyDeferredAttribute
 
-from turbo_orm.plans.columns import Columns
+from turbo_orm.plans.columns import RowColumns
 from turbo_orm.plans.python_functions import make_function
 from turbo_orm.plans.unsupported import Unsupported
 
 __all__ = [
     "Instances",
-    "Peers",
+    "WithPeers",
     "cache_key",
     "check_construction",
     "is_djangos",
@@ -32,7 +32,7 @@ __all__ = [
 _DIRECT = (ForeignKeyDeferredAttribute, FileDescriptor, ImageFileDescriptor)
 
 #: Which instances get peers: none, those of the query's own model, or all (`FETCH_PEERS`).
-Peers = Literal["none", "own", "all"]
+WithPeers = Literal["none", "own", "all"]
 
 _HAS_FETCH_MODES = hasattr(ModelState, "fetch_mode")
 
@@ -102,7 +102,7 @@ class Instances:
         select: Sequence[Any],
         klass_info: Mapping[str, Any],
         annotations: Mapping[str, int] | None,
-        columns: Columns,
+        columns: RowColumns,
     ) -> None:
         #: As they are met, with repetitions.
         self.models: list[type[Model]] = []
@@ -119,7 +119,7 @@ class Instances:
         columns.namespace.update(new=object.__new__, ModelState=ModelState, ref=ref)
         self.source("none")
 
-    def function(self, peers: Peers) -> Callable[..., list[Any]]:
+    def function(self, peers: WithPeers) -> Callable[..., list[Any]]:
         """Return ``load(rows, db, fetch_mode, peers)``; what *peers* is for says the parameter."""
         load: Callable[..., list[Any]] = make_function(
             "load", self.source(peers), dict(self._columns.namespace)
@@ -138,7 +138,7 @@ class Instances:
         load_one: Callable[..., Any] = make_function("load_one", source, dict(self._columns.namespace))
         return load_one
 
-    def _body(self, peers: Peers) -> list[str]:
+    def _body(self, peers: WithPeers) -> list[str]:
         """Return the statements which make the instances of one row."""
         self.models = []
         self._nodes = 0
@@ -146,7 +146,7 @@ class Instances:
         self._emit(self._klass_info, body, peers, 0)
         return body
 
-    def source(self, peers: Peers) -> str:
+    def source(self, peers: WithPeers) -> str:
         """Return the text of `function`."""
         body = self._body(peers)
         lines = [
@@ -161,7 +161,7 @@ class Instances:
         ]
         return "\n".join(["def load(rows, db, fetch_mode, peers):", *(f"    {line}" for line in lines), ""])
 
-    def _emit(self, info: Mapping[str, Any], lines: list[str], peers: Peers, depth: int) -> int:
+    def _emit(self, info: Mapping[str, Any], lines: list[str], peers: WithPeers, depth: int) -> int:
         """Append to *lines* what makes the instance of *info*; return its number."""
         if depth > _MAX_DEPTH:
             raise Unsupported("relations are selected too deeply")
@@ -222,7 +222,7 @@ class Instances:
         return node
 
     def _emit_relation(
-        self, info: Mapping[str, Any], lines: list[str], peers: Peers, depth: int
+        self, info: Mapping[str, Any], lines: list[str], peers: WithPeers, depth: int
     ) -> _Relation:
         inner: list[str] = []
         node = self._emit(info, inner, peers, depth + 1)

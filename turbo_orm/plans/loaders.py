@@ -25,8 +25,8 @@ from django.db.models.utils import create_namedtuple_class
 
 from turbo_orm.bridge.straight import django_errors
 from turbo_orm.db.late import check_datetimes
-from turbo_orm.plans.columns import Columns
-from turbo_orm.plans.instances import Instances, Peers
+from turbo_orm.plans.columns import RowColumns
+from turbo_orm.plans.instances import Instances, WithPeers
 from turbo_orm.plans.unsupported import Unsupported
 
 FETCH_ONE: Any
@@ -81,7 +81,7 @@ class Loader:
 
     def __init__(
         self,
-        make: Callable[[Peers], Callable[..., list[Any]]],
+        make: Callable[[WithPeers], Callable[..., list[Any]]],
         source: str,
         *,
         models: Iterable[type[Model]] = (),
@@ -94,7 +94,7 @@ class Loader:
         self._make_one = make_one
         self.made_one = None
         self._alone = make("none")
-        self._functions: dict[Peers, Callable[..., list[Any]]] = {}
+        self._functions: dict[WithPeers, Callable[..., list[Any]]] = {}
         self.source = source
         self.models = tuple(dict.fromkeys(models))
         self.loaded = frozenset(loaded)
@@ -149,7 +149,7 @@ class Loader:
         if peers is None and (fetch_mode is None or not fetch_mode.track_peers):
             load = self._alone
         else:
-            wanted: Peers = "own"
+            wanted: WithPeers = "own"
             if fetch_mode is not None and fetch_mode.track_peers:
                 wanted = "all"
                 peers = [] if peers is None else peers
@@ -168,7 +168,7 @@ def row_loader(compiler: Any, iterable_class: type, fields: Sequence[str] | None
     *iterable_class* and *fields* are the queryset's ``_iterable_class`` and ``_fields``.
     Raises `Unsupported` where only Django itself does what Django does.
     """
-    columns = Columns(compiler)
+    columns = RowColumns(compiler)
     if iterable_class is ModelIterable:
         # With all that an instance costs, texts have shown no gain.
         return _instances_loader(compiler, columns)
@@ -191,7 +191,7 @@ def row_loader(compiler: Any, iterable_class: type, fields: Sequence[str] | None
     raise Unsupported(f"the queryset iterates with {iterable_class.__qualname__}")
 
 
-def _instances_loader(compiler: Any, columns: Columns) -> Loader:
+def _instances_loader(compiler: Any, columns: RowColumns) -> Loader:
     if compiler.klass_info is None:
         raise Unsupported("the query selects no columns of its model")
     instances = Instances(compiler.select, compiler.klass_info, compiler.annotation_col_map, columns)
@@ -205,7 +205,7 @@ def _instances_loader(compiler: Any, columns: Columns) -> Loader:
     )
 
 
-def _values_loader(columns: Columns, expression: str, needed: int = 0) -> Loader:
+def _values_loader(columns: RowColumns, expression: str, needed: int = 0) -> Loader:
     if needed > columns.count:
         raise Unsupported("fewer columns than names")
     load, source = columns.function(expression)
@@ -231,7 +231,7 @@ def _values_list_order(query: Any, fields: Sequence[str] | None, count: int) -> 
     return list(range(count))
 
 
-def _tuple(columns: Columns, order: Sequence[int]) -> str:
+def _tuple(columns: RowColumns, order: Sequence[int]) -> str:
     return "(" + "".join(f"{columns.value(position)}, " for position in order) + ")"
 
 
