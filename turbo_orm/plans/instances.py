@@ -34,6 +34,9 @@ _DIRECT = (ForeignKeyDeferredAttribute, FileDescriptor, ImageFileDescriptor)
 #: Which instances get peers: none, those of the query's own model, or all (`FETCH_PEERS`).
 WithPeers = Literal["none", "own", "all"]
 
+#: Names of attributes, and the positions of their columns.
+_Fields = list[tuple[str, int]]
+
 _HAS_FETCH_MODES = hasattr(ModelState, "fetch_mode")
 
 #: Since 6.1 the end of an instance needs the dictionary, and it is cheaper to make here.
@@ -178,38 +181,23 @@ class Instances:
         fields = self._fields(info)
         if node == 0:
             self.loaded = [name for name, _ in fields]
-        called = next(
-            (number for number, (name, _) in enumerate(fields) if not stores_directly(model, name)), None
-        )
-        direct = fields[:called]
-        late = [] if called is None else fields[called:]
+        direct, late = _split_where_seen(model, fields)
         self.calls_user_code = self.calls_user_code or bool(late)
         annotations = list(self._annotations.items()) if node == 0 else []
         plain = not late and all(relation.local_key is not None for relation in relations)
         if plain and all(is_free(model, name) for name, _ in annotations):
             direct, annotations = [*direct, *annotations], []
-        state = f"s{node}"
-        cache = [f"{relation.local_key!r}: {relation.variable}" for relation in relations] if plain else []
-        needs_cache = bool(relations) or depth > 0 or _ALWAYS_HAS_CACHE or _has_foreign_keys(model, fields)
-        lines.append(f"{state} = ModelState()")
-        if needs_cache:
+        lines.append(f"s{node} = ModelState()")
+        if relations or depth > 0 or _ALWAYS_HAS_CACHE or _has_foreign_keys(model, fields):
+            cached = [f"{each.local_key!r}: {each.variable}" for each in relations] if plain else []
             # As a variable, for the other end of a one-to-one relation.
-            lines.append(f"{state}.fields_cache = f{node} = {{{', '.join(cache)}}}")
-        known = [
-            f"{state}.adding = False",
-            f"{state}.db = db",
-            *([f"{state}.fetch_mode = fetch_mode"] if _HAS_FETCH_MODES else []),
-            *(
-                [f"{state}.peers = peers{node or ''}"]
-                if peers == "all" or (peers == "own" and node == 0)
-                else []
-            ),
-        ]
+            lines.append(f"s{node}.fields_cache = f{node} = {{{', '.join(cached)}}}")
         items = "".join(f", {name!r}: c{position}" for name, position in direct)
         made = [
             f"o{node} = new({self._name('Model', model)})",
-            f"o{node}.__dict__ = {{'_state': {state}{items}}}",
+            f"o{node}.__dict__ = {{'_state': s{node}{items}}}",
         ]
+        known = _known_of(node, peers)
         # A descriptor sees what it would in __init__(): an object that is being made.
         lines += [*known, *made] if not late else [*made, *(_set(node, *field) for field in late), *known]
         if peers == "all" and node:
@@ -264,7 +252,7 @@ class Instances:
             lines.append(f"if {other} is not None: {setter}({other}, o{node})")
         return lines
 
-    def _fields(self, info: Mapping[str, Any]) -> list[tuple[str, int]]:
+    def _fields(self, info: Mapping[str, Any]) -> _Fields:
         """The attribute names an instance gets, in the order it gets them, and their columns."""
         numbers: list[int] = info["select_fields"]
         concrete = [field.attname for field in info["model"]._meta.concrete_fields]
@@ -287,6 +275,24 @@ class Instances:
         if id(value) not in self._names:
             self._names[id(value)] = self._columns.name(prefix, value)
         return self._names[id(value)]
+
+
+def _split_where_seen(model: type[Model], fields: _Fields) -> tuple[_Fields, _Fields]:
+    """Split *fields* before the first one whose descriptor does more than to store the value."""
+    for number, (name, _) in enumerate(fields):
+        if not stores_directly(model, name):
+            return fields[:number], fields[number:]
+    return fields, []
+
+
+def _known_of(node: int, peers: WithPeers) -> list[str]:
+    """Return what `from_db()` and the queryset tell the state of an instance."""
+    lines = [f"s{node}.adding = False", f"s{node}.db = db"]
+    if _HAS_FETCH_MODES:
+        lines.append(f"s{node}.fetch_mode = fetch_mode")
+    if peers == "all" or (peers == "own" and node == 0):
+        lines.append(f"s{node}.peers = peers{node or ''}")
+    return lines
 
 
 def _set(node: int, name: str, position: int) -> str:
