@@ -23,7 +23,8 @@ from turbo_orm.bridge.held import Held
 from turbo_orm.bridge.run import run_sync
 from turbo_orm.bridge.wrapper import BridgedWrapper
 from turbo_orm.db.leases import warm
-from turbo_orm.db.pools import Pool, PoolStats, close_pools
+from turbo_orm.db.loop_pools import close_pools
+from turbo_orm.db.pools import Pool, PoolStats
 from turbo_orm.db.wire import Result
 from turbo_orm.loading import remember_peers
 from turbo_orm.plans import running

@@ -10,7 +10,7 @@ from django.db import connection
 from psycopg.pq import TransactionStatus
 
 from turbo_orm import run_sync
-from turbo_orm.db import pools
+from turbo_orm.db import loop_pools, pools
 
 
 def query(sql: str, params: Any = None) -> list[tuple[Any, ...]]:
@@ -30,7 +30,7 @@ def sleep(seconds: float) -> None:
 
 def pool(alias: str = "default") -> pools.Pool:
     """The running loop's pool of a database."""
-    found = pools._loops[asyncio.get_running_loop()]
+    found = loop_pools._loops[asyncio.get_running_loop()]
     return next(pool for key, pool in found.items() if key.alias == alias)
 
 

@@ -27,7 +27,7 @@ from tests.project.library.models import Author, Book, Tag
 from tests.runtime.support import assert_pool_is_clean, backend_pid, destroy_when, pool, query, sleep
 from turbo_orm import advisory_lock, atomic, on_commit, run_sync
 from turbo_orm.bridge.async_backend.guest import Guest
-from turbo_orm.db import pools
+from turbo_orm.db import loop_pools
 from turbo_orm.errors import BlockDeadlockError, BridgeError, ConnectionReleasedError
 from turbo_orm.testing import TestCase
 
@@ -76,7 +76,7 @@ async def one_pool(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
         assert not isinstance(wrapper, Guest)
         await wrapper.close()
     await assert_pool_is_clean()
-    assert [key.alias for key in pools._loops[asyncio.get_running_loop()]] == ["default"]
+    assert [key.alias for key in loop_pools._loops[asyncio.get_running_loop()]] == ["default"]
 
 
 async def native_pid() -> int:
@@ -379,7 +379,7 @@ class TestOurQueriesInTheirBlock:
                 ]
 
     async def test_one_connection_serves_both(self, monkeypatch: pytest.MonkeyPatch):
-        await pools.close_pools()
+        await loop_pools.close_pools()
         monkeypatch.setitem(settings.DATABASES["default"]["OPTIONS"]["pool"], "max_size", 1)
         async with async_atomic():
             await NATIVE.acreate(name="a")
@@ -686,7 +686,7 @@ class TestTheirCallsInOurBlock:
         assert seen == [(True, 1), (True, 2)]
 
     async def test_one_connection_serves_both(self, monkeypatch: pytest.MonkeyPatch):
-        await pools.close_pools()
+        await loop_pools.close_pools()
         monkeypatch.setitem(settings.DATABASES["default"]["OPTIONS"]["pool"], "max_size", 1)
         log = []
 
@@ -715,7 +715,7 @@ class TestTheirCallsInOurBlock:
             await async_connections["other"].close()
             assert await Author.objects.using("other").acount() == 0
         assert await names() == ["here"]
-        found = pools._loops[asyncio.get_running_loop()]
+        found = loop_pools._loops[asyncio.get_running_loop()]
         for key in [key for key in found if key.alias == "other"]:
             await found.pop(key).close()
 

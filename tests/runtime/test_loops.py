@@ -24,7 +24,7 @@ from tests.project.library.models import Author
 from tests.runtime.conftest import sessions
 from tests.runtime.support import backend_pid, sleep
 from turbo_orm import atomic, close_pools, open_pools, run_sync
-from turbo_orm.db import pools
+from turbo_orm.db import loop_pools
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +42,7 @@ def unraisable(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
 @pytest.fixture(autouse=True)
 def _no_pools_left() -> Iterator[None]:
     yield
-    assert [loop for loop in pools._loops if not loop.is_closed()] == []
+    assert [loop for loop in loop_pools._loops if not loop.is_closed()] == []
 
 
 async def use() -> int:
@@ -76,7 +76,7 @@ def test_asyncio_run_many_times(observer: psycopg.Connection[Any]) -> None:
     for _ in range(100):
         asyncio.run(use())
     assert _settles(observer)
-    assert len(pools._loops) == 0
+    assert len(loop_pools._loops) == 0
 
 
 @pytest.mark.threads  # asgiref runs each such loop in a thread

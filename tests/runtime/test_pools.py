@@ -21,7 +21,7 @@ from tests.project.library.models import Author
 from tests.runtime.conftest import sessions
 from tests.runtime.support import assert_pool_is_clean, backend_pid, pool
 from turbo_orm import atomic, close_pools, open_pools, pool_stats, run_sync
-from turbo_orm.db import pools
+from turbo_orm.db import loop_pools, pools
 from turbo_orm.db.connections import TurboConnection
 from turbo_orm.errors import UnsupportedDatabaseError
 
@@ -78,7 +78,7 @@ async def test_a_server_that_comes_back_is_used_at_once(alias: Any, monkeypatch:
     with pytest.raises(OperationalError, match="refused"):
         await rows.acount()
     monkeypatch.undo()
-    for found in pools._loops[asyncio.get_running_loop()].values():
+    for found in loop_pools._loops[asyncio.get_running_loop()].values():
         found.connection_class = pools.AsyncConnection
     assert await rows.acount() == 0
 
@@ -246,7 +246,7 @@ async def test_connections_that_are_replaced_lead_to_the_database_of_their_pool(
     extra = alias()
     settings = connections.settings[extra]
     await run_sync(connect_to, extra)
-    found = next(pool for key, pool in pools._loops[asyncio.get_running_loop()].items() if key.alias == extra)
+    found = pool(extra)
     conn = await found.getconn()
     settings["NAME"] = connections["other"].settings_dict["NAME"]
     await conn.close()

@@ -27,7 +27,7 @@ from django.db import connections
 
 from tests.project.library.models import Author
 from tests.runtime.conftest import sessions
-from turbo_orm.db import pools
+from turbo_orm.db import loop_pools
 
 pytestmark = pytest.mark.threads  # requests are sent from threads
 
@@ -170,5 +170,5 @@ def test_wsgi_leaves_no_pool_session_or_thread(
         gc.collect()
         time.sleep(0.01)
     assert threading.active_count() <= before
-    assert [loop for loop in pools._loops if not loop.is_closed()] == []
+    assert [loop for loop in loop_pools._loops if not loop.is_closed()] == []
     assert settles(observer)

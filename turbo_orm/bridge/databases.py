@@ -20,7 +20,8 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool
 from turbo_orm.bridge import async_backend
 from turbo_orm.bridge.cursors import has_djangos
 from turbo_orm.conf import check_pool_options, get_config, pool_options, sync_pool_options
-from turbo_orm.db.pools import Pool, PoolKey, PoolSpec, find_pool, opened_pools, pools_on
+from turbo_orm.db.loop_pools import find_pool, opened_pools, pools_on
+from turbo_orm.db.pools import Pool, PoolKey, PoolSpec
 
 __all__ = [
     "async_connect_params",

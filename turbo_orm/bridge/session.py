@@ -14,7 +14,7 @@ from typing_extensions import ParamSpec
 
 from turbo_orm.bridge.greenlets import current_bridge, drive
 from turbo_orm.bridge.scopes import Scope
-from turbo_orm.db.pools import close_pools
+from turbo_orm.db.loop_pools import close_pools
 
 __all__ = ["Session"]
 

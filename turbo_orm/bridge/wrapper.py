@@ -25,7 +25,8 @@ from turbo_orm.bridge.interruptions import is_interruption
 from turbo_orm.bridge.querylog import QueryLog, recording
 from turbo_orm.bridge.readiness import note_ready
 from turbo_orm.db.leases import lease, take_idle
-from turbo_orm.db.pools import Pool, forget_pool
+from turbo_orm.db.loop_pools import forget_pool
+from turbo_orm.db.pools import Pool
 from turbo_orm.db.wire import Wire, wire_of
 from turbo_orm.errors import BridgeError, ConnectionReleasedError, UnsupportedDatabaseError
 

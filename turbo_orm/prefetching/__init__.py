@@ -11,7 +11,7 @@ from django.db.models import QuerySet
 from turbo_orm.bridge.async_backend.join import in_their_block
 from turbo_orm.bridge.run import run_sync
 from turbo_orm.bridge.scopes import active_scope
-from turbo_orm.db.pools import free_places
+from turbo_orm.db.loop_pools import free_places
 from turbo_orm.prefetching.lookups import Lookup, follow, independent_groups, prefetch
 
 __all__ = ["aprefetch_related_objects", "fetch_with_prefetches", "follow", "independent_groups"]
