@@ -11,7 +11,7 @@ from django.db.models.sql import Query
 from turbo_orm.plans.shapes import Node
 from turbo_orm.plans.values import CONTAINERS, as_it_is_now
 
-__all__ = ["Passed", "Planned", "further"]
+__all__ = ["Passed", "Planned", "further", "has_all_rows"]
 
 #: What a queryset in plan mode has instead of a `Query`, shared by its clones:
 #:
@@ -35,6 +35,12 @@ def further(planned: Planned, node: Node, values: tuple[Any, ...], stored: tuple
     elif given is not None:
         given += values
     return node, before + stored, given, limits, False
+
+
+def has_all_rows(planned: Planned) -> bool:
+    """Whether nothing was done to the queryset."""
+    node, _, _, limits, _ = planned
+    return node.parent is None and limits is None
 
 
 def _keep(value: Any, stored: Any) -> Any:

@@ -32,6 +32,7 @@ from turbo_orm.plans.compiled_inserts import (
 from turbo_orm.plans.connections import compiling_connection
 from turbo_orm.plans.inserts import inserts_of, note_hooks
 from turbo_orm.plans.keeping import make_and_keep
+from turbo_orm.plans.planned import has_all_rows
 from turbo_orm.plans.row_updates import PlannedWrite, RowUpdate, do_update, update_plan
 from turbo_orm.plans.verify_inserts import verify_row_insert, verify_row_update
 
@@ -164,8 +165,7 @@ def _has_all_rows(base_qs: Any) -> bool:
         return False
     planned = base_qs.__dict__.get("_planned")
     if planned is not None:
-        node, _, _, limits, _ = planned
-        return node.parent is None and limits is None
+        return has_all_rows(planned)
     query = base_qs.__dict__.get("_query")
     return (
         type(query) is Query

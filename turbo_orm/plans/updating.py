@@ -19,6 +19,7 @@ from turbo_orm.plans.bulk_updates import bulk_update_plan, fields_to_update
 from turbo_orm.plans.connections import compiling_connection
 from turbo_orm.plans.inserts import inserts_of
 from turbo_orm.plans.mode import PlannedQuerySet
+from turbo_orm.plans.planned import has_all_rows
 from turbo_orm.plans.row_updates import PlannedWrite
 from turbo_orm.plans.running import run, run_in_bridge
 from turbo_orm.plans.state import djangos
@@ -83,8 +84,7 @@ def _is_simple(queryset: PlannedQuerySet, fields: Any, batch_size: Any) -> bool:
     planned = queryset._planned
     return (
         planned is not None
-        and planned[0].parent is None
-        and planned[3] is None
+        and has_all_rows(planned)
         and "bulk_update" in queryset._plannable_terminals
         and bool(fields)
         and type(fields) in (list, tuple, set, frozenset)

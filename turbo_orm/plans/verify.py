@@ -38,7 +38,7 @@ def verify(
 
     That is *queryset* in the state *planned*; *arguments* are those of ``update()`` and ``aggregate()``.
     """
-    plan, limits = bound.plan, planned[3]
+    plan, limits = bound.plan, bound.limits
 
     def djangos() -> _Statement:
         twin: Any = queryset._replay(planned)
