@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -36,10 +37,7 @@ async def test_execute_wrapper(in_block: bool):
         await asyncio.gather(Tag.objects.acount(), Tag.objects.aexists())
 
     with connection.execute_wrapper(note):
-        if in_block:
-            async with atomic():
-                await work()
-        else:
+        async with atomic() if in_block else nullcontext():
             await work()
     await Tag.objects.acount()
     assert calls == [("INSERT", True), ("SELECT", True), ("SELECT", True)]
@@ -58,10 +56,7 @@ async def test_a_blocking_execute_wrapper():
 async def test_connection_queries_under_debug(in_block: bool):
     connection.queries_log.clear()
     with override_settings(DEBUG=True):
-        if in_block:
-            async with atomic():
-                await Tag.objects.acreate(label="x")
-        else:
+        async with atomic() if in_block else nullcontext():
             await Tag.objects.acreate(label="x")
         await asyncio.gather(Tag.objects.acount(), Tag.objects.aexists())
         kinds = [each["sql"].split()[0] for each in connection.queries]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import pytest
@@ -63,10 +63,7 @@ async def test_the_block_of_sync_code_is_committed(how: str, in_block: bool, tas
             list(Author.objects.all())
 
     with received_by(start if how == "receiver" else lambda **_: None):
-        if in_block:
-            async with atomic():
-                await run_sync(operation)
-        else:
+        async with atomic() if in_block else nullcontext():
             await run_sync(operation)
         await asyncio.gather(*tasks)
     assert await Author.objects.acount() == 1

@@ -107,10 +107,7 @@ async def test_prefetch_per_chunk(in_block: bool):
         return [[book.title for book in author.books.all()] async for author in rows]
 
     with capture_queries() as queries:
-        if in_block:
-            async with atomic():
-                found = await titles()
-        else:
+        async with atomic() if in_block else nullcontext():
             found = await titles()
     assert found == [[f"{n}-0", f"{n}-1"] for n in range(5)]
     prefetches = [each["sql"] for each in queries if "library_book" in each["sql"]]
@@ -182,10 +179,7 @@ async def test_cancelled_in_the_body(in_block: bool):
             await asyncio.sleep(30)
 
     async def run() -> None:
-        if in_block:
-            async with atomic():
-                await consume()
-        else:
+        async with atomic() if in_block else nullcontext():
             await consume()
 
     task = asyncio.create_task(run())
@@ -211,10 +205,7 @@ async def test_cancelled_while_it_fetches(in_block: bool, observer: psycopg.Conn
     rows = slow(await tags())
 
     async def run() -> None:
-        if in_block:
-            async with atomic():
-                await rows.aiterator(chunk_size=3).__anext__()
-        else:
+        async with atomic() if in_block else nullcontext():
             await rows.aiterator(chunk_size=3).__anext__()
 
     task = asyncio.create_task(run())
@@ -326,10 +317,7 @@ async def test_the_coroutine_is_destroyed(in_block: bool, fetching: bool, observ
             await asyncio.sleep(30)
 
     async def run() -> None:
-        if in_block:
-            async with atomic():
-                await consume()
-        else:
+        async with atomic() if in_block else nullcontext():
             await consume()
 
     await destroy_when(partial(is_sleeping, observer) if fetching else inside.is_set, run())

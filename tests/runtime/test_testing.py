@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import nullcontext
 
 import pytest
 from django.db import connection, reset_queries, transaction
@@ -95,10 +96,7 @@ async def test_child_tasks(in_block: bool):
         await asyncio.gather(*(Tag.objects.acount() for _ in range(5)))
 
     with capture_queries() as queries:
-        if in_block:
-            async with atomic():
-                await work()
-        else:
+        async with atomic() if in_block else nullcontext():
             await work()
     assert len([each for each in queries if "COUNT" in each["sql"]]) == 5
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -80,10 +80,7 @@ async def run_async(case: Case, *, in_block: bool, watched: bool = True) -> Outc
     outcome = Outcome()
     call = await run_sync(_prepare, case)
     with recording(outcome, call, watched=watched):
-        if in_block:
-            async with atomic():
-                outcome.result = plain(await _call_verb(case.verb, call))
-        else:
+        async with atomic() if in_block else nullcontext():
             outcome.result = plain(await _call_verb(case.verb, call))
     return outcome
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from copy import deepcopy
 from typing import Any
 
@@ -187,10 +188,7 @@ async def test_answers_and_errors_are_djangos(
             await Tag.objects.acount()  # then the server's version is known
             before = Verified.same
             bridged.clear()
-            if in_block:
-                async with atomic():
-                    outcome = await _outcome(call)
-            else:
+            async with atomic() if in_block else nullcontext():
                 outcome = await _outcome(call)
             if plans and without_bridge:
                 assert Verified.same > before

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -125,10 +126,7 @@ async def test_more_values_than_the_protocol_takes(in_block: bool):
 
     expected: Any = None
     for _ in range(3):
-        if in_block:
-            async with atomic():
-                answers = await found()
-        else:
+        async with atomic() if in_block else nullcontext():
             answers = await found()
         assert expected in (None, answers)
         expected = answers

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -82,10 +83,7 @@ async def test_objects(snapshot: Snapshot, name: str, in_block: bool):
         with override_settings(TURBO_ORM={"PLANS": plans, "VERIFY_PLANS": True, "POOL": POOL}):
             obj = await run_sync(make)
             with _deletes() as deletes:
-                if in_block:
-                    async with atomic():
-                        found = await _outcome(obj.adelete, obj)
-                else:
+                async with atomic() if in_block else nullcontext():
                     found = await _outcome(obj.adelete, obj)
             assert len(deletes) == (planned if plans else 0)
         outcomes.append((found, snapshot.rows()))

@@ -165,10 +165,7 @@ async def test_in_cancelled(in_block: bool):
             await c.copy_in(IN, stuck())
 
     async def run() -> None:
-        if in_block:
-            async with atomic():
-                await copy()
-        else:
+        async with atomic() if in_block else nullcontext():
             await copy()
 
     task = asyncio.create_task(run())
@@ -262,10 +259,7 @@ async def test_out(in_block: bool, count: int):
         assert b"".join(blocks).decode() == expected
         assert len(blocks) <= count // 500 + 1
 
-    if in_block:
-        async with atomic():
-            await check()
-    else:
+    async with atomic() if in_block else nullcontext():
         await check()
     await assert_pool_is_clean()
 
@@ -366,10 +360,7 @@ async def test_out_cancelled(in_block: bool):
                 pass
 
     async def run() -> None:
-        if in_block:
-            async with atomic():
-                await copy()
-        else:
+        async with atomic() if in_block else nullcontext():
             await copy()
 
     with pytest.raises(asyncio.TimeoutError):

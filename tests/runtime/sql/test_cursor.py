@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import nullcontext
 from typing import Any
 
 import psycopg
@@ -155,10 +156,7 @@ async def test_the_coroutine_is_destroyed(in_block: bool):
             await asyncio.sleep(30)
 
     async def run() -> None:
-        if in_block:
-            async with atomic():
-                await use()
-        else:
+        async with atomic() if in_block else nullcontext():
             await use()
 
     await destroy_when(asleep.is_set, run())
