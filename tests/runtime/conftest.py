@@ -64,6 +64,21 @@ def sessions(observer: psycopg.Connection[Any]) -> list[Any]:
     ).fetchall()
 
 
+def asleep(observer: psycopg.Connection[Any]) -> int:
+    """How many sessions on the test databases are in ``pg_sleep()``."""
+    names = [connections[alias].settings_dict["NAME"] for alias in connections]
+    sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = ANY(%s) AND wait_event = 'PgSleep'"
+    row = observer.execute(sql, [names]).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def terminate(observer: psycopg.Connection[Any], *pids: int) -> None:
+    """End these sessions; when this returns, their processes are gone, and with them their sockets."""
+    terminating = "SELECT pg_terminate_backend(pid, 30000) FROM unnest(%s::int[]) AS pid"
+    assert all(ended for (ended,) in observer.execute(terminating, [list(pids)]).fetchall())
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     # What is set up first is torn down last: after pytest-asyncio has closed the loop.

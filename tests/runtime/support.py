@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+import time
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
+import pytest
 from django.db import connection
 from psycopg.pq import TransactionStatus
 
@@ -26,6 +28,38 @@ def backend_pid() -> int:
 
 def sleep(seconds: float) -> None:
     query("SELECT pg_sleep(%s)", [seconds])
+
+
+async def until(reached: Callable[[], object], seconds: float = 30.0) -> None:
+    """Wait for what happens a moment later; how much later is up to the machine.
+
+    *reached* may be an async function.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        found = reached()
+        if await found if isinstance(found, Awaitable) else found:
+            return
+        assert time.monotonic() < deadline, "it did not happen in time"
+        await asyncio.sleep(0.005)
+
+
+async def cancelled_when(reached: Callable[[], object], work: Awaitable[object]) -> None:
+    """Await *work*, and have it cancelled there once *reached*, as a time-out does it."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+
+    def look() -> None:
+        if reached():
+            task.cancel()
+        else:
+            loop.call_later(0.005, look)
+
+    look()
+    with pytest.raises(asyncio.CancelledError):
+        await work
+    if hasattr(task, "uncancel"):  # not before Python 3.11
+        task.uncancel()
 
 
 def pool(alias: str = "default") -> pools.Pool:
@@ -55,11 +89,8 @@ async def destroy_when(is_time: Callable[[], bool], coroutine: Coroutine[Any, An
 
 async def assert_pool_is_clean() -> None:
     """All connections are back, idle and as good as new; the server has no open transaction."""
-    for _ in range(200):  # the pool replaces discarded connections in the background
-        if pool()._nconns == len(pool()._pool):
-            break
-        await asyncio.sleep(0.01)
-    assert pool()._nconns == len(pool()._pool)
+    # The pool replaces discarded connections in the background.
+    await until(lambda: pool()._nconns == len(pool()._pool))
     for conn in pool()._pool:
         assert conn.pgconn.transaction_status == TransactionStatus.IDLE
         assert (conn.autocommit, conn.isolation_level, conn.read_only, conn.deferrable) == (
@@ -69,4 +100,9 @@ async def assert_pool_is_clean() -> None:
             None,
         )
     in_transaction = "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%%'"
-    assert await run_sync(query, in_transaction + " AND datname = current_database()", []) == [(0,)]
+
+    async def none_is_left() -> bool:
+        return await run_sync(query, in_transaction + " AND datname = current_database()", []) == [(0,)]
+
+    # The server notices a closed socket a moment later.
+    await until(none_is_left)

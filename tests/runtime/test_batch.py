@@ -15,7 +15,7 @@ from django.test.utils import override_settings
 from psycopg_pool import PoolTimeout
 
 from tests.project.library.models import Author, Tag
-from tests.runtime.support import assert_pool_is_clean
+from tests.runtime.support import assert_pool_is_clean, pool, until
 from turbo_orm import atomic, batch, close_pools
 from turbo_orm.db.wire import Wire
 from turbo_orm.testing import capture_queries
@@ -216,7 +216,7 @@ async def test_a_destroyed_batch_ends_its_operations():
 @pytest.fixture
 async def one_connection_each() -> AsyncIterator[None]:
     """Of the two databases; everything `one_of_each()` needs has a plan."""
-    with override_settings(TURBO_ORM={"POOL": {"max_size": 1, "timeout": 0.3}}):
+    with override_settings(TURBO_ORM={"POOL": {"max_size": 1}}):
         for alias in ("default", "other"):
             for _ in range(3):
                 await Author.objects.using(alias).filter(name="a").acount()
@@ -239,6 +239,7 @@ async def test_a_database_without_a_connection_fails_only_its_own(one_connection
 
     async with atomic(using="other"):
         await Author.objects.using("other").acount()
+        pool("other").timeout = 0.3
         running = contextvars.Context().run(
             asyncio.ensure_future,
             batch(*two_of("other"), slow(), *two_of("default"), return_exceptions=True),
@@ -264,8 +265,7 @@ async def test_two_databases_at_the_same_time(one_connection_each: None):
 
         operations = [*two_of("other"), *map(noting, two_of("default"))]
         running = contextvars.Context().run(asyncio.ensure_future, batch(*operations))
-        await asyncio.sleep(0.1)
-        assert answered == [0, False], "they did not wait for the other database"
+        await until(lambda: answered == [0, False])  # they do not wait for the other database
     assert await running == (0, False, None, None)
 
 

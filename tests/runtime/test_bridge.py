@@ -20,6 +20,7 @@ from django.db.models.signals import post_save
 from django.dispatch import Signal
 
 from tests.project.library.models import Author, Tag
+from tests.runtime.conftest import terminate
 from tests.runtime.support import assert_pool_is_clean, backend_pid, connect, pool, query, sleep
 from turbo_orm import atomic, run_sync
 from turbo_orm.bridge.greenlets import BridgeGreenlet, await_only
@@ -364,9 +365,8 @@ async def test_a_killed_session_fails_once_and_the_next_operation_works(observer
 
 async def test_idle_connections_the_server_closed_are_not_handed_out(observer):
     await connect(3)
-    for conn in pool()._pool:
-        observer.execute("SELECT pg_terminate_backend(%s)", [conn.info.backend_pid])
-    await asyncio.sleep(0.1)
+    terminate(observer, *[conn.info.backend_pid for conn in pool()._pool])
+    await asyncio.sleep(0.01)
     assert await asyncio.gather(*[Author.objects.acount() for _ in range(5)]) == [0] * 5
 
 
@@ -477,8 +477,7 @@ async def test_a_destroyed_coroutine_takes_no_other_connection():
                 query("SELECT 1", [])
             seen.append("finally")
 
-    await asyncio.gather(run_sync(sleep, 0.05), run_sync(sleep, 0.05))
-    assert len(pool()._pool) == 2
+    await connect(2)
     coroutine = run_sync(work)
     coroutine.send(None)
     coroutine.close()

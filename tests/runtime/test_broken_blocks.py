@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -13,7 +14,8 @@ from asgiref.sync import async_to_sync
 from django.db import DatabaseError, Error, OperationalError, connections, transaction
 
 from tests.project.library.models import Author, Tag
-from tests.runtime.support import assert_pool_is_clean, destroy_when, query, sleep
+from tests.runtime.conftest import asleep
+from tests.runtime.support import assert_pool_is_clean, cancelled_when, destroy_when, query, sleep, until
 from turbo_orm import atomic, batch, run_sync
 from turbo_orm.errors import ConnectionReleasedError
 
@@ -39,12 +41,13 @@ async def in_nested_block(work: Callable[[], Awaitable[Any]]) -> Any:
         return await work()
 
 
-async def timed_out(work: Awaitable[Any]) -> None:
-    with pytest.raises(asyncio.TimeoutError):
-        await asyncio.wait_for(work, 0.05)
+@pytest.fixture
+def timed_out(observer: psycopg.Connection[Any]) -> Callable[[Awaitable[Any]], Awaitable[None]]:
+    """Cuts something short as it sleeps in the server."""
+    return partial(cancelled_when, lambda: asleep(observer))
 
 
-async def test_a_timeout_that_is_caught_is_noticed_at_the_end(begin: Any):
+async def test_a_timeout_that_is_caught_is_noticed_at_the_end(begin: Any, timed_out: Any):
     with pytest.raises(
         transaction.TransactionManagementError, match="a statement in it was cancelled"
     ) as caught:
@@ -56,7 +59,7 @@ async def test_a_timeout_that_is_caught_is_noticed_at_the_end(begin: Any):
     await assert_pool_is_clean()
 
 
-async def test_and_by_whatever_comes_after_it(begin: Any):
+async def test_and_by_whatever_comes_after_it(begin: Any, timed_out: Any):
     with pytest.raises(transaction.TransactionManagementError, match="a statement in it was cancelled"):
         async with atomic():
             await begin()
@@ -86,8 +89,7 @@ async def test_whatever_comes_after_one_that_closed_the_connection(
             await begin()
             await rows.__anext__()
             task = asyncio.create_task(run_sync(sleep, 30))
-            while not janitors[0].execute(_SLEEPING).fetchall():
-                await asyncio.sleep(0.001)
+            await until(lambda: asleep(janitors[0]))
             task.cancel()
             await asyncio.sleep(0)
             task.cancel()
@@ -101,13 +103,7 @@ async def test_whatever_comes_after_one_that_closed_the_connection(
     await assert_pool_is_clean()
 
 
-_SLEEPING = (
-    "SELECT pid FROM pg_stat_activity "
-    "WHERE datname = current_database() AND state = 'active' AND query LIKE 'SELECT pg_sleep%'"
-)
-
-
-async def test_an_error_that_leaves_the_block_is_its_own(begin: Any):
+async def test_an_error_that_leaves_the_block_is_its_own(begin: Any, timed_out: Any):
     with pytest.raises(LookupError):
         async with atomic():
             await begin()
@@ -116,7 +112,7 @@ async def test_an_error_that_leaves_the_block_is_its_own(begin: Any):
     await assert_pool_is_clean()
 
 
-async def test_a_timeout_in_a_nested_block_is_noticed_there(begin: Any):
+async def test_a_timeout_in_a_nested_block_is_noticed_there(begin: Any, timed_out: Any):
     async def nested() -> None:
         async with atomic():
             await Author.objects.acreate(name="nested")
@@ -131,7 +127,7 @@ async def test_a_timeout_in_a_nested_block_is_noticed_there(begin: Any):
     await assert_pool_is_clean()
 
 
-async def test_a_timeout_of_a_nested_block_is_no_matter(begin: Any):
+async def test_a_timeout_of_a_nested_block_is_no_matter(begin: Any, timed_out: Any):
     async with atomic():
         await begin()
         await timed_out(in_nested_block(lambda: run_sync(sleep, 30)))
@@ -140,7 +136,7 @@ async def test_a_timeout_of_a_nested_block_is_no_matter(begin: Any):
     await assert_pool_is_clean()
 
 
-async def test_a_timeout_of_a_nested_block_of_sync_code_is_no_matter(begin: Any):
+async def test_a_timeout_of_a_nested_block_of_sync_code_is_no_matter(begin: Any, timed_out: Any):
     def nested() -> None:
         with transaction.atomic():
             Author.objects.create(name="nested")
@@ -220,10 +216,10 @@ async def test_a_lost_session(begin: Any, next_step: str, janitors: list[psycopg
     async with atomic():
         await begin()
         janitors[0].execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "SELECT pg_terminate_backend(pid, 30000) FROM pg_stat_activity "
             "WHERE datname = current_database() AND state = 'idle in transaction'"
         )
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.01)
         for step in (steps[next_step], *steps.values(), *steps.values()):
             with pytest.raises(Error):  # Django's
                 await step()
@@ -237,10 +233,10 @@ async def test_the_end_of_a_block_whose_session_is_lost(begin: Any, janitors: li
         async with atomic():
             await begin()
             janitors[0].execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "SELECT pg_terminate_backend(pid, 30000) FROM pg_stat_activity "
                 "WHERE datname = current_database() AND state = 'idle in transaction'"
             )
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.01)
     assert await names() == []
 
 

@@ -6,12 +6,21 @@ import asyncio
 import random
 from typing import Any
 
+import psycopg
 import pytest
 from django.db import transaction
 from django.db.models import Func, TextField, Value
 
 from tests.project.library.models import Author
-from tests.runtime.support import assert_pool_is_clean, backend_pid, query, sleep
+from tests.runtime.conftest import asleep
+from tests.runtime.support import (
+    assert_pool_is_clean,
+    backend_pid,
+    cancelled_when,
+    query,
+    sleep,
+    until,
+)
 from turbo_orm import atomic, run_sync
 from turbo_orm.bridge.turns import Turns
 from turbo_orm.db import leases
@@ -161,7 +170,7 @@ async def test_destroyed_at_release(returning: asyncio.Event, monkeypatch: pytes
 
 
 @pytest.mark.parametrize("straight", [False, True])
-async def test_twice_while_the_server_is_told(straight: bool):
+async def test_twice_while_the_server_is_told(straight: bool, observer: psycopg.Connection[Any]):
     """It is told all the same: it would not notice that nobody waits before it is done."""
     rows = Author.objects.annotate(slept=Func(Value(30.0), function="pg_sleep", output_field=TextField()))
     await Author.objects.acreate(name="x")
@@ -170,15 +179,11 @@ async def test_twice_while_the_server_is_told(straight: bool):
     task.cancel()
     await asyncio.sleep(0)
     await cancelled(task)
-    for _ in range(100):
-        if not await active("SELECT pg_sleep"):
-            break
-        await asyncio.sleep(0.01)
-    assert not await active("SELECT pg_sleep")
+    await until(lambda: not asleep(observer))
     await assert_pool_is_clean()
 
 
-async def test_a_timeout_in_a_savepoint_rolls_back_to_it():
+async def test_a_timeout_in_a_savepoint_rolls_back_to_it(observer: psycopg.Connection[Any]):
     async def inner() -> None:
         async with atomic():
             await Author.objects.acreate(name="inner")
@@ -186,8 +191,7 @@ async def test_a_timeout_in_a_savepoint_rolls_back_to_it():
 
     async with atomic():
         await Author.objects.acreate(name="outer")
-        with pytest.raises(asyncio.TimeoutError):
-            await asyncio.wait_for(inner(), 0.05)
+        await cancelled_when(lambda: asleep(observer), inner())
         await Author.objects.acreate(name="after")
     assert await Author.objects.order_by("name").values_list("name", flat=True).alist() == ["after", "outer"]
     await assert_pool_is_clean()
@@ -316,8 +320,4 @@ async def active(prefix: str) -> int:
 
 
 async def until_active(prefix: str) -> None:
-    for _ in range(500):
-        if await active(prefix):
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError(f"no {prefix} within five seconds")
+    await until(lambda: active(prefix))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
@@ -14,7 +13,7 @@ import pytest
 from django.db import connections
 
 from tests.project.library.models import Author
-from tests.runtime.support import assert_pool_is_clean, backend_pid, pool, query
+from tests.runtime.support import assert_pool_is_clean, backend_pid, pool, query, until
 from turbo_orm import atomic, run_sync
 
 
@@ -57,13 +56,6 @@ def wait_at_barrier() -> int:
     pid, _ = query("SELECT pg_backend_pid(), pg_advisory_lock_shared(%s)", [BARRIER])[0]
     query("SELECT pg_advisory_unlock_shared(%s)", [BARRIER])
     return int(pid)
-
-
-async def until(reached: Callable[[], bool], seconds: float = 10.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not reached():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        await asyncio.sleep(0.005)
 
 
 async def test_gathered_queries_overlap_each_on_its_own_connection(

@@ -15,7 +15,7 @@ from asgiref.sync import async_to_sync
 from django.db import connection, transaction
 
 from tests.project.library.models import Author, Book, Tag
-from tests.runtime.support import assert_pool_is_clean, query
+from tests.runtime.support import assert_pool_is_clean, query, until
 from turbo_orm import advisory_lock, atomic, batch, close_pools, cursor, run_sync
 
 Operation = Callable[[], Coroutine[Any, Any, object]]
@@ -180,10 +180,10 @@ async def test_wherever_it_waits(
     for at in range(1, 100):
         interrupted = await interrupt(operation, way, at)
         assert await Author.objects.acount() == 2
-        await _until_clean()
+        await assert_pool_is_clean()
         left = {label async for label in Tag.objects.values_list("label", flat=True)}
         assert left in ([set(), labels] if interrupted else [labels])
-        assert await run_sync(_locks) == []
+        await until(_no_locks)
         await run_sync(_remove_tags)
         if not interrupted:
             break
@@ -191,20 +191,10 @@ async def test_wherever_it_waits(
     assert complaints == []
 
 
-async def _until_clean() -> None:
-    for last in (*[False] * 100, True):  # the server notices a closed socket a moment later
-        try:
-            await assert_pool_is_clean()
-        except AssertionError:
-            if last:
-                raise
-            await asyncio.sleep(0.01)
-        else:
-            return
-
-
-def _locks() -> list[Any]:
-    return query("SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND pid <> pg_backend_pid()")
+async def _no_locks() -> bool:
+    """Whether the server holds none; it notices a closed socket a moment later."""
+    sql = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND pid <> pg_backend_pid()"
+    return await run_sync(query, sql) == []
 
 
 def _remove_tags() -> None:

@@ -19,7 +19,7 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from tests.project.library.models import Author
 from tests.runtime.conftest import sessions
-from tests.runtime.support import assert_pool_is_clean, backend_pid, pool
+from tests.runtime.support import assert_pool_is_clean, backend_pid, pool, until
 from turbo_orm import atomic, close_pools, open_pools, pool_stats, run_sync
 from turbo_orm.db import loop_pools, pools
 from turbo_orm.db.connections import TurboConnection
@@ -210,11 +210,7 @@ async def test_functions_for_djangos_own_pool_are_not_called_with_our_connection
 async def test_open_pools_fills_them(observer: Any) -> None:
     await open_pools("default")
     assert pool().get_stats()["pool_size"] >= 1
-    for _ in range(200):
-        if len(sessions(observer)) == 2:
-            break
-        await asyncio.sleep(0.01)
-    assert len(sessions(observer)) == 2
+    await until(lambda: len(sessions(observer)) == 2)
     await Author.objects.acount()
     assert len(sessions(observer)) == 2
 
@@ -251,8 +247,7 @@ async def test_connections_that_are_replaced_lead_to_the_database_of_their_pool(
     settings["NAME"] = connections["other"].settings_dict["NAME"]
     await conn.close()
     await found.putconn(conn)  # which replaces it in the background
-    while not found._pool:
-        await asyncio.sleep(0.01)
+    await until(lambda: found._pool)
     assert found._pool[0].info.dbname == connections["default"].settings_dict["NAME"]
 
 
@@ -308,7 +303,7 @@ async def test_queries_while_pools_close(observer: Any) -> None:
     assert await asyncio.gather(*[Author.objects.acount() for _ in range(3)]) == [0, 0, 0]
     await closing
     await close_pools()
-    await _until_none_is_left(observer)
+    await until(lambda: not sessions(observer))
 
 
 async def test_closing_that_is_cancelled(alias: Any, observer: Any) -> None:
@@ -320,16 +315,8 @@ async def test_closing_that_is_cancelled(alias: Any, observer: Any) -> None:
     closing.cancel()
     with pytest.raises(asyncio.CancelledError):
         await closing
-    await _until_none_is_left(observer)
+    await until(lambda: not sessions(observer))
     assert tasks & asyncio.all_tasks() == {asyncio.current_task()}
-
-
-async def _until_none_is_left(observer: Any) -> None:
-    for _ in range(200):  # the server notices a closed socket a moment later
-        if not sessions(observer):
-            return
-        await asyncio.sleep(0.01)
-    pytest.fail(f"left behind: {sessions(observer)}")
 
 
 async def test_somebody_cancels_every_task() -> None:

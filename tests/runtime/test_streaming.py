@@ -15,7 +15,8 @@ import pytest
 from django.db import DataError, connections, transaction
 
 from tests.project.library.models import Author, Book, Tag
-from tests.runtime.support import assert_pool_is_clean, backend_pid, destroy_when, pool, query, sleep
+from tests.runtime.conftest import asleep
+from tests.runtime.support import assert_pool_is_clean, backend_pid, destroy_when, pool, query, sleep, until
 from turbo_orm import AsyncQuerySet, atomic, run_sync
 from turbo_orm.bridge import connection
 from turbo_orm.errors import ConnectionReleasedError, LoopMismatchError
@@ -194,12 +195,6 @@ def slow(rows: AsyncQuerySet) -> AsyncQuerySet:
     return rows.extra(where=["pg_sleep(30) IS NOT NULL"])
 
 
-def is_sleeping(observer: psycopg.Connection[Any]) -> bool:
-    name = connections["default"].settings_dict["NAME"]
-    sql = "SELECT 1 FROM pg_stat_activity WHERE datname = %s AND wait_event = 'PgSleep'"
-    return observer.execute(sql, [name]).fetchone() is not None
-
-
 @pytest.mark.parametrize("in_block", [False, True])
 async def test_cancelled_while_it_fetches(in_block: bool, observer: psycopg.Connection[Any]):
     rows = slow(await tags())
@@ -209,12 +204,11 @@ async def test_cancelled_while_it_fetches(in_block: bool, observer: psycopg.Conn
             await rows.aiterator(chunk_size=3).__anext__()
 
     task = asyncio.create_task(run())
-    while not is_sleeping(observer):
-        await asyncio.sleep(0.01)
+    await until(lambda: asleep(observer))
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert not is_sleeping(observer)
+    assert not asleep(observer)
     await assert_given_back()
 
 
@@ -320,11 +314,11 @@ async def test_the_coroutine_is_destroyed(in_block: bool, fetching: bool, observ
         async with atomic() if in_block else nullcontext():
             await consume()
 
-    await destroy_when(partial(is_sleeping, observer) if fetching else inside.is_set, run())
+    await destroy_when(partial(asleep, observer) if fetching else inside.is_set, run())
     gc.collect()
     await asyncio.sleep(0)
     await assert_given_back()
-    assert not is_sleeping(observer)
+    await until(lambda: not asleep(observer))
 
 
 async def test_other_queries_in_the_body_share_the_block():

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import time
+import threading
 import unittest
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import nullcontext
 from typing import Any
 
 import django
@@ -18,6 +19,7 @@ from django.test import TestCase
 from django.test.utils import CaptureQueriesContext
 
 from tests.project.library.models import Author, Book, Note, Tag
+from tests.runtime.support import until
 from turbo_orm import aprefetch_related_objects, atomic, batch, cursor, on_commit, run_sync
 from turbo_orm.errors import SyncCallError
 from turbo_orm.testing import assert_num_queries
@@ -356,23 +358,33 @@ def test_cancelled():
         assert labels() == ["after"]
 
 
-def slow(beginning: str) -> Callable[..., Any]:
-    """Return an execute_wrapper in which the statements with this *beginning* take a while."""
+class Gate:
+    """Holds the thread up."""
 
-    def wrapper(execute: Callable[..., Any], sql: str, *rest: Any) -> Any:
-        result = execute(sql, *rest)
-        if sql.startswith(beginning):
-            time.sleep(0.2)
-        return result
+    def __init__(self) -> None:
+        self.reached, self.open = threading.Event(), threading.Event()
 
-    return wrapper
+    def __call__(self) -> None:
+        self.reached.set()
+        assert self.open.wait(30)
+
+    def after(self, beginning: str) -> Callable[..., Any]:
+        """Return an execute_wrapper for which it is after the statements with this *beginning*."""
+
+        def wrapper(execute: Callable[..., Any], sql: str, *rest: Any) -> Any:
+            result = execute(sql, *rest)
+            if sql.startswith(beginning):
+                self()
+            return result
+
+        return wrapper
 
 
-def goes_on_after(work: Callable[[], Awaitable[Any]], statement: str = "none") -> list[str]:
+def goes_on_after(work: Callable[[], Awaitable[Any]], wrapper: Callable[..., Any] | None = None) -> list[str]:
     """Run *work* below a block, and return the labels that the block commits."""
     with transaction.atomic():
         Tag.objects.create(label="sync")
-        with connection.execute_wrapper(slow(statement)):
+        with connection.execute_wrapper(wrapper) if wrapper is not None else nullcontext():
             async_to_sync(work)()
         assert (connection.savepoint_ids, connection.needs_rollback) == ([], False)
     assert (connection.in_atomic_block, connection.get_autocommit()) == (False, True)
@@ -388,11 +400,16 @@ def test_a_block_cancelled_at_its_begin_or_end(statement: str, inner: list[str])
             await Tag.objects.acreate(label="inner")
 
     async def work() -> None:
-        with pytest.raises(asyncio.TimeoutError):
-            await asyncio.wait_for(block(), 0.1)
+        task = asyncio.create_task(block())
+        await until(gate.reached.is_set)
+        task.cancel()
+        gate.open.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
         await Tag.objects.acreate(label="after")
 
-    assert goes_on_after(work, statement) == ["after", *inner, "sync"]
+    gate = Gate()
+    assert goes_on_after(work, gate.after(statement)) == ["after", *inner, "sync"]
 
 
 def test_a_block_cancelled_before_the_thread_ends_it():
@@ -406,13 +423,15 @@ def test_a_block_cancelled_before_the_thread_ends_it():
         written, is_busy = asyncio.Event(), asyncio.Event()
         task = asyncio.create_task(block(written, is_busy))
         await written.wait()
-        busy = asyncio.create_task(sync_to_async(time.sleep)(0.3))
-        await asyncio.sleep(0.05)
+        gate = Gate()
+        busy = asyncio.create_task(sync_to_async(gate)())
+        await until(gate.reached.is_set)
         is_busy.set()
         await asyncio.sleep(0.05)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
+        gate.open.set()
         await busy
         await Tag.objects.acreate(label="after")
 

@@ -20,7 +20,7 @@ from django.dispatch import Signal
 from django.http import HttpRequest
 
 from tests.project.library.models import Author, Plain
-from tests.runtime.support import assert_pool_is_clean, backend_pid, destroy_when, sleep
+from tests.runtime.support import assert_pool_is_clean, backend_pid, cancelled_when, destroy_when, sleep
 from turbo_orm import atomic, close_pools, on_commit, run_sync
 from turbo_orm.bridge import turns
 from turbo_orm.errors import BlockDeadlockError, ConnectionReleasedError
@@ -319,8 +319,7 @@ async def test_a_cancellation_does_not_wait_for_a_function_that_has_not_queried(
             outcome.append(exc)
 
     async with atomic():
-        with pytest.raises(asyncio.TimeoutError):
-            await asyncio.wait_for(sync_to_async(work, thread_sensitive=False)(), 0.05)
+        await cancelled_when(gate.reached.is_set, sync_to_async(work, thread_sensitive=False)())
         await Author.objects.acreate(name="a")
     gate.open.set()
     while not outcome:
@@ -604,8 +603,7 @@ def test_a_loop_that_is_not_running_when_it_queries(empty_tables: Callable[[], N
 
     async def block() -> None:
         async with atomic():
-            with pytest.raises(asyncio.TimeoutError):
-                await asyncio.wait_for(sync_to_async(work, thread_sensitive=False)(), 0.05)
+            await cancelled_when(gate.reached.is_set, sync_to_async(work, thread_sensitive=False)())
 
     loop = asyncio.new_event_loop()
     loop.run_until_complete(block())

@@ -10,7 +10,7 @@ from django.db import DatabaseError, NotSupportedError
 from django.db.transaction import TransactionManagementError
 
 from tests.runtime.sql.proxy import pooler
-from tests.runtime.support import assert_pool_is_clean, destroy_when, query
+from tests.runtime.support import assert_pool_is_clean, destroy_when, query, until
 from turbo_orm import advisory_lock, atomic, run_sync
 
 KEYS: list[Any] = [7, -(2**63), (1, -2), "a name", ""]
@@ -139,11 +139,10 @@ async def test_cancelled_while_it_waits(session: bool):
 
 
 async def _released() -> None:
-    for _ in range(100):
-        if not await held():
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError("a lock is left")
+    async def none_is_left() -> bool:
+        return not await held()
+
+    await until(none_is_left)
 
 
 async def test_cancelled_in_the_block_and_at_its_end():

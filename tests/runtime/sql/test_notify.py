@@ -14,7 +14,7 @@ from django.db import NotSupportedError, OperationalError, connections
 from psycopg import Notify
 
 from tests.runtime.sql.proxy import pooler
-from tests.runtime.support import assert_pool_is_clean, backend_pid, destroy_when
+from tests.runtime.support import assert_pool_is_clean, backend_pid, destroy_when, until
 from turbo_orm import atomic, listen, notify, run_sync
 from turbo_orm.sql.notify import Listener
 
@@ -42,7 +42,7 @@ async def test_async_with():
 
 
 async def anext_(notifications: AsyncIterator[Notify]) -> Notify:
-    return await asyncio.wait_for(notifications.__anext__(), 5)
+    return await asyncio.wait_for(notifications.__anext__(), 30)
 
 
 async def test_async_for():
@@ -56,7 +56,7 @@ async def test_async_for():
 
     async with consuming(consume()) as task:
         await notify("news", "stop")
-        await asyncio.wait_for(task, 5)
+        await asyncio.wait_for(task, 30)
     assert found[-1] == "stop"
     await listeners_are_gone()
 
@@ -64,14 +64,17 @@ async def test_async_for():
 @asynccontextmanager
 async def consuming(coroutine: Any) -> AsyncIterator[asyncio.Task[None]]:
     task = asyncio.create_task(coroutine)
-    while not await listening():
-        await asyncio.sleep(0.01)
+    await until(listening)
     yield task
     task.cancel()
 
 
 async def listening() -> int:
-    sql = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'LISTEN%' AND datname = current_database()"
+    """How many sessions have listened last; those that are about to get nothing yet."""
+    sql = (
+        "SELECT count(*) FROM pg_stat_activity"
+        " WHERE query LIKE 'LISTEN%' AND state = 'idle' AND datname = current_database()"
+    )
     async with await psycopg.AsyncConnection.connect(**_params()) as conn:
         row = await (await conn.execute(sql)).fetchone()
         assert row is not None
@@ -90,11 +93,10 @@ def _params() -> dict[str, Any]:
 
 
 async def listeners_are_gone() -> None:
-    for _ in range(100):
-        if not await listening():
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError("a listening session is left")
+    async def none_is_left() -> bool:
+        return not await listening()
+
+    await until(none_is_left)
 
 
 async def test_many_at_once_in_order():
@@ -184,7 +186,7 @@ async def test_a_lost_connection_is_an_error():
                 " WHERE query LIKE 'LISTEN%' AND datname = current_database()"
             )
         with pytest.raises(OperationalError):
-            await asyncio.wait_for(waiting, 5)
+            await asyncio.wait_for(waiting, 30)
     await listeners_are_gone()
 
 

@@ -15,7 +15,8 @@ import pytest
 from psycopg import errors
 from psycopg.pq import TransactionStatus
 
-from tests.runtime.conftest import sessions
+from tests.runtime.conftest import asleep, sessions, terminate
+from tests.runtime.support import until
 from tests.runtime.wire.conftest import assert_clean, run_in_transaction
 from turbo_orm.db import connections
 from turbo_orm.db.leases import give_back, lease, put_idle, take_idle
@@ -28,13 +29,13 @@ NUMBER = statement("SELECT %s::int", 1)
 
 
 def kill(observer: psycopg.Connection[Any], wire: Wire) -> None:
-    observer.execute("SELECT pg_terminate_backend(%s)", [wire.conn.info.backend_pid])
+    terminate(observer, wire.conn.info.backend_pid)
 
 
 async def test_the_server_ends_the_session(wire: Wire, observer: psycopg.Connection[Any]) -> None:
     await wire.run(NUMBER, (1,))
     task = asyncio.ensure_future(wire.run(SLEEP, (30,)))
-    await asyncio.sleep(0.05)
+    await until(lambda: asleep(observer))
     kill(observer, wire)
     with pytest.raises(errors.AdminShutdown):
         await task
@@ -49,7 +50,7 @@ async def test_the_server_ends_an_idle_session(wire: Wire, observer: psycopg.Con
     await wire.run(NUMBER, (1,))
     assert wire.attached
     kill(observer, wire)
-    await asyncio.sleep(0.1)
+    await asyncio.sleep(0.01)
     assert not wire.attached, "the event loop noticed"
     with pytest.raises(errors.AdminShutdown):
         await wire.run(NUMBER, (1,))
@@ -58,7 +59,7 @@ async def test_the_server_ends_an_idle_session(wire: Wire, observer: psycopg.Con
 
 async def test_the_server_ends_a_session_amid_several(wire: Wire, observer: psycopg.Connection[Any]) -> None:
     task = asyncio.ensure_future(wire.run_many([(NUMBER, (1,)), (SLEEP, (30,)), (NUMBER, (2,))]))
-    await asyncio.sleep(0.05)
+    await until(lambda: asleep(observer))
     kill(observer, wire)
     one, killed, lost = await task
     assert getattr(one, "rows", None) == [(1,)]
@@ -85,10 +86,10 @@ async def test_the_connection_is_lost_as_commands_are_queued(wire: Wire, kind: s
     assert wire.conn.closed
 
 
-async def test_an_idle_transaction_times_out(wire: Wire) -> None:
+async def test_an_idle_transaction_times_out(wire: Wire, observer: psycopg.Connection[Any]) -> None:
     await wire.conn.execute("SET idle_in_transaction_session_timeout = 50")
     await run_in_transaction(wire, NUMBER, (1,))
-    await asyncio.sleep(0.3)
+    await until(lambda: not sessions(observer))
     with pytest.raises(errors.IdleInTransactionSessionTimeout):
         await wire.run(NUMBER, (1,))
     assert wire.conn.closed
@@ -185,7 +186,8 @@ async def test_a_server_that_does_not_stop_in_time(wire: Wire, monkeypatch: pyte
         """A pooler that drops cancellation requests."""
 
     monkeypatch.setattr(type(wire.conn), "cancel_safe", no_effect)
-    monkeypatch.setattr(connections, "_STOP_TIMEOUT", 0.1)
+    monkeypatch.setattr(connections, "_STOP_TIMEOUT", 0.01)
+    monkeypatch.setattr(connections, "_STOP_INTERVAL", 0.01)
     task = asyncio.ensure_future(wire.run(SLEEP, (1,)))
     await asyncio.sleep(0.03)
     task.cancel()
@@ -286,8 +288,7 @@ async def test_a_storm_of_cancellations(pool: Pool, observer: psycopg.Connection
         wire = wire_of(conn)
         assert wire is not None
         assert (await wire.run(NUMBER, (1,))).rows == [(1,)]
-    await asyncio.sleep(0.05)
-    assert {state for _, state, _ in sessions(observer)} == {"idle"}
+    await until(lambda: {state for _, state, _ in sessions(observer)} == {"idle"})
 
 
 async def test_results_are_let_go(wire: Wire) -> None:

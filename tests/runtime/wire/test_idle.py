@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import Any
 
 import psycopg
 import pytest
 from psycopg_pool import AsyncConnectionPool
 
+from tests.runtime.conftest import terminate
+from tests.runtime.support import until
 from turbo_orm.bridge.wrapper import find_pool_of
 from turbo_orm.db.leases import give_back, lease, put_idle, put_idle_again, take_idle
 from turbo_orm.db.pools import Pool
@@ -198,14 +199,11 @@ async def test_sessions_the_server_has_ended_are_replaced(
         pid = conn.info.backend_pid
         assert put_idle(conn, pool)
         if conn is not conns[0]:
-            observer.execute("SELECT pg_terminate_backend(%s)", [pid])
-    await asyncio.sleep(0.1)
+            terminate(observer, pid)
+    await asyncio.sleep(0.01)
     assert take_idle(pool) is conns[0], "the only one that lives"
     assert all(conn.closed for conn in conns[1:])
-    deadline = time.monotonic() + 5
-    while len(pool._pool) < 2:
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.01)
+    await until(lambda: len(pool._pool) >= 2)
     assert pool.get_stats()["connections_lost"] == 2
     assert pool.get_stats()["pool_size"] == 3
     assert put_idle(conns[0], pool)

@@ -9,7 +9,9 @@ import psycopg
 import pytest
 from django.db import DatabaseError, OperationalError, connection, transaction
 
+from tests.runtime.conftest import asleep, terminate
 from tests.runtime.support import pool as pool_in_use
+from tests.runtime.support import until
 from tests.runtime.wire.conftest import assert_clean
 from turbo_orm import atomic, run_sync
 from turbo_orm.db.connections import close_now
@@ -95,8 +97,7 @@ async def test_notifications_from_others_are_kept_for_psycopg(pool: Pool, wire: 
     other = await lease(pool)
     await wire.run(statement("LISTEN wired", 0), ())
     await other.execute("NOTIFY wired, 'idle'")
-    await asyncio.sleep(0.05)
-    assert not wire.attached
+    await until(lambda: not wire.attached)
     await number(wire, 1)
     await other.execute("NOTIFY wired, 'later'")
     seen = [each.payload async for each in wire.conn.notifies(timeout=5, stop_after=2)]
@@ -167,7 +168,7 @@ async def test_a_new_socket_with_the_number_of_a_closed_one(
         elif way == "give_back":
             await give_back(conn, pool, soiled=True)
         else:
-            observer.execute("SELECT pg_terminate_backend(%s)", [conn.info.backend_pid])
+            terminate(observer, conn.info.backend_pid)
             with pytest.raises(psycopg.OperationalError):
                 await number(wire, 2)
         kwargs = await pool._resolve_kwargs()
@@ -206,7 +207,7 @@ async def test_in_blocks_beside_djangos_cursors() -> None:
 
 
 async def test_cursors_in_the_bridge_use_the_socket_as_it_is_registered(
-    monkeypatch: pytest.MonkeyPatch,
+    observer: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits: list[object] = []
     original = psycopg.waiting.wait_async
@@ -234,9 +235,12 @@ async def test_cursors_in_the_bridge_use_the_socket_as_it_is_registered(
     # More than the socket takes at once, and an interrupted statement, are psycopg's.
     assert await run_sync(ask, "SELECT length(%s)", "x" * 30_000_000) == (30_000_000,)
     assert len(waits) == 1
-    with pytest.raises(asyncio.TimeoutError):
-        await asyncio.wait_for(run_sync(ask, "SELECT pg_sleep(30)"), 0.05)
-    assert len(waits) == 3
+    task = asyncio.ensure_future(run_sync(ask, "SELECT pg_sleep(30)"))
+    await until(lambda: asleep(observer))
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert len(waits) >= 3
     assert await run_sync(ask, "SELECT 1") == (1,)
     assert {conn.__dict__["wire"] for conn in pool_in_use()._pool} == wires, "none had to be closed"
 
@@ -252,10 +256,8 @@ async def test_the_server_ends_the_session_while_a_cursor_in_the_bridge_waits(
 
     pids: list[int] = []
     task = asyncio.ensure_future(run_sync(sleep))
-    while not pids:
-        await asyncio.sleep(0.01)
-    await asyncio.sleep(0.05)
-    observer.execute("SELECT pg_terminate_backend(%s)", pids)
+    await until(lambda: asleep(observer))
+    terminate(observer, *pids)
     with pytest.raises(OperationalError) as caught:
         await task
     assert isinstance(caught.value.__cause__, psycopg.errors.AdminShutdown)

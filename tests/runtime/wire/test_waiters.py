@@ -64,6 +64,7 @@ async def test_timeouts(make_pool: Any) -> None:
     assert {type(each) for each in outcomes} == {PoolTimeout}
     assert put_idle(conn, pool)
     assert await lease(pool) is conn
+    pool.timeout = 30.0
     late = asyncio.ensure_future(lease(pool))
     await asyncio.sleep(0.05)
     assert put_idle(conn, pool)
