@@ -48,41 +48,28 @@ class _Viewer:
 
         queries = shared.queries if shared else called("Queries")
         queryset = shared.queryset if shared else called("QuerySet")
-        row, fresh = self._row, self._fresh
         annotated_row = self._names["_Annotated"]
-        rows = self._spell(name(_STUB, "Rows"))
-        overlay = self._spell(generic(name(_STUB, "ManagerOverlay"), fresh))
-        base = [self._spell(manager.base)] if manager.base else []
-        if manager.base and not manager.is_attached:
-            base.insert(0, self._spell(generic(name(_STUB, "ManagerOf"), row)))
-        else:  # next to a base which cannot be edited, importing the facade puts ours
-            base.append(self._spell(generic(name(_STUB, "AsyncManager"), row)))
-        custom = self._spell(manager.queryset) if manager.queryset else ""
+        # In this order: of equal names in a facade, the first one that is spelled stays as it is.
+        manager_bases = self._manager_bases(manager)
+        queryset_bases = self._queryset_bases(manager, "_R")
         annotated = (
             f"_{queryset}Annotated"
-            if custom
-            else self._spell(generic(name(_STUB, "AsyncQuerySet"), row, annotated_row))
+            if manager.queryset
+            else self._spell(generic(name(_STUB, "AsyncQuerySet"), self._row, annotated_row))
         )
         own = {method.name for method in manager.methods}
         on_rows = _gives_generated(manager.queryset_methods)
-
-        def querysets(rows_of: str) -> str:
-            before = custom and manager.is_queryset_async
-            ours = generic(name(_STUB, "QuerySetOf" if before else "AsyncQuerySet"), row, rows_of)
-            bases = [self._spell(ours), custom] if before else [custom, self._spell(ours)]
-            return ", ".join(filter(None, [f"{rows}[{rows_of}]", *bases]))
-
         return ManagerView(
             attribute=manager.name,
             queries=queries,
             queryset=queryset,
             manager=called("Manager"),
             made=manager.queryset.strip("{}") if manager.queryset and manager.is_queryset_made else "",
-            queryset_bases=querysets("_R"),
-            manager_bases=", ".join([overlay, *base]),
+            queryset_bases=queryset_bases,
+            manager_bases=manager_bases,
             annotate=f"_{queryset}Annotate",
             annotated=annotated,
-            annotated_base=querysets(annotated_row) if custom else "",
+            annotated_base=self._queryset_bases(manager, annotated_row) if manager.queryset else "",
             methods=view_methods(
                 (
                     *(
@@ -92,15 +79,38 @@ class _Viewer:
                     ),
                     *(method for method in manager.methods if _improves(method, manager)),
                 ),
-                f"{queryset}[{fresh}]",
+                f"{queryset}[{self._fresh}]",
                 annotated,
                 self._spell,
             ),
             queryset_methods=view_methods(on_rows, f"{queryset}[_R]", annotated, self._spell),
             own=frozenset(method.name for method in (*manager.methods, *manager.queryset_methods)),
-            annotated_methods=view_methods(on_rows, annotated, annotated, self._spell) if custom else (),
+            annotated_methods=view_methods(on_rows, annotated, annotated, self._spell)
+            if manager.queryset
+            else (),
             shares_queryset=shared is not None,
         )
+
+    def _manager_bases(self, manager: ir.Manager) -> str:
+        bases = [self._spell(generic(name(_STUB, "ManagerOverlay"), self._fresh))]
+        if manager.base:
+            bases.append(self._spell(manager.base))
+        if manager.base and not manager.is_attached:
+            bases.insert(1, self._spell(generic(name(_STUB, "ManagerOf"), self._row)))
+        else:  # next to a base which cannot be edited, importing the facade puts ours
+            bases.append(self._spell(generic(name(_STUB, "AsyncManager"), self._row)))
+        return ", ".join(bases)
+
+    def _queryset_bases(self, manager: ir.Manager, rows: str) -> str:
+        """Return the bases of a queryset class that gives ``rows``."""
+        bases = [f"{self._spell(name(_STUB, 'Rows'))}[{rows}]"]
+        if manager.queryset:
+            bases.append(self._spell(manager.queryset))
+        if manager.queryset and manager.is_queryset_async:
+            bases.insert(1, self._spell(generic(name(_STUB, "QuerySetOf"), self._row, rows)))
+        else:
+            bases.append(self._spell(generic(name(_STUB, "AsyncQuerySet"), self._row, rows)))
+        return ", ".join(bases)
 
 
 def _gives_generated(methods: Iterable[ir.Method]) -> list[ir.Method]:
