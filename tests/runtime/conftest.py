@@ -13,6 +13,7 @@ import pytest
 from django.apps import apps
 from django.db import connections
 from django.db.models import prefetch_related_objects
+from django.utils import timezone
 
 from turbo_orm.bridge import handler
 
@@ -159,3 +160,10 @@ def by_django(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(following, "prefetch_related_objects", noting)
     return lookups
+
+
+@pytest.fixture
+def frozen_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    from tests.runtime.parity.data import NOW
+
+    monkeypatch.setattr(timezone, "now", lambda: NOW)

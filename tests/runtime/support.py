@@ -79,9 +79,13 @@ async def connect(count: int) -> None:
 
 async def destroy_when(is_time: Callable[[], bool], coroutine: Coroutine[Any, Any, object]) -> None:
     """Drive *coroutine* as a task would, and close it where it waits when *is_time*."""
+    future: Any = None
     while not is_time():
-        future: Any = coroutine.send(None)
-        if future is not None:
+        if future is None or future.done():
+            future = coroutine.send(None)
+        if future is None:
+            await asyncio.sleep(0)
+        else:
             future._asyncio_future_blocking = False
             await asyncio.wait([future], timeout=0.05)
     coroutine.close()

@@ -215,7 +215,7 @@ async def test_a_destroyed_batch_ends_its_operations():
 
 @pytest.fixture
 async def one_connection_each() -> AsyncIterator[None]:
-    """Of the two databases; everything `one_of_each()` needs has a plan."""
+    """Of the two databases; what `two_of()` counts has a plan."""
     with override_settings(TURBO_ORM={"POOL": {"max_size": 1}}):
         for alias in ("default", "other"):
             for _ in range(3):

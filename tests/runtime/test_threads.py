@@ -360,9 +360,9 @@ class HeldUp:
             self.seen.append(exc)
             raise
 
-    async def block(self) -> None:
+    async def block(self, *, thread_sensitive: bool = True) -> None:
         async with atomic():
-            await sync_to_async(self.work)()
+            await sync_to_async(self.work, thread_sensitive=thread_sensitive)()
 
     async def assert_cancelled_once_it_goes_on(self, task: asyncio.Task[None]) -> None:
         _, pending = await asyncio.wait([task], timeout=0.05)
@@ -419,34 +419,13 @@ async def test_a_cancellation_while_it_waits_for_its_turn():
 
 
 async def test_a_coroutine_that_is_closed():
-    gate = Gate()
-    outcome: list[BaseException] = []
-
-    def work() -> None:
-        create("lost")
-        gate()
-        try:
-            names()
-        except BaseException as exc:
-            outcome.append(exc)
-
-    async def block() -> None:
-        async with atomic():
-            await sync_to_async(work, thread_sensitive=False)()
-
-    coroutine = block()
-    waiting: Any = coroutine.send(None)
-    while not gate.reached.is_set():
-        waiting._asyncio_future_blocking = False
-        if waiting.done():
-            waiting = coroutine.send(None)
-        await asyncio.sleep(0.001)
-    coroutine.close()
-    gate.open.set()
-    while not outcome:
+    held_up = HeldUp()
+    await destroy_when(held_up.gate.reached.is_set, held_up.block(thread_sensitive=False))
+    held_up.gate.open.set()
+    while not held_up.seen:
         await asyncio.sleep(0.001)
     # What Django says of a block whose connection is lost.
-    assert isinstance(outcome[0], ProgrammingError)
+    assert isinstance(held_up.seen[0], ProgrammingError)
     assert await Author.objects.acount() == 0
     await assert_pool_is_clean()
 
@@ -620,34 +599,20 @@ def test_a_loop_that_is_not_running_when_it_queries(empty_tables: Callable[[], N
 
 
 def test_a_loop_that_is_closed_before_it_ends(empty_tables: Callable[[], None]):
-    gate = Gate()
-    outcome: list[BaseException] = []
-
-    def work() -> None:
-        create("lost")
-        gate()
-        try:
-            names()
-        except BaseException as exc:
-            outcome.append(exc)
-
-    async def block() -> None:
-        async with atomic():
-            await sync_to_async(work, thread_sensitive=False)()
-
+    held_up = HeldUp()
     loop = asyncio.new_event_loop()
-    task = loop.create_task(block())
-    loop.run_until_complete(gate.wait_until_reached())
+    task = loop.create_task(held_up.block(thread_sensitive=False))
+    loop.run_until_complete(held_up.gate.wait_until_reached())
     others = asyncio.all_tasks(loop) - {task}
     for other in others:
         other.cancel()
     loop.run_until_complete(asyncio.gather(*others, return_exceptions=True))
     loop.close()
-    gate.open.set()
+    held_up.gate.open.set()
     for _ in range(1000):
-        if outcome:
+        if held_up.seen:
             break
         time.sleep(0.01)
-    assert isinstance(outcome[0], ConnectionReleasedError)
+    assert isinstance(held_up.seen[0], ConnectionReleasedError)
     task.get_coro().close()  # type: ignore[union-attr]
     asyncio.run(run_sync(int))  # the sockets of the closed loop go

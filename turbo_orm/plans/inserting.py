@@ -102,7 +102,7 @@ class InsertsByColumn(_Base):
 
     _insert.alters_data = True  # type: ignore[attr-defined]
     _insert.queryset_only = False  # type: ignore[attr-defined]
-    #: For `insert_plan()`: one object is inserted as by Django's own method.
+    #: For `check_insert()`: one object is inserted as by Django's own method.
     _insert.inserts_one_as_django = True  # type: ignore[attr-defined]
 
 

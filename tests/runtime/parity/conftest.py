@@ -8,7 +8,6 @@ import pytest
 from django.conf import settings
 from django.db import connections
 from django.test import override_settings
-from django.utils import timezone
 
 from tests.runtime.conftest import _emptying
 
@@ -52,10 +51,3 @@ def verified_plans() -> Iterator[None]:
         shapes.build_at_once()
         yield
         shapes.build_at_once(before)
-
-
-@pytest.fixture
-def frozen_now(monkeypatch: pytest.MonkeyPatch) -> None:
-    from tests.runtime.parity.data import NOW
-
-    monkeypatch.setattr(timezone, "now", lambda: NOW)

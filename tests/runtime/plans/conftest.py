@@ -7,7 +7,6 @@ import psycopg
 import pytest
 from django.db import connections
 from django.test import override_settings
-from django.utils import timezone
 
 from tests.runtime.conftest import _emptying
 
@@ -52,13 +51,6 @@ async def verifying(snapshot: Snapshot) -> AsyncIterator[None]:
     await Tag.objects.acount()  # then the server's version is known
     with override_settings(TURBO_ORM={"VERIFY_PLANS": True, "POOL": {"min_size": 1, "max_size": 5}}):
         yield
-
-
-@pytest.fixture
-def frozen_now(monkeypatch: pytest.MonkeyPatch) -> None:
-    from tests.runtime.parity.data import NOW
-
-    monkeypatch.setattr(timezone, "now", lambda: NOW)
 
 
 @pytest.fixture
