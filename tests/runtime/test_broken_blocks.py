@@ -183,7 +183,7 @@ async def test_errors_of_statements_are_djangos_matter(begin: Any):
     await assert_pool_is_clean()
 
 
-async def test_an_error_after_a_cancellation_that_is_over(begin: Any):
+async def test_an_error_after_a_cancellation_that_is_over(begin: Any, timed_out: Any):
     """It is Django's matter too: the savepoint has ended what was cut short."""
 
     def nested() -> None:
