@@ -167,7 +167,7 @@ class Interrupted(testing.TestCase):
 
 
 class WithHypothesis(hypothesis_django.TestCase, testing.TestCase):
-    @settings(max_examples=3, deadline=None, database=None)
+    @settings(max_examples=3)
     @given(hypothesis_django.from_model(Author, name=strategies.text("abc", max_size=5)))
     def test_examples(self, author):
         async_to_sync(self.count)()
