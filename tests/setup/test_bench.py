@@ -46,7 +46,6 @@ def results() -> Results:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_a_quick_run_finds_every_answer_right(tmp_path: Path) -> None:
     saved = tmp_path / "results.json"
     command = [
@@ -83,7 +82,6 @@ def test_a_quick_run_finds_every_answer_right(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
 @pytest.mark.slow
-@pytest.mark.timeout(120)
 def test_memory_of_a_connection(tmp_path: Path) -> None:
     saved = tmp_path / "results.json"
     command = [sys.executable, "-m", "devtools.bench", "--only", "psycopg", "--operations", "none"]

@@ -28,7 +28,7 @@ from devtools.postgres import Postgres
 from tests.setup.processes import children
 
 ROOT = Path(__file__).resolve().parents[2]
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

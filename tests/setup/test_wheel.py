@@ -16,7 +16,6 @@ ROOT = Path(__file__).resolve().parents[2]
 UV = os.environ.get("UV") or shutil.which("uv")
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(300),
     pytest.mark.skipif(UV is None, reason="uv builds the wheel; dev.py brings it along"),
 ]
 

@@ -11,7 +11,6 @@ from devtools.types.completion import PROBES, complete
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(300),
     pytest.mark.skipif(
         importlib.util.find_spec("pyright") is None, reason="pyright is not installed in this environment"
     ),

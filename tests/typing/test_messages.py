@@ -11,7 +11,6 @@ from devtools.types.checkers import check
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(300),
     pytest.mark.skipif(
         not all(map(importlib.util.find_spec, ("mypy", "django_stubs_ext", "pyright"))),
         reason="mypy, django-stubs or pyright is not installed in this environment",
