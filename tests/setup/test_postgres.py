@@ -118,8 +118,9 @@ class TestSignals:
     """However its program ends, no server and no folder stay."""
 
     SCRIPT = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it is ignored, and stays so
 from devtools.postgres import server_from_environment, workspace
 workspace._base_folder = lambda: Path(sys.argv[1])
 server = server_from_environment()
