@@ -124,7 +124,7 @@ def test_asgi_server(name: str, observer: psycopg.Connection[Any]) -> None:
         assert len(get(port, "authors")["names"]) == 41
 
         os.kill(process.pid, signal.SIGTERM)
-        output, _ = process.communicate(timeout=20)
+        output, _ = process.communicate(timeout=60)
     assert process.returncode in (0, -signal.SIGTERM), output
     assert "ResourceWarning" not in output
     assert "Task was destroyed" not in output

@@ -229,7 +229,7 @@ async def test_a_request_without_effect_is_repeated(
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert len(requests) == 2
+    assert len(requests) >= 2
     assert_clean(wire.conn)
     assert [state for each, state, _ in sessions(observer) if each == pid] == ["idle"]
     assert (await wire.run(NUMBER, (1,))).rows == [(1,)]
