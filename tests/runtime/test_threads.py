@@ -22,7 +22,7 @@ from django.http import HttpRequest
 from tests.project.library.models import Author, Plain
 from tests.runtime.support import assert_pool_is_clean, backend_pid, cancelled_when, destroy_when, sleep
 from turbo_orm import atomic, close_pools, on_commit, run_sync
-from turbo_orm.bridge import turns
+from turbo_orm.bridge import threads, turns, user_code
 from turbo_orm.errors import BlockDeadlockError, ConnectionReleasedError
 from turbo_orm.testing import capture_queries
 
@@ -396,6 +396,60 @@ async def test_a_cancellation_of_all_tasks_waits_for_it_too():
     for each in asyncio.all_tasks() - before:
         each.cancel()
     await held_up.assert_cancelled_once_it_goes_on(task)
+
+
+async def test_a_cancellation_as_async_code_below_it_ends(monkeypatch: pytest.MonkeyPatch):
+    """It goes on when it has its turn again, and not beside a task which that code has started."""
+    nested, leave_nested, gate = asyncio.Event(), asyncio.Event(), Gate()
+    call = user_code._call_outside
+
+    def call_and_wait(*args: Any) -> object:
+        result = call(*args)
+        gate()
+        return result
+
+    tasks: list[asyncio.Task[None]] = []
+    events: list[str] = []
+
+    async def child() -> None:
+        async with atomic():
+            nested.set()
+            await leave_nested.wait()
+            events.append("child")
+
+    async def below() -> None:
+        tasks.append(asyncio.create_task(child()))
+        await nested.wait()
+
+    def work() -> None:
+        create("a")
+        try:
+            async_to_sync(below)()
+        except BaseException as exc:
+            events.append(type(exc).__name__)
+            raise
+
+    async def block() -> None:
+        async with atomic():
+            await sync_to_async(work)()
+
+    monkeypatch.setattr(user_code, "_call_outside", call_and_wait)
+    task = asyncio.create_task(block())
+    await gate.wait_until_reached()
+    (part,) = threads._parts
+    for _ in range(100):  # asgiref keeps the first one for itself
+        task.cancel()
+        await asyncio.sleep(0)
+    assert part._cancelling
+    gate.open.set()
+    await asyncio.wait([task], timeout=0.05)
+    leave_nested.set()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(task, 10)
+    assert events == ["child", "CancelledError"]
+    await tasks[0]
+    assert await Author.objects.acount() == 0
+    await assert_pool_is_clean()
 
 
 async def test_a_cancellation_while_it_waits_for_its_turn():

@@ -133,7 +133,7 @@ class BridgedWrapper(_Base):
     def close(self) -> None:
         """Close the connection, see Django: not for a thread, whose functions close what they have opened."""
         bridge = running_bridge()
-        if bridge is None or bridge.waiter is None or not self.in_atomic_block:
+        if bridge is None or bridge.waiter is None:
             super().close()
 
     def break_block(self, exc: BaseException) -> None:
