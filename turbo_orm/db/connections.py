@@ -35,7 +35,7 @@ _AT_REST = frozenset(map(int, (TransactionStatus.IDLE, TransactionStatus.INTRANS
 #: Seconds between two looks at whether the socket is ready which the event loop may have missed; psycopg's.
 _INTERVAL = 0.1
 
-#: Seconds an interrupted statement has to end once its cancellation is requested; psycopg's.
+#: Seconds that interrupted statements have to end once their cancellation is requested; psycopg's.
 _STOP_TIMEOUT = 5.0
 #: Seconds after which the request is repeated.
 _STOP_INTERVAL = 0.5
@@ -88,12 +88,14 @@ class TurboConnection(AsyncConnection[Any]):
                 await self.stop(lambda seconds: waiting.wait_async(gen, socket, _INTERVAL, seconds))
             raise
 
-    async def stop(self, ended: Callable[[float], Awaitable[object]]) -> None:
+    async def stop(
+        self, ended: Callable[[float], Awaitable[object]], interval: float = _STOP_INTERVAL
+    ) -> None:
         """Have the server stop what it executes, or close the connection.
 
         *ended* waits for the end of it, for that many seconds at most; it raises `TimeoutError` then, or
-        psycopg's. The request is repeated until then: one that arrives before the statement does, or
-        between two, has no effect.
+        psycopg's. The request is repeated, every *interval* seconds, until then: one that arrives before
+        the statement does, or between two, has no effect.
         """
         deadline = time.monotonic() + _STOP_TIMEOUT
         try:
@@ -101,7 +103,7 @@ class TurboConnection(AsyncConnection[Any]):
                 with suppress(psycopg.Error):  # it may be possible a moment later, or not be necessary
                     await self.cancel_safe(timeout=_STOP_TIMEOUT)
                 try:
-                    await ended(_STOP_INTERVAL)
+                    await ended(interval)
                     return
                 except (TimeoutError, _WaitTimeout):
                     if time.monotonic() > deadline:

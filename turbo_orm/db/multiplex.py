@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from contextlib import suppress
 from time import monotonic
 from typing import Any
 
@@ -26,9 +25,7 @@ from turbo_orm.db.wire import Result, Wire, wire_of
 
 __all__ = ["Multiplexer", "Take"]
 
-#: Seconds the server has to stop everything that was sent on one connection.
-_STOP_TIMEOUT = 2.0
-#: Seconds after which it is asked to stop the next statement.
+#: Seconds after which the server is asked to stop the next statement of those sent on one connection.
 _STOP_INTERVAL = 0.02
 
 #: Seconds for which no more connections are shared than it was possible to leave shared.
@@ -230,7 +227,7 @@ class Multiplexer:
             await asyncio.wait([each.answer for each in line.pending])
         await self._stop(line)
         conn: Any = line.conn
-        if line.pending or conn.closed:
+        if conn.closed:
             await discard(conn, self._pool)
             return
         line.release()
@@ -244,12 +241,15 @@ class Multiplexer:
         await discard(line.conn, self._pool)
 
     async def _stop(self, line: Line) -> None:
-        """Have the server stop one after the other what *line* has sent, as far as there is time for it."""
-        conn, until = line.conn, self._loop.time() + _STOP_TIMEOUT
-        with suppress(psycopg.Error):
-            while line.pending and self._loop.time() < until:
-                await conn.cancel_safe(timeout=_STOP_TIMEOUT)
-                await asyncio.sleep(_STOP_INTERVAL)
+        """Have the server stop one after the other what *line* has sent, or close the connection."""
+
+        async def ended(seconds: float) -> None:
+            await asyncio.sleep(seconds)
+            if line.pending:
+                raise TimeoutError
+
+        if line.pending:
+            await line.conn.stop(ended, _STOP_INTERVAL)
 
     async def _run_alone(self, statement: Statement, params: Sequence[Any]) -> Result:
         conn = await self._take()

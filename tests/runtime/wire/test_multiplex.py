@@ -191,6 +191,34 @@ async def test_cancelled_slow_statements_are_stopped_all(
     assert line not in shared._lines
 
 
+async def test_a_request_to_stop_that_fails_is_repeated(
+    pool: Pool, observer: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared = sharing(pool, connections=1, slow_after=0.02)
+    await number(shared, 1)
+    (line,) = shared._lines
+    backend = line.conn.info.backend_pid
+    requests: list[None] = []
+    request = type(line.conn).cancel_safe
+
+    async def second_takes_effect(self: Any, **kwargs: Any) -> None:
+        requests.append(None)
+        if len(requests) == 1:
+            raise psycopg.OperationalError("the server can't fork")
+        await request(self, **kwargs)
+
+    monkeypatch.setattr(type(line.conn), "cancel_safe", second_takes_effect)
+    tasks = [asyncio.ensure_future(shared.run(SLEEP, (value, 30))) for value in range(2)]
+    await asyncio.sleep(0.1)
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+    deadline = time.monotonic() + 20
+    while any(pid == backend for pid, *_ in sessions(observer)):
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.02)
+
+
 @pytest.mark.parametrize("turns", [0, 1])
 async def test_the_stopping_is_cancelled(pool: Pool, turns: int) -> None:
     """As everything is that is under way at the end of `asyncio.run()`."""
