@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from django.db import DatabaseError, router, transaction
 from django.db.models import Model
@@ -12,32 +12,19 @@ from django.db.models.query import ModelIterable
 from turbo_orm.bridge.refusals import refusals
 from turbo_orm.bridge.run import run_sync
 from turbo_orm.conf import get_config
-from turbo_orm.db.json_text import as_djangos
-from turbo_orm.db.statements import Statement
 from turbo_orm.plans import running
 from turbo_orm.plans.connections import compiling_connection
 from turbo_orm.plans.construction import new_object
-from turbo_orm.plans.inserts import InsertPlan, insert_plan
+from turbo_orm.plans.inserts import insert_plan
 from turbo_orm.plans.mode import PlannedQuerySet
-from turbo_orm.plans.row_updates import planned_update
+from turbo_orm.plans.row_updates import PlannedWrite, planned_update
 from turbo_orm.plans.state import DEFAULT_FETCH_MODE
 from turbo_orm.plans.verify_inserts import verify_insert, verify_update
 
 __all__ = ["create", "save"]
 
 
-class _Insert(NamedTuple):
-    alias: str
-    statement: Statement
-    params: tuple[Any, ...]
-    writes: bool
-    plan: InsertPlan
-
-    def as_sql(self) -> tuple[str, tuple[Any, ...]]:
-        return self.statement.sql, tuple(map(as_djangos, self.params))
-
-
-_new_insert: Callable[[type[_Insert], tuple[Any, ...]], _Insert] = tuple.__new__
+_new_write: Callable[[type[PlannedWrite], tuple[Any, ...]], PlannedWrite] = tuple.__new__
 
 
 async def create(queryset: PlannedQuerySet, /, **kwargs: Any) -> Any:
@@ -52,12 +39,8 @@ async def create(queryset: PlannedQuerySet, /, **kwargs: Any) -> Any:
     if made is None:
         return await run_sync(queryset.create, **kwargs)
     alias = queryset._alias_to_write()
-    insert = _insert_of(made, alias, force_insert=True)
-    if insert is None:
+    if not await _insert(made, alias, force_insert=True):
         await run_sync(made.save, force_insert=True, using=alias)
-    else:
-        rows = (await running.run(insert)).rows
-        insert.plan.finish(made, rows[0] if rows else None, alias)
     if DEFAULT_FETCH_MODE is not None:
         made._state.fetch_mode = internals._fetch_mode
     return made
@@ -137,31 +120,23 @@ def _refuse(instance: Any, alias: str, what: str) -> None:
 
 async def _insert(instance: Any, alias: str, *, force_insert: bool) -> bool:
     """Insert by a plan; False, without having done anything, if `save()` must do it."""
-    insert = _insert_of(instance, alias, force_insert=force_insert)
-    if insert is None:
-        return False
-    rows = (await running.run(insert)).rows
-    insert.plan.finish(instance, rows[0] if rows else None, alias)
-    return True
-
-
-def _insert_of(instance: Any, alias: str, *, force_insert: bool) -> _Insert | None:
-    """Return what inserts *instance*; None, without having done anything, if `save()` must do it."""
     config = get_config()
     connection = compiling_connection(alias) if config.plans else None
     if connection is None:
-        return None
+        return False
     refused = refusals.count
     plan = insert_plan(instance, alias, connection, force_insert=force_insert)
     if plan is None:
-        return None
+        return False
     try:
         params = plan.params(instance)
     except Exception:  # save() raises it again, or does what plans can't
-        return None
+        return False
     if refusals.count != refused:
-        return None
-    insert = _new_insert(_Insert, (alias, plan.statement, params, True, plan))
+        return False
+    insert = _new_write(PlannedWrite, (alias, plan.statement, params, True))
     if config.verify_plans:
         verify_insert(instance, insert, alias, force_insert=force_insert)
-    return insert
+    rows = (await running.run(insert)).rows
+    plan.finish(instance, rows[0] if rows else None, alias)
+    return True

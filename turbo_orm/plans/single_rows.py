@@ -56,7 +56,7 @@ class Inserter(NamedTuple):
     key: tuple[Any, ...] = ()
 
 
-class _Insert(NamedTuple):
+class _RowInsert(NamedTuple):
     statement: Statement
     params: Callable[[Any], tuple[Any, ...]]
     load: LoadReturned | None
@@ -88,7 +88,7 @@ def insert_row(obj: Any, insertion: Insertion, alias: str, inserter: Inserter) -
     return [] if plan.load is None else plan.load(rows or ())
 
 
-def _insert_plan(obj: Any, insertion: Insertion, connection: Any, inserter: Inserter) -> _Insert | None:
+def _insert_plan(obj: Any, insertion: Insertion, connection: Any, inserter: Inserter) -> _RowInsert | None:
     table, fields, returning, conflict = insertion
     model, meta = type(obj), table._meta
     attributes = obj.__dict__
@@ -103,11 +103,11 @@ def _insert_plan(obj: Any, insertion: Insertion, connection: Any, inserter: Inse
         *map(id, returning or ()),
         *[is_left_to_database(attributes.get(name)) for name in inserts_of(table).db_defaults],
     )
-    plans: dict[Any, _Insert | None] = meta.__dict__.setdefault(_ATTRIBUTE, {})
+    plans: dict[Any, _RowInsert | None] = meta.__dict__.setdefault(_ATTRIBUTE, {})
     if shape in plans:
         return plans[shape]
 
-    def make() -> _Insert:
+    def make() -> _RowInsert:
         if inserter.check is not None:
             inserter.check()
         return _compile_insert(obj, insertion, connection)
@@ -115,7 +115,7 @@ def _insert_plan(obj: Any, insertion: Insertion, connection: Any, inserter: Inse
     return make_and_keep(plans, shape, make)
 
 
-def _compile_insert(obj: Any, insertion: Insertion, connection: Any) -> _Insert:
+def _compile_insert(obj: Any, insertion: Insertion, connection: Any) -> _RowInsert:
     model, fields, returning = type(obj), insertion.fields, insertion.returning or ()
     for field in fields:
         if type(field).pre_save is FileField.pre_save:
@@ -127,7 +127,7 @@ def _compile_insert(obj: Any, insertion: Insertion, connection: Any) -> _Insert:
         params = params_function(model, compiled.fields, connection, in_bridge=True)
     compiled.check(params(sample))
     load = returned_function(compiled.compiler, returning)
-    return _Insert(compiled.statement, params, load, (*fields, *returning))
+    return _RowInsert(compiled.statement, params, load, (*fields, *returning))
 
 
 def _update(
