@@ -40,7 +40,7 @@ __all__ = ["BulkInsert", "bulk_insert"]
 _ATTRIBUTE = "_turbo_bulk_inserts"
 
 ToArray = Callable[[Sequence[Any]], Array]
-Column = Callable[[Sequence[Any], Sequence[dict[str, Any]]], Array]
+ToColumn = Callable[[Sequence[Any], Sequence[dict[str, Any]]], Array]
 
 
 class BulkInsert(NamedTuple):
@@ -83,7 +83,7 @@ def bulk_insert(objs: Sequence[Any], insertion: Insertion, connection: Any) -> B
 
 class _Plan(NamedTuple):
     statement: Statement
-    columns: tuple[Column, ...]
+    columns: tuple[ToColumn, ...]
     load: LoadReturned | None
 
 
@@ -137,7 +137,7 @@ def _make(objs: Sequence[Any], insertion: Insertion, given: tuple[Any, ...], con
     return _Plan(statement(text, len(given)), columns, load)
 
 
-def _column(model: type[Model], field: Any, connection: Any) -> Column:
+def _column(model: type[Model], field: Any, connection: Any) -> ToColumn:
     """Return what makes the column of *field* from objects and their dictionaries."""
     db_type = (field.db_type(connection) or "").partition("(")[0]
     if db_type not in ENCODERS:

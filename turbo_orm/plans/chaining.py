@@ -17,8 +17,8 @@ from turbo_orm.plans.state import ALWAYS_CLONES, PlanMode, djangos
 from turbo_orm.plans.steps import (
     Call,
     Extra,
-    Prefetched,
-    PrefetchedOne,
+    PrefetchFilter,
+    PrefetchFilterOne,
     Slice,
     Taken,
     take_annotations,
@@ -153,7 +153,7 @@ class Chaining(PlanMode):
         """Return the rows which *name* relates to *instances*, in plan mode; None where it can't."""
         sticky = self._sticky_filter
         key = ("prefetched", name, sticky)
-        return self._prefetched(Taken(key, lambda: Prefetched(name, sticky), ([*instances],)))
+        return self._prefetched(Taken(key, lambda: PrefetchFilter(name, sticky), ([*instances],)))
 
     def _prefetched_one(self, field: Any, values: list[Any], *, forward: bool) -> Self | None:
         """Return the rows for the keys *values* of *field*, a foreign key, in plan mode; None where it can't.
@@ -162,7 +162,7 @@ class Chaining(PlanMode):
         """
         sticky = self._sticky_filter
         key = ("prefetched", field, forward, sticky)
-        return self._prefetched(Taken(key, lambda: PrefetchedOne(field, forward, sticky), (values,)))
+        return self._prefetched(Taken(key, lambda: PrefetchFilterOne(field, forward, sticky), (values,)))
 
     def _prefetched(self, taken: Taken) -> Self | None:
         if self._planned is None:

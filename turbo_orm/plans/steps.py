@@ -22,8 +22,8 @@ __all__ = [
     "Extra",
     "Filter",
     "NoneType",
-    "Prefetched",
-    "PrefetchedOne",
+    "PrefetchFilter",
+    "PrefetchFilterOne",
     "Select",
     "Slice",
     "Step",
@@ -129,7 +129,7 @@ class Combine(NamedTuple):
 _filter_prefetch_queryset: Any = related_descriptors._filter_prefetch_queryset  # type: ignore[attr-defined]
 
 
-class Prefetched(NamedTuple):
+class PrefetchFilter(NamedTuple):
     """The filter of a prefetch, whose value is a list of instances."""
 
     name: str
@@ -141,7 +141,7 @@ class Prefetched(NamedTuple):
         return _filter_prefetch_queryset(queryset, self.name, next(values))
 
 
-class PrefetchedOne(NamedTuple):
+class PrefetchFilterOne(NamedTuple):
     """The filter of a prefetch that has one object for each instance, by a foreign key or from its other end.
 
     Its value is the list of keys, or of instances.
@@ -157,7 +157,7 @@ class PrefetchedOne(NamedTuple):
         return filtered(queryset, self.field, next(values))
 
 
-Step = Filter | Call | Slice | Extra | Annotate | Select | Combine | Prefetched | PrefetchedOne
+Step = Filter | Call | Slice | Extra | Annotate | Select | Combine | PrefetchFilter | PrefetchFilterOne
 
 
 class Taken(NamedTuple):
