@@ -19,6 +19,8 @@ import psycopg
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
 from django.db import connections
+from django.db.models import F, Func, TextField
+from django.test import override_settings
 
 from tests.project.library.models import Author
 from tests.runtime.conftest import sessions
@@ -213,6 +215,39 @@ def test_a_loop_closed_without_ceremony(observer: psycopg.Connection[Any]) -> No
     assert len(sessions(observer)) == 1
     asyncio.run(Author.objects.acount())
     assert _settles(observer)
+
+
+@pytest.mark.parametrize("how", ["wire", "bridge", "multiplexed"])
+def test_a_loop_closed_while_statements_are_under_way(how: str, observer: psycopg.Connection[Any]) -> None:
+    """Nothing wakes their tasks any more, and the next loop's first query has nothing to do with them."""
+    seconds = Func(F("age"), function="pg_sleep", output_field=TextField())
+    slow = Author.objects.annotate(slept=seconds)
+    tasks: list[asyncio.Task[Any]] = []
+
+    async def begin() -> None:
+        author = await Author.objects.acreate(name="x", age=0)
+        for _ in range(3):
+            await slow.all().alist()
+        author.age = 60
+        await author.asave()
+        work = [run_sync(list, slow.all()) if how == "bridge" else slow.all().alist() for _ in range(2)]
+        tasks.extend(map(asyncio.ensure_future, work))
+        while sum(state == "active" for _, state, _ in sessions(observer)) < 2:
+            await asyncio.sleep(0)
+
+    loop = asyncio.new_event_loop()
+    with override_settings(TURBO_ORM={"MULTIPLEX": {"grow_at": 1} if how == "multiplexed" else None}):
+        try:
+            loop.run_until_complete(begin())
+        finally:
+            loop.close()
+        assert asyncio.run(Author.objects.acount()) == 1
+    for pid, *_ in sessions(observer):  # which would notice when the statement ends
+        observer.execute("SELECT pg_terminate_backend(%s)", [pid])
+    assert _settles(observer)
+    for task in tasks:
+        assert not task.done()
+        task._log_destroy_pending = False  # type: ignore[attr-defined]
 
 
 def _cancel_all(loop: asyncio.AbstractEventLoop) -> None:

@@ -108,7 +108,8 @@ class Channel:
         if socket >= 0:
             _close(socket)
         for waiter in (self._waiter, self._cursor_waiter):
-            if waiter is not None and not waiter.done():
+            # Nobody could be woken in a loop that is closed.
+            if waiter is not None and not waiter.done() and not self.loop.is_closed():
                 waiter.set_exception(psycopg.OperationalError("the connection is closed"))
         self._waiter = self._cursor_waiter = None
 

@@ -215,7 +215,7 @@ class Line(Wire):
     def release(self) -> None:
         """Leave the socket for good."""
         super().release()
-        if self.pending:
+        if self.pending and not self.loop.is_closed():
             self.lose(psycopg.OperationalError("the connection is closed"))
 
     def answer(self, pending: Pending) -> Result:
