@@ -250,6 +250,29 @@ def test_a_loop_closed_while_statements_are_under_way(how: str, observer: psycop
         task._log_destroy_pending = False  # type: ignore[attr-defined]
 
 
+def test_a_loop_closed_after_its_pools_while_connections_are_in_use(
+    observer: psycopg.Connection[Any],
+) -> None:
+    """As where an exception out of a signal handler ends `asyncio.run()` before the tasks have ended."""
+    tasks: list[asyncio.Task[Any]] = []
+
+    async def begin() -> None:
+        tasks.append(asyncio.ensure_future(_slow_block()))
+        while not any(state == "idle in transaction" for _, state, _ in sessions(observer)):
+            await asyncio.sleep(0)
+        await close_pools()
+
+    loop = asyncio.new_event_loop()
+    try:
+        loop.run_until_complete(begin())
+    finally:
+        loop.close()
+    assert asyncio.run(Author.objects.acount()) == 0
+    assert _settles(observer)
+    tasks[0]._log_destroy_pending = False  # type: ignore[attr-defined]
+    assert pools._closed_in_use == []
+
+
 def _cancel_all(loop: asyncio.AbstractEventLoop) -> None:
     tasks = asyncio.all_tasks(loop)
     for task in tasks:

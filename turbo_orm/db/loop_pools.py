@@ -7,7 +7,6 @@ import os
 import threading
 from collections.abc import AsyncGenerator, Callable
 
-from turbo_orm.db.connections import close_now
 from turbo_orm.db.pools import Pool, PoolKey, PoolSpec
 from turbo_orm.db.uncancellable import uncancellable
 
@@ -54,6 +53,9 @@ class LoopPools(dict[PoolKey, Pool]):
         finally:
             for pool in pools:  # nobody finds them any more to close what is open still
                 pool.abandon()
+            with _lock:  # nor those in use, if their tasks end with the loop before they are given back
+                _closed_in_use[:] = [each for each in _closed_in_use if each[1].lent()]
+                _closed_in_use.extend((self.loop, pool) for pool in pools if pool.lent())
 
     async def _close(self, pools: list[Pool]) -> None:
         for pool in pools:
@@ -66,8 +68,7 @@ class LoopPools(dict[PoolKey, Pool]):
         """Close the sockets of a loop that was closed without finalising its generators."""
         for pool in self._take_all():
             pool.abandon()
-            for conn in pool.lent():
-                close_now(conn)
+            pool.close_lent()
 
     def _take_all(self) -> list[Pool]:
         pools = list(self.values())
@@ -81,6 +82,8 @@ class LoopPools(dict[PoolKey, Pool]):
 opened_pools: dict[tuple[asyncio.AbstractEventLoop, str], tuple[tuple[object, ...], Pool]] = {}
 
 _loops: dict[asyncio.AbstractEventLoop, LoopPools] = {}
+#: Pools that were closed while connections were in use, and their loop.
+_closed_in_use: list[tuple[asyncio.AbstractEventLoop, Pool]] = []
 _lock = threading.Lock()
 
 #: Returns the pools of an event loop, or None if there never was one.
@@ -92,6 +95,7 @@ def _forget_after_fork() -> None:
     # process that did not open it, so dropping the objects is safe.
     _loops.clear()
     opened_pools.clear()
+    _closed_in_use.clear()
 
 
 if hasattr(os, "register_at_fork"):
@@ -104,6 +108,9 @@ def _pools_of(loop: asyncio.AbstractEventLoop) -> LoopPools:
         with _lock:
             for other in [known for known in _loops if known.is_closed()]:
                 _loops.pop(other).abandon()
+            for left in [each for each in _closed_in_use if each[0].is_closed()]:
+                _closed_in_use.remove(left)
+                left[1].close_lent()
             found = _loops.setdefault(loop, LoopPools(loop))
     return found
 

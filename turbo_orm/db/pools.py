@@ -240,6 +240,11 @@ class Pool(AsyncConnectionPool[AsyncConnection[Any]]):
         for conn in self._live - set(self.lent()):
             close_now(conn)
 
+    def close_lent(self) -> None:
+        """Close the connections that are in use, of which nobody can make use any more."""
+        for conn in self.lent():
+            close_now(conn)
+
     def lent(self) -> list[AsyncConnection[Any]]:
         """Return the connections that are in use."""
         # A mark on each: a set of them would cost more than the rest of lending.
