@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import signal
 import sys
 import threading
 import warnings
@@ -270,7 +271,7 @@ def test_a_loop_closed_after_its_pools_while_connections_are_in_use(
     assert asyncio.run(Author.objects.acount()) == 0
     assert _settles(observer)
     tasks[0]._log_destroy_pending = False  # type: ignore[attr-defined]
-    assert pools._closed_in_use == []
+    assert loop_pools._closed_in_use == []
 
 
 def _cancel_all(loop: asyncio.AbstractEventLoop) -> None:
@@ -338,6 +339,17 @@ def test_fork_inside_a_loop_leaves_the_parents_sessions_alone() -> None:
         assert await Author.objects.acount() == 1
 
     asyncio.run(main())
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork()")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_fork_while_another_thread_makes_pools() -> None:
+    def count() -> None:
+        signal.alarm(20)  # ends it, if it waits for ever
+        assert asyncio.run(Author.objects.acount()) == 0
+
+    with loop_pools._lock:
+        assert _in_child(count) == 0
 
 
 def _count_in_new_loop() -> None:

@@ -91,11 +91,14 @@ pools_on: Callable[[asyncio.AbstractEventLoop], LoopPools | None] = _loops.get
 
 
 def _forget_after_fork() -> None:
+    global _lock
     # The sockets belong to the parent process. psycopg never closes a connection in a
     # process that did not open it, so dropping the objects is safe.
     _loops.clear()
     opened_pools.clear()
     _closed_in_use.clear()
+    # Another thread may have held it, which is not in this process.
+    _lock = threading.Lock()
 
 
 if hasattr(os, "register_at_fork"):
