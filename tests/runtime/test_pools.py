@@ -251,6 +251,15 @@ async def test_connections_that_are_replaced_lead_to_the_database_of_their_pool(
     assert found._pool[0].info.dbname == connections["default"].settings_dict["NAME"]
 
 
+async def test_a_password_that_changes(alias: Any) -> None:
+    extra = alias()
+    await run_sync(connect_to, extra)
+    connections.settings[extra]["PASSWORD"] = "another"
+    assert (await pool(extra)._resolve_kwargs())["password"] == "another"
+    connections.settings[extra].update(PASSWORD="of another", NAME="database")
+    assert (await pool(extra)._resolve_kwargs())["password"] == "another"
+
+
 def connect_to(alias: str) -> None:
     connections[alias].ensure_connection()
 

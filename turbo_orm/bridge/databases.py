@@ -116,13 +116,22 @@ def _pool_spec(key: PoolKey, wrapper: BaseDatabaseWrapper) -> PoolSpec:
     options = pool_options(get_config().pool, own_pool_options(key.alias))
     if given["CONN_HEALTH_CHECKS"]:
         options.setdefault("check", AsyncConnectionPool.check_connection)
+
+    def params_of(wrapper: Any) -> Mapping[str, Any]:
+        # The password may be another one by now, and sync code connects with that.
+        now = connections.settings.get(key.alias)
+        if now is not None and _identity_in(now) == key.identity:
+            given["PASSWORD"] = now["PASSWORD"]
+        params: Mapping[str, Any] = wrapper.get_connection_params()
+        return params
+
     engine = load_backend(given["ENGINE"])
     # One that no operation uses: the pool keeps it.
     wrapper = type(wrapper)(given, key.alias)
     wired = has_djangos(engine.DatabaseWrapper, wrapper.get_connection_params()["cursor_factory"])
     spec = PoolSpec(
         key,
-        lambda: async_connect_params(wrapper.get_connection_params()),
+        lambda: async_connect_params(params_of(wrapper)),
         options,
         prepares=_prepares(given),
         wired=wired,
@@ -132,7 +141,7 @@ def _pool_spec(key: PoolKey, wrapper: BaseDatabaseWrapper) -> PoolSpec:
         return spec
     # django-async-backend's connections, so that either library can use them.
     theirs = async_class(given, key.alias)
-    return replace(spec, connect=theirs.get_connection_params, configure=theirs._configure_connection)
+    return replace(spec, connect=partial(params_of, theirs), configure=theirs._configure_connection)
 
 
 def own_pool_options(alias: str) -> Mapping[str, Any]:
