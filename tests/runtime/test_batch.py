@@ -195,7 +195,9 @@ async def test_a_cancelled_batch_is_silent():
     assert told == []
 
 
-async def test_a_destroyed_batch_ends_its_operations():
+@pytest.mark.parametrize("context", [contextvars.copy_context(), None])
+async def test_a_destroyed_batch_ends_its_operations(context: contextvars.Context | None):
+    """Also where the garbage collector destroys it, as it does in any context."""
     await seen_twice()
     ended: list[str] = []
 
@@ -206,7 +208,10 @@ async def test_a_destroyed_batch_ends_its_operations():
             ended.append("waiting")
 
     running = batch(waiting()).__await__()
-    next(running)
+    if context is None:
+        next(running)
+    else:
+        context.run(next, running)
     await asyncio.sleep(0)
     running.close()
     await asyncio.sleep(0.01)

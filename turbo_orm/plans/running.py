@@ -101,7 +101,8 @@ def collecting(collect: Collect | None) -> Iterator[None]:
     try:
         yield
     finally:
-        _collector.reset(token)
+        with suppress(ValueError):  # a destroyed coroutine ends in another context, which has none to reset
+            _collector.reset(token)
 
 
 async def run_together(alias: str, works: Sequence[Work]) -> list[Result | Exception]:
