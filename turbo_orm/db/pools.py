@@ -18,6 +18,7 @@ from turbo_orm.db.waiters import Waiters
 
 if TYPE_CHECKING:
     from turbo_orm.db.multiplex import Multiplexer
+    from turbo_orm.db.wire import Wire
 
 __all__ = ["Pool", "PoolKey", "PoolSpec", "PoolStats"]
 
@@ -244,6 +245,13 @@ class Pool(AsyncConnectionPool[AsyncConnection[Any]]):
         """Close the connections that are in use, of which nobody can make use any more."""
         for conn in self.lent():
             close_now(conn)
+
+    def unprepare(self) -> None:
+        """Have the wires of all connections prepare their statements anew."""
+        for conn in self._live:
+            wire: Wire | None = conn.__dict__.get("wire")
+            if wire is not None:
+                wire.prepared.drop_all()
 
     def lent(self) -> list[AsyncConnection[Any]]:
         """Return the connections that are in use."""

@@ -45,11 +45,10 @@ class Prepared:
         if len(self.names) > PREPARED_MAX:
             self.unneeded.append(self.names.popitem(last=False)[1])
 
-    def drop(self, key: Key) -> None:
-        """Have *key* prepared anew when it is next needed."""
-        name = self.names.pop(key, None)
-        if name is not None:
-            self.unneeded.append(name)
+    def drop_all(self) -> None:
+        """Have everything prepared anew when it is next needed."""
+        self.unneeded.extend(self.names.values())
+        self.names.clear()
 
     def forget_all(self) -> None:
         """Have everything prepared anew: the server has dropped all prepared statements."""

@@ -13,8 +13,9 @@ from psycopg.pq import TransactionStatus
 
 from tests.runtime.wire.conftest import assert_clean, run_in_transaction
 from turbo_orm.db import prepared
+from turbo_orm.db.leases import give_back, lease, put_idle, take_idle
 from turbo_orm.db.statements import Statement, statement
-from turbo_orm.db.wire import Wire
+from turbo_orm.db.wire import Wire, wire_of
 
 NONE = statement("SELECT 1", 0)
 ON_SERVER = statement(
@@ -144,6 +145,40 @@ async def test_ddl_in_the_middle_of_a_transaction_is_an_error_once(wire: Wire) -
     assert await rows(wire, made) == []
     await wire.conn.rollback()
     await wire.conn.set_autocommit(True)
+
+
+async def test_ddl_is_an_error_once_in_the_transactions_of_a_pool(make_pool: Any) -> None:
+    pool = await make_pool()
+    conns = [await lease(pool) for _ in range(3)]
+    wires: Any = [wire_of(conn) for conn in conns]
+    made = [statement(f"SELECT * FROM changing_for_all WHERE a > {number}", 0) for number in range(3)]
+    await conns[0].execute("CREATE TABLE changing_for_all (a int)")
+    try:
+        for each in wires:
+            for one in made:
+                await rows(each, one)
+        await conns[0].execute("ALTER TABLE changing_for_all ALTER COLUMN a TYPE bigint")
+        assert put_idle(conns[2], pool)
+        for conn in conns[:2]:
+            await conn.set_autocommit(False)
+        for each in wires[:2]:
+            await rows(each, NONE)
+        with pytest.raises(errors.FeatureNotSupported, match="cached plan"):
+            await rows(wires[0], made[0])
+        await conns[0].rollback()
+        assert take_idle(pool) is conns[2]
+        await conns[2].set_autocommit(False)
+        for each in wires:
+            await rows(each, NONE)
+            for one in made:
+                assert await rows(each, one) == []
+            assert len(await on_server(each)) == 4, "the former ones are closed"
+            await each.conn.rollback()
+    finally:
+        await conns[0].execute("DROP TABLE changing_for_all")
+        await conns[0].commit()
+        for conn in conns:
+            await give_back(conn, pool)
 
 
 async def test_a_type_that_was_created_again(wire: Wire) -> None:
