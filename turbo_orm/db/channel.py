@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from itertools import accumulate
 from typing import Any
 
@@ -90,7 +91,12 @@ class Channel:
                 self.socket = _duplicate(self.pgconn.socket)
             except OSError as exc:  # no more of them allowed
                 raise psycopg.OperationalError(f"The socket can't be duplicated: {exc}.") from exc
-        self.loop.add_reader(self.socket, self.readable)
+        reader: Callable[[], object] = self.readable
+        if hasattr(self.loop, "_nest_patched"):
+            # By nest_asyncio: the task that goes on in the reader may run the loop, and a callback of the
+            # loop can't be called again while it runs.
+            reader = partial(self.loop.call_soon, reader)
+        self.loop.add_reader(self.socket, reader)
         self.listening = True
 
     def detach(self) -> None:

@@ -261,3 +261,22 @@ async def test_the_server_ends_the_session_while_a_cursor_in_the_bridge_waits(
     with pytest.raises(OperationalError) as caught:
         await task
     assert isinstance(caught.value.__cause__, psycopg.errors.AdminShutdown)
+
+
+async def test_a_task_can_run_the_loop_with_nest_asyncio(
+    make_pool: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in notebooks: what reads the socket is not under way while a task goes on."""
+    loop: Any = asyncio.get_running_loop()
+    if not isinstance(loop, asyncio.SelectorEventLoop):
+        pytest.skip("nest_asyncio patches asyncio's loops only")
+    monkeypatch.setattr(type(loop), "_nest_patched", True, raising=False)
+    pool = await make_pool()
+    conn = await lease(pool)
+    wire = wire_of(conn)
+    assert wire is not None
+    for value in range(3):
+        await number(wire, value)
+        reader, _ = loop._selector.get_key(wire.socket).data
+        reader._context.run(lambda: None)
+    await give_back(conn, pool)
