@@ -82,13 +82,13 @@ SortExpr: TypeAlias = _Copied | _Ordered
 class FetchMode(Protocol):  # turbo_orm.fetch_modes
     def fetch(self, fetcher: Any, instance: Any) -> Any: ...
 
+# What F, columns and querysets do not have, which Django refuses as conditions, be they of booleans. Not an `Expr`:
+# `Exact(...)` is none for django-types and django-stubs of Django 4.2.
 @type_check_only
-class _Lookup(Protocol):  # `Exact(...)`, no expression for django-types and django-stubs of Django 4.2
-    lookup_name: Any
-    rhs: Any
+class _Condition(Protocol):
+    def get_source_expressions(self) -> Any: ...
 
-# No columns, not even of booleans: Django refuses them as conditions.
-Cond: TypeAlias = QLike | _Copied | _Lookup
+Cond: TypeAlias = QLike | _Condition
 
 DateKind: TypeAlias = Literal["year", "month", "week", "day"]
 DateTimeKind: TypeAlias = Literal["year", "month", "week", "day", "hour", "minute", "second"]
