@@ -29,6 +29,7 @@ def test_names_say_what_the_types_are() -> None:
         f"{book} | {_INT}",
         f"{book} | {_INT} | None",
         f"{{collections.abc:Iterable}}[{book}] | {_INTS}",
+        f"{{collections.abc:Iterable}}[{book} | {_INT}] | {_EXPR}",
         f"{{:tuple}}[{{:int}}, {{:str}}] | {_EXPR}",
     )
     assert aliases.entries() == [
@@ -36,6 +37,7 @@ def test_names_say_what_the_types_are() -> None:
         Entry("_KindOrInt", "Book.Kind | IntValue"),
         Entry("_KindOrIntOrNone", "Book.Kind | IntValue | None"),
         Entry("_KindsOrInts", "Iterable[Book.Kind] | IntValues"),
+        Entry("_KindsOrIntsOrExpr", "Iterable[Book.Kind | IntValue] | Expr"),
         Entry("_TupleIntStrOrExpr", "tuple[int, str] | Expr"),
     ]
 

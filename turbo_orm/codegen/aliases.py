@@ -19,7 +19,7 @@ __all__ = ["OFTEN", "Aliases"]
 #: From how many uses on a type gets a name. What is rare is easier to read where it stands.
 OFTEN = 5
 _PLAIN = re.compile(r"[\w.]+")
-_SEVERAL = re.compile(r"\bIterable\[([\w.]+)\]")
+_SEVERAL = re.compile(r"\bIterable\[([\w.]+(?: \| [\w.]+)*)\]")
 
 
 class Aliases:
@@ -46,7 +46,7 @@ class Aliases:
 
 def _call(text: str) -> str:
     """Return a name for the type with this source text."""
-    members = split_union(_SEVERAL.sub(r"\1s", text))
+    members = split_union(_SEVERAL.sub(lambda several: re.sub(r"[\w.]+", r"\g<0>s", several[1]), text))
     return "_" + "Or".join("".join(map(_word, re.findall(r"[\w.]+", member))) for member in members)
 
 

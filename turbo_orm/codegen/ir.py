@@ -140,9 +140,8 @@ class Relation:
     #: The label of the other model; empty for a generic foreign key.
     target: str
     null: bool
-    #: What the key of the other model is, in arguments: a lookup value and what ``__in`` takes.
+    #: What the key of the other model is as a lookup value.
     key: str
-    key_in: str
     #: What ``acreate`` and ``__init__`` take as key.
     key_accept: str
     help: str

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from turbo_orm.codegen import ir
-from turbo_orm.codegen.expressions import builtin, name, optional, union
+from turbo_orm.codegen.expressions import EXPR, builtin, generic, name, optional, union
 from turbo_orm.codegen.ir import Reach
 from turbo_orm.codegen.naming import is_name
 
@@ -95,7 +95,7 @@ def _relation_keywords(relation: ir.Relation, prefix: str) -> Iterator[Keyword]:
     path = _join(prefix, relation.query_name)
     exact = union(target, relation.key)
     yield Keyword(path, optional(exact) if relation.null else exact)
-    yield Keyword(f"{path}__in", union(f"{name('collections.abc', 'Iterable')}[{target}]", relation.key_in))
+    yield Keyword(f"{path}__in", union(generic(name("collections.abc", "Iterable"), exact), EXPR))
     if relation.null or not prefix:
         yield Keyword(f"{path}__isnull", builtin("bool"))
 

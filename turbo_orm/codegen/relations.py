@@ -60,7 +60,7 @@ def _relation(
     kind: RelationKind, name: str, query_name: str, field: Any, null: bool, fields: FieldReader, doc: str
 ) -> ir.Relation:
     if field is None:
-        return ir.Relation(kind, name, query_name, "", null, "", "", "", "")
+        return ir.Relation(kind, name, query_name, "", null, "", "", "")
     key = fields.value_type(_key_field(field))
     return ir.Relation(
         kind=kind,
@@ -69,7 +69,6 @@ def _relation(
         target=field.related_model._meta.label,
         null=null,
         key=key.value,
-        key_in=key.values,
         key_accept=key.accept,
         help=doc,
         through=_through(field),

@@ -33,7 +33,7 @@ async def right(user: User, options: dict[str, Any]) -> None:
     Book.objects.filter(author=user, editor=None)
     Book.objects.filter(author=accounts.models.User(), author_id=3)
     Book.objects.filter(author=1, author__in=[user, accounts.models.User()], author_id__in=[1, 2])
-    Book.objects.filter(author__in=User.objects.filter(is_active=True))
+    Book.objects.filter(author__in=User.objects.filter(is_active=True), editor__in=[user, 3, F("author")])
     Book.objects.filter(author__username__startswith="x", author__score__isnull=False)
     Book.objects.filter(tags__name="x", tags__in=[UUID(int=1)], reviews__stars__gte=3)
     Book.objects.filter(title=F("author__username"), price__lt=F("price") * 2)
@@ -66,7 +66,7 @@ async def wrong(book: Book, user: User) -> None:
     Book.objects.filter(author="x")  # E: arg-type
     Book.objects.filter(author=book)  # E: arg-type
     Book.objects.filter(author_id=user)  # E: arg-type
-    Book.objects.filter(author__in=[book])  # E: arg-type
+    Book.objects.filter(author__in=[book])  # E: list-item
     Book.objects.filter(published_on__year="x")  # E: arg-type
     Book.objects.filter(published_on__isnull="x")  # E: arg-type
     Book.objects.filter(id__contained_by=3)  # E: arg-type

@@ -25,6 +25,8 @@ async def right() -> None:
     assert_type(await Book.objects.values("title", "author__username").alist(), list[dict[str, Any]])
     by_author = Book.objects.values("author").annotate(books=Count("id")).filter(books__gt=1).order_by("-books")
     assert_type(await by_author.alist(), list[dict[str, Any]])
+    rated = Book.objects.values("author", n=Count("reviews")).filter(n__gt=1).order_by("-n", "author")
+    assert_type(await rated.alist(), list[dict[str, Any]])
     Review.objects.values_list("stars", named=True)
     Book.objects.values_list(F("title"), "price")
     assert_type(await Book.objects.dates("published_on", "year").alist(), list[date])
@@ -34,6 +36,8 @@ async def wrong() -> None:
     Book.objects.values_list("titel", flat=True)  # E: call-overload
     Book.objects.values_list("title", "prize")  # E: call-overload
     Book.objects.values("titel")  # E: call-overload
+    Book.objects.values("titel", n=Count("reviews"))  # E: call-overload
+    Book.objects.values("author", n="reviews")  # E: call-overload
     titles: list[int] = await Book.objects.values_list("title", flat=True).alist()  # E: assignment
     row = await Book.objects.values().aget(pk=1)
     row["titel"]  # E: typeddict-item
