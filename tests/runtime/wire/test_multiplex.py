@@ -536,10 +536,11 @@ async def test_big_ones(shared: Multiplexer) -> None:
 
 async def test_without_preparing(shared: Multiplexer) -> None:
     await number(shared, 1)
-    for line in shared._lines:
-        line.conn.prepares = False
-        line.prepared.forget_all()
+    (line,) = shared._lines
+    line.conn.prepares = False
+    line.prepared.forget_all()
     await asyncio.gather(*[number(shared, value) for value in range(20)])
+    assert not line.prepared.names
 
 
 async def test_prepared_statements_are_bounded(shared: Multiplexer, monkeypatch: pytest.MonkeyPatch) -> None:
