@@ -19,7 +19,7 @@ from tests.runtime.conftest import asleep, sessions, terminate
 from tests.runtime.support import until
 from turbo_orm import close_pools
 from turbo_orm.conf import MultiplexOptions
-from turbo_orm.db import multiplex, prepared
+from turbo_orm.db import connections, multiplex, prepared
 from turbo_orm.db.leases import give_back, lease, take_idle
 from turbo_orm.db.multiplex import Multiplexer
 from turbo_orm.db.pools import Pool, PoolKey, PoolSpec
@@ -388,7 +388,7 @@ async def test_what_is_under_way_is_answered_before_it_is_given_back(
 async def test_what_nobody_waits_for_is_stopped_before_it_is_given_back(
     scarce: Callable[[int], Awaitable[Pool]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(multiplex, "_STOP_TIMEOUT", PATIENCE)
+    monkeypatch.setattr(connections, "_STOP_TIMEOUT", PATIENCE)
     pool = await scarce(1)
     shared = sharing(pool, slow_after=5)
     await number(shared, 0)
