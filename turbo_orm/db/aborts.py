@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import psycopg
+from psycopg import generators, waiting
+from psycopg._capabilities import capabilities
 from psycopg.pq import PipelineStatus, TransactionStatus
+from psycopg.pq.abc import PGcancelConn
 
 from turbo_orm.db.connections import close_now
 from turbo_orm.db.results import CONNECTION_OK, COPYING, PIPELINE_SYNC, connection_lost, copy_refused
+from turbo_orm.db.uncancellable import uncancellable
 
 if TYPE_CHECKING:
     from turbo_orm.db.channel import Channel
@@ -19,6 +24,13 @@ __all__ = ["abort", "break_off"]
 _ACTIVE = int(TransactionStatus.ACTIVE)
 _NO_PIPELINE = int(PipelineStatus.OFF)
 
+#: Seconds before each request of those which nobody waits for: the first may come before the statement does.
+_REQUESTS_AFTER = (0.0, 0.5)
+#: Seconds that one of them has.
+_REQUEST_TIMEOUT = 5.0
+#: Tasks nobody awaits, kept from being collected.
+_requests: set[asyncio.Task[None]] = set()
+
 
 async def abort(channel: Channel, exc: BaseException) -> None:
     """Bring *channel*'s connection back to order after *exc* came while it was in use, or close it."""
@@ -26,11 +38,25 @@ async def abort(channel: Channel, exc: BaseException) -> None:
     if not isinstance(exc, asyncio.CancelledError | KeyboardInterrupt | SystemExit):
         # It is lost; or nothing can be awaited any more. Who waited does not.
         channel.stop_waiting()
+        if pgconn.transaction_status == _ACTIVE and loop.is_running() and capabilities.has_cancel_safe():
+            # The server would go on until it next writes to the closed socket.
+            request = loop.create_task(_request_to_stop([pgconn.cancel_conn() for _ in _REQUESTS_AFTER]))
+            _requests.add(request)
+            request.add_done_callback(_requests.discard)
         close_now(conn)
         return
     if pgconn.transaction_status == _ACTIVE:
         await conn.stop(lambda seconds: _drain(channel, loop.time() + seconds))
     channel.stop_waiting()
+
+
+async def _request_to_stop(requests: list[PGcancelConn]) -> None:
+    for after, request in zip(_REQUESTS_AFTER, requests, strict=True):
+        await asyncio.sleep(after)
+        with suppress(psycopg.Error):  # there is nobody to tell
+            request.start()
+            asking = generators.cancel(request)
+            await uncancellable(waiting.wait_conn_async(asking, interval=0.1, timeout=_REQUEST_TIMEOUT))
 
 
 def break_off(channel: Channel, error: BaseException) -> None:

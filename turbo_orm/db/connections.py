@@ -16,6 +16,7 @@ from psycopg.abc import PQGen
 from psycopg.adapt import AdaptersMap
 from psycopg.errors import _WaitTimeout
 from psycopg.pq import TransactionStatus
+from psycopg.waiting import Wait
 from typing_extensions import Self
 
 from turbo_orm.db.uncancellable import uncancellable
@@ -116,6 +117,13 @@ class TurboConnection(AsyncConnection[Any]):
             if not isinstance(failure, Exception):
                 raise
 
+    async def stop_unread(self) -> None:
+        """Have the server stop what nobody reads any more, or close the connection; it is of no more use."""
+        if self.wire is not None:
+            self.wire.detach()
+        socket = self.pgconn.socket
+        await self.stop(lambda seconds: waiting.wait_async(_answered(), socket, _INTERVAL, seconds))
+
     async def cancel_safe(self, *, timeout: float = 30.0) -> None:
         """Ask the server to stop the statement, see psycopg; a cancellation waits for that.
 
@@ -159,6 +167,12 @@ class _PrepareManager(PrepareManager):
         wire: Wire | None = conn.__dict__.get("wire")
         if everything and wire is not None:
             wire.prepared.forget_all()
+
+
+def _answered() -> PQGen[None]:
+    """Wait until something arrives: the statement has begun then, and a request to stop came in time."""
+    while not (yield Wait.R):
+        pass
 
 
 def close_now(conn: AsyncConnection[Any]) -> None:

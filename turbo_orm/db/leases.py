@@ -15,7 +15,7 @@ from psycopg import AsyncConnection
 from psycopg.pq import ConnStatus, TransactionStatus
 from psycopg_pool.pool_async import AddConnection
 
-from turbo_orm.db.connections import READY, close_now
+from turbo_orm.db.connections import READY, TurboConnection, close_now
 from turbo_orm.db.pools import Pool
 from turbo_orm.db.uncancellable import uncancellable
 
@@ -278,8 +278,11 @@ async def discard(conn: AsyncConnection[Any], pool: Pool | None) -> None:
     """Close *conn*, stopping first what the server still executes for it."""
     if conn.pgconn.transaction_status == TransactionStatus.ACTIVE:
         # Without this the server would go on until it next writes to the closed socket.
-        with suppress(psycopg.Error):
-            await conn.cancel_safe(timeout=_CANCEL_TIMEOUT)
+        if isinstance(conn, TurboConnection) and conn.pgconn.is_busy():  # and in no COPY
+            await conn.stop_unread()
+        else:
+            with suppress(psycopg.Error):
+                await conn.cancel_safe(timeout=_CANCEL_TIMEOUT)
     close_now(conn)
     if pool is not None:
         await pool.putconn(conn)

@@ -12,12 +12,15 @@ from typing import Any
 
 import psycopg
 import pytest
-from psycopg import errors
+from psycopg import errors, generators
+from psycopg.abc import PQGenConn
 from psycopg.pq import TransactionStatus
+from psycopg.pq.abc import PGcancelConn
 
 from tests.runtime.conftest import asleep, sessions, terminate
-from tests.runtime.support import until
+from tests.runtime.support import destroy_when, sleep, until
 from tests.runtime.wire.conftest import assert_clean, run_in_transaction
+from turbo_orm import run_sync
 from turbo_orm.db import connections
 from turbo_orm.db.leases import give_back, lease, put_idle, take_idle
 from turbo_orm.db.pools import Pool
@@ -235,14 +238,36 @@ async def test_a_request_without_effect_is_repeated(
     assert (await wire.run(NUMBER, (1,))).rows == [(1,)]
 
 
-async def test_a_destroyed_coroutine_closes_the_connection(pool: Pool) -> None:
+@pytest.mark.parametrize("where", ["on the wire", "in the bridge"])
+async def test_what_is_destroyed_is_stopped_though_the_first_request_has_no_effect(
+    wire: Wire, observer: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    requests: list[None] = []
+    cancel = generators.cancel
+
+    def second_takes_effect(request: PGcancelConn) -> PQGenConn[None]:
+        requests.append(None)
+        if len(requests) > 1:
+            yield from cancel(request)
+
+    monkeypatch.setattr(generators, "cancel", second_takes_effect)
+    running = wire.run(SLEEP, (300,)) if where == "on the wire" else run_sync(sleep, 300)
+    await destroy_when(lambda: asleep(observer) > 0, running)
+    await until(lambda: not asleep(observer))
+    assert len(requests) == 2
+
+
+async def test_a_destroyed_coroutine_closes_the_connection(
+    pool: Pool, observer: psycopg.Connection[Any]
+) -> None:
     conn = await lease(pool)
     wire = wire_of(conn)
     assert wire is not None
     told: list[Any] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
-    running = wire.run(SLEEP, (1,))
+    running = wire.run(SLEEP, (300,))
     running.send(None)
+    await until(lambda: asleep(observer))
     running.close()
     assert conn.closed
     assert not conn.lock.locked()
@@ -250,6 +275,7 @@ async def test_a_destroyed_coroutine_closes_the_connection(pool: Pool) -> None:
     del running, wire
     gc.collect()
     assert told == [], "the failure of what nobody waits for"
+    await until(lambda: not asleep(observer))
 
 
 @pytest.mark.slow
