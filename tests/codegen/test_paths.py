@@ -65,7 +65,7 @@ def column(name: str, *, null: bool = False, attname: str = "") -> ir.Field:
 
 
 def relation(kind: RelationKind, name: str, target: str, *, null: bool = False) -> ir.Relation:
-    return ir.Relation(kind, name, name, target, null, "{:int}", "{Ints}", "{:int}", "")
+    return ir.Relation(kind, name, name, target, null, "{:int}", "{:int}", "")
 
 
 BOOK = model(

@@ -7,9 +7,8 @@ from uuid import UUID
 
 import accounts.models
 from accounts.turbo import User
-from django.db.models import BooleanField, Case, Exists, ExpressionWrapper, F, OuterRef, Q, Subquery, When
+from django.db.models import Case, Exists, F, OuterRef, Q, Subquery, Value, When
 from django.db.models.functions import Lower
-from django.db.models.lookups import IExact
 from psycopg.types.range import Range
 from shop.turbo import Book, BookQuerySet, Review, Tag
 from typing_extensions import assert_type
@@ -39,8 +38,7 @@ async def right(user: User, options: dict[str, Any]) -> None:
     Book.objects.filter(title=F("author__username"), price__lt=F("price") * 2)
     Book.objects.filter(title=Lower("title"), id__in=Review.objects.values("book"))
     Book.objects.filter(Exists(Review.objects.filter(book=OuterRef("pk"))))
-    Book.objects.filter(~F("author__is_active"), ExpressionWrapper(Q(title="x"), output_field=BooleanField()))
-    Book.objects.filter(Case(When(title="x", then=True), default=False), IExact(F("title"), "x") | Q(pk=1))
+    Book.objects.filter(Case(When(Q(title="x"), then=Value(True)), default=Value(False)))
     Book.objects.filter(price=Subquery(Book.objects.values("price")[:1]))
     Book.objects.filter(meta={"a": 1}, meta__has_key="a", meta__contains={"a": 1})
     Book.objects.filter(kind=Book.Kind.NOVEL, kind__in=[Book.Kind.NOVEL])
