@@ -4,7 +4,7 @@
 # ty: ignore
 """Shared by every generated stub. Works with django-stubs, django-types, or neither."""
 
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, ClassVar, Generic, Literal, Protocol, TypeAlias, overload, type_check_only
@@ -66,6 +66,10 @@ class QLike(Protocol):  # Q, and what pyright infers for `q | q` from untyped dj
 class PrefetchLike(Protocol):
     prefetch_through: str
     prefetch_to: str
+
+# Goes with the Literals of overloads. No `str` is one, but one might be: so mypy names the overload that was meant, and
+# the string, where it would print all overloads and no string.
+Misspelt: TypeAlias = Sequence[Never]
 
 # An expression of Django's, but not a `Column`: those are taken as `Sort` of the right model. What tells
 # them apart is what F, Func and OrderBy have in the stubs of Django that there are.

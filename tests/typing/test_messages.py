@@ -23,6 +23,10 @@ _MISTAKES = {
     'await Book.objects.aget_or_create(pk=1, defaults={"title": "x", "prise": 1})': '"prise"',
     'await Book.objects.aupdate_or_create(pk=1, defaults={"title": "x", "prise": 1})': '"prise"',
     'await Book.objects.aupdate_or_create(pk=1, create_defaults={"title": "x", "prise": 1})': '"prise"',
+    'Book.objects.values("titel")': "'titel'",
+    'Book.objects.values_list("titel")': "'titel'",
+    'Book.objects.values_list("titel", flat=True)': "'titel'",
+    'await Book(title="x").afetch("auther")': "'auther'",
 }
 
 
@@ -40,6 +44,6 @@ def test_what_is_wrong_is_named(checker: str, bookshop: Path) -> None:
     finally:
         view.unlink()
     messages = {error.line: error.message for error in report.errors}
-    assert list(messages) == [3, 4, 5]
+    assert list(messages) == [*range(3, 3 + len(_MISTAKES))]
     for line, named in enumerate(_MISTAKES.values(), 3):
         assert named in messages[line]

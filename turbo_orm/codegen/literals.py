@@ -82,9 +82,10 @@ class Literals:
         """What methods take. Aliases too: elsewhere pyrefly loses many members of a Literal in a ``|``."""
         sort = generic(name(_STUB, "Sort"), self._row)
         arguments = {
-            "_Paths": (("Path",), (name(_STUB, "Expr"),)),
+            "_Paths": (("Path",), (name(_STUB, "Expr"), name(_STUB, "Misspelt"))),
             "_Orders": (("Path", "_Descending"), (name(_STUB, "SortExpr"), sort)),
             "_Prefetches": (("Prefetch",), (name(_STUB, "PrefetchLike"), "None")),
+            "_Fetches": (("Prefetch", "Field"), (name(_STUB, "Misspelt"),)),
         }
         return [
             Entry(

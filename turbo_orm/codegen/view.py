@@ -34,6 +34,7 @@ _PRIVATE = (
     "_Paths",
     "_Orders",
     "_Prefetches",
+    "_Fetches",
 )
 _STUB = "turbo_orm.typing"
 _NEVER = name("typing_extensions", "Never")

@@ -19,8 +19,8 @@ async def right(book: Book, user: User) -> None:
 
 
 async def wrong(book: Book) -> None:
-    await book.afetch("auther")  # E: call-overload
-    await book.afetch("author", "tag")  # E: call-overload
+    await book.afetch("auther")  # E: arg-type
+    await book.afetch("author", "tag")  # E: arg-type
     editor: User = await book.afetch("editor")  # E: assignment
     book.afetch("author").username  # E: attr-defined
     print(editor)

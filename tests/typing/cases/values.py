@@ -28,15 +28,19 @@ async def right() -> None:
     rated = Book.objects.values("author", n=Count("reviews")).filter(n__gt=1).order_by("-n", "author")
     assert_type(await rated.alist(), list[dict[str, Any]])
     Review.objects.values_list("stars", named=True)
+    Review.objects.values_list("stars", "text", named=False)
+    Review.objects.values_list("stars", flat=False)
     Book.objects.values_list(F("title"), "price")
     assert_type(await Book.objects.dates("published_on", "year").alist(), list[date])
 
 
 async def wrong() -> None:
-    Book.objects.values_list("titel", flat=True)  # E: call-overload
-    Book.objects.values_list("title", "prize")  # E: call-overload
-    Book.objects.values("titel")  # E: call-overload
-    Book.objects.values("titel", n=Count("reviews"))  # E: call-overload
+    Book.objects.values_list("titel", flat=True)  # E: arg-type
+    Book.objects.values_list("title", "prize")  # E: arg-type
+    Book.objects.values_list("titel", named=True)  # E: arg-type
+    Book.objects.values_list("title", "price", flat=True)  # E: call-overload
+    Book.objects.values("titel")  # E: arg-type
+    Book.objects.values("titel", n=Count("reviews"))  # E: arg-type
     Book.objects.values("author", n="reviews")  # E: call-overload
     titles: list[int] = await Book.objects.values_list("title", flat=True).alist()  # E: assignment
     row = await Book.objects.values().aget(pk=1)

@@ -14,7 +14,7 @@ import django.contrib.contenttypes.models as _m2
 from django.core.exceptions import MultipleObjectsReturned as _MultipleObjectsReturned, ObjectDoesNotExist
 from django.db.models import Q
 import general.models as _m
-from turbo_orm.typing import AsyncManager, AsyncQuerySet, Column, Cond, Expr, IntColumn, IntRange, IntSpan, IntValue, IntValues, ManagerOverlay, ManyOverlay, OtherColumns, PrefetchLike, Queries, Rel, ReverseOverlay, Rows, Sort, SortExpr, StrColumn, StrValue, StrValues, Writes
+from turbo_orm.typing import AsyncManager, AsyncQuerySet, Column, Cond, Expr, IntColumn, IntRange, IntSpan, IntValue, IntValues, ManagerOverlay, ManyOverlay, Misspelt, OtherColumns, PrefetchLike, Queries, Rel, ReverseOverlay, Rows, Sort, SortExpr, StrColumn, StrValue, StrValues, Writes
 from typing_extensions import Never, TypeVar, TypeVarTuple, TypedDict, Unpack
 
 _R = TypeVar("_R", covariant=True)
@@ -70,9 +70,10 @@ _LineDescending: TypeAlias = Literal["?", "-pk", "-id", "-note", "-note_id", "-_
 LineOrder: TypeAlias = LinePath | _LineDescending
 LineRelated: TypeAlias = Literal["note"]
 LinePrefetch: TypeAlias = Literal["note"]
-_LinePaths: TypeAlias = LinePath | Expr
+_LinePaths: TypeAlias = LinePath | Expr | Misspelt
 _LineOrders: TypeAlias = Union[LinePath, _LineDescending, SortExpr, Sort[Line]]
 _LinePrefetches: TypeAlias = LinePrefetch | PrefetchLike | None
+_LineFetches: TypeAlias = LinePrefetch | LineField | Misspelt
 
 class Line(_m.Line):
     """Its place among the lines of a note is not given, but found."""
@@ -96,9 +97,9 @@ class Line(_m.Line):
     @overload
     async def afetch(self, path: Literal["note"], /) -> Note: ...
     @overload
-    async def afetch(self, path: LinePrefetch | LineField, /) -> Any: ...
+    async def afetch(self, path: _LineFetches, /) -> Any: ...
     @overload
-    async def afetch(self, path: LinePrefetch | LineField, other: LinePrefetch | LineField, /, *others: LinePrefetch | LineField) -> tuple[Any, ...]: ...
+    async def afetch(self, path: _LineFetches, other: _LineFetches, /, *others: _LineFetches) -> tuple[Any, ...]: ...
     async def adelete(self, using: str | None = None, keep_parents: bool = False) -> tuple[int, dict[str, int]]: ...
 @type_check_only
 class _LineAnnotated(Line):
@@ -148,9 +149,9 @@ class LineQueries(Queries[LineQuerySet[_R], _R, Line, _LineAnnotated, LinePath, 
     @overload
     def values_list(self, field: _LinePathStr, /, *, flat: Literal[True]) -> LineQuerySet[str]: ...
     @overload
-    def values_list(self, field: _LinePaths, /, *, flat: Literal[True]) -> LineQuerySet[Any]: ...
+    def values_list(self, field: _LinePaths, /, *, flat: bool) -> LineQuerySet[Any]: ...
     @overload
-    def values_list(self, *fields: _LinePaths, named: Literal[True]) -> LineQuerySet[Any]: ...
+    def values_list(self, *fields: _LinePaths, named: bool) -> LineQuerySet[Any]: ...
     @overload
     def values_list(self, *fields: _LinePaths) -> LineQuerySet[tuple[Any, ...]]: ...
     @overload
@@ -232,9 +233,10 @@ _NoteDescending: TypeAlias = Literal["?", "-pk", "-id", "-content_type", "-conte
 NoteOrder: TypeAlias = NotePath | _NoteDescending
 NoteRelated: TypeAlias = Literal["content_type"]
 NotePrefetch: TypeAlias = Literal["content_type", "about", "line_set"]
-_NotePaths: TypeAlias = NotePath | Expr
+_NotePaths: TypeAlias = NotePath | Expr | Misspelt
 _NoteOrders: TypeAlias = Union[NotePath, _NoteDescending, SortExpr, Sort[Note]]
 _NotePrefetches: TypeAlias = NotePrefetch | PrefetchLike | None
+_NoteFetches: TypeAlias = NotePrefetch | NoteField | Misspelt
 
 class Note(_m.Note):
     """Of anything; only prizes can be asked for."""
@@ -261,9 +263,9 @@ class Note(_m.Note):
     @overload
     async def afetch(self, path: Literal["line_set"], /) -> list[Line]: ...
     @overload
-    async def afetch(self, path: NotePrefetch | NoteField, /) -> Any: ...
+    async def afetch(self, path: _NoteFetches, /) -> Any: ...
     @overload
-    async def afetch(self, path: NotePrefetch | NoteField, other: NotePrefetch | NoteField, /, *others: NotePrefetch | NoteField) -> tuple[Any, ...]: ...
+    async def afetch(self, path: _NoteFetches, other: _NoteFetches, /, *others: _NoteFetches) -> tuple[Any, ...]: ...
     async def adelete(self, using: str | None = None, keep_parents: bool = False) -> tuple[int, dict[str, int]]: ...
 @type_check_only
 class _NoteAnnotated(Note):
@@ -315,9 +317,9 @@ class NoteQueries(Queries[NoteQuerySet[_R], _R, Note, _NoteAnnotated, NotePath, 
     @overload
     def values_list(self, field: _NotePathIntNone, /, *, flat: Literal[True]) -> NoteQuerySet[int | None]: ...
     @overload
-    def values_list(self, field: _NotePaths, /, *, flat: Literal[True]) -> NoteQuerySet[Any]: ...
+    def values_list(self, field: _NotePaths, /, *, flat: bool) -> NoteQuerySet[Any]: ...
     @overload
-    def values_list(self, *fields: _NotePaths, named: Literal[True]) -> NoteQuerySet[Any]: ...
+    def values_list(self, *fields: _NotePaths, named: bool) -> NoteQuerySet[Any]: ...
     @overload
     def values_list(self, *fields: _NotePaths) -> NoteQuerySet[tuple[Any, ...]]: ...
     @overload

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Generic, Literal, TypeAlias, Union, overload, 
 from django.core.exceptions import MultipleObjectsReturned as _MultipleObjectsReturned, ObjectDoesNotExist
 from django.db.models import Q
 import minimal.models as _m
-from turbo_orm.typing import AsyncManager, AsyncQuerySet, Column, Cond, Expr, IntColumn, IntRange, IntSpan, IntValue, IntValues, ManagerOverlay, ManyOverlay, PrefetchLike, Queries, ReverseOverlay, Rows, Sort, SortExpr, StrColumn, StrValue, StrValues, Writes
+from turbo_orm.typing import AsyncManager, AsyncQuerySet, Column, Cond, Expr, IntColumn, IntRange, IntSpan, IntValue, IntValues, ManagerOverlay, ManyOverlay, Misspelt, PrefetchLike, Queries, ReverseOverlay, Rows, Sort, SortExpr, StrColumn, StrValue, StrValues, Writes
 from typing_extensions import Never, TypeVar, TypeVarTuple, TypedDict, Unpack
 
 _R = TypeVar("_R", covariant=True)
@@ -61,9 +61,10 @@ _NoteDescending: TypeAlias = Literal["?", "-pk", "-id", "-text"]
 NoteOrder: TypeAlias = NotePath | _NoteDescending
 NoteRelated: TypeAlias = Never
 NotePrefetch: TypeAlias = Never
-_NotePaths: TypeAlias = NotePath | Expr
+_NotePaths: TypeAlias = NotePath | Expr | Misspelt
 _NoteOrders: TypeAlias = Union[NotePath, _NoteDescending, SortExpr, Sort[Note]]
 _NotePrefetches: TypeAlias = NotePrefetch | PrefetchLike | None
+_NoteFetches: TypeAlias = NotePrefetch | NoteField | Misspelt
 
 class Note(_m.Note):
     """A note.
@@ -83,9 +84,9 @@ class Note(_m.Note):
     async def arefresh_from_db(self, using: str | None = None, fields: Iterable[NoteField] | None = None, from_queryset: Any = None) -> None: ...
     async def afull_clean(self, exclude: Iterable[str] | None = None, validate_unique: bool = True, validate_constraints: bool = True) -> None: ...
     @overload
-    async def afetch(self, path: NotePrefetch | NoteField, /) -> Any: ...
+    async def afetch(self, path: _NoteFetches, /) -> Any: ...
     @overload
-    async def afetch(self, path: NotePrefetch | NoteField, other: NotePrefetch | NoteField, /, *others: NotePrefetch | NoteField) -> tuple[Any, ...]: ...
+    async def afetch(self, path: _NoteFetches, other: _NoteFetches, /, *others: _NoteFetches) -> tuple[Any, ...]: ...
     async def adelete(self, using: str | None = None, keep_parents: bool = False) -> tuple[int, dict[str, int]]: ...
 @type_check_only
 class _NoteAnnotated(Note):
@@ -129,9 +130,9 @@ class NoteQueries(Queries[NoteQuerySet[_R], _R, Note, _NoteAnnotated, NotePath, 
     @overload
     def values_list(self, field: _NotePathStr, /, *, flat: Literal[True]) -> NoteQuerySet[str]: ...
     @overload
-    def values_list(self, field: _NotePaths, /, *, flat: Literal[True]) -> NoteQuerySet[Any]: ...
+    def values_list(self, field: _NotePaths, /, *, flat: bool) -> NoteQuerySet[Any]: ...
     @overload
-    def values_list(self, *fields: _NotePaths, named: Literal[True]) -> NoteQuerySet[Any]: ...
+    def values_list(self, *fields: _NotePaths, named: bool) -> NoteQuerySet[Any]: ...
     @overload
     def values_list(self, *fields: _NotePaths) -> NoteQuerySet[tuple[Any, ...]]: ...
     @overload

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Generic, Literal, TypeAlias, Union, overload, 
 from django.core.exceptions import MultipleObjectsReturned as _MultipleObjectsReturned, ObjectDoesNotExist
 from django.db.models import Q
 import related.models as _m
-from turbo_orm.typing import AsyncManager, AsyncQuerySet, AutoThrough, Column, Cond, Expr, IntColumn, IntRange, IntSpan, IntValue, IntValues, ManagerOverlay, ManyOverlay, OtherColumns, PlainManyManager, PrefetchLike, Queries, Rel, ReverseOverlay, Rows, Sort, SortExpr, StrColumn, StrValue, StrValues, Writes
+from turbo_orm.typing import AsyncManager, AsyncQuerySet, AutoThrough, Column, Cond, Expr, IntColumn, IntRange, IntSpan, IntValue, IntValues, ManagerOverlay, ManyOverlay, Misspelt, OtherColumns, PlainManyManager, PrefetchLike, Queries, Rel, ReverseOverlay, Rows, Sort, SortExpr, StrColumn, StrValue, StrValues, Writes
 from typing_extensions import Never, TypeVar, TypeVarTuple, TypedDict, Unpack
 
 _R = TypeVar("_R", covariant=True)
@@ -77,9 +77,10 @@ _PupilDescending: TypeAlias = Literal["?", "-pk", "-id", "-school", "-school_id"
 PupilOrder: TypeAlias = PupilPath | _PupilDescending
 PupilRelated: TypeAlias = Literal["school", "school__country", "school__head", "hidden", "hidden__country", "hidden__head", "heads", "heads__country", "heads__head"]
 PupilPrefetch: TypeAlias = Literal["school", "school__country", "school__head", "school__partners", "school__pupils", "hidden", "hidden__country", "hidden__head", "hidden__partners", "hidden__pupils", "friends", "friends__school", "friends__hidden", "friends__friends", "friends__visited", "friends__admirers", "friends__heads", "visited", "visited__schools", "visited__visitors", "admirers", "admirers__school", "admirers__hidden", "admirers__friends", "admirers__visited", "admirers__admirers", "admirers__heads", "heads", "heads__country", "heads__head", "heads__partners", "heads__pupils"]
-_PupilPaths: TypeAlias = PupilPath | Expr
+_PupilPaths: TypeAlias = PupilPath | Expr | Misspelt
 _PupilOrders: TypeAlias = Union[PupilPath, _PupilDescending, SortExpr, Sort[Pupil]]
 _PupilPrefetches: TypeAlias = PupilPrefetch | PrefetchLike | None
+_PupilFetches: TypeAlias = PupilPrefetch | PupilField | Misspelt
 
 @type_check_only
 class _PupilManagers:
@@ -112,9 +113,9 @@ class Pupil(_PupilManagers, _m.Pupil):
     @overload
     async def afetch(self, path: Literal["visited"], /) -> list[_m.Country]: ...
     @overload
-    async def afetch(self, path: PupilPrefetch | PupilField, /) -> Any: ...
+    async def afetch(self, path: _PupilFetches, /) -> Any: ...
     @overload
-    async def afetch(self, path: PupilPrefetch | PupilField, other: PupilPrefetch | PupilField, /, *others: PupilPrefetch | PupilField) -> tuple[Any, ...]: ...
+    async def afetch(self, path: _PupilFetches, other: _PupilFetches, /, *others: _PupilFetches) -> tuple[Any, ...]: ...
     async def adelete(self, using: str | None = None, keep_parents: bool = False) -> tuple[int, dict[str, int]]: ...
 @type_check_only
 class _PupilAnnotated(Pupil):
@@ -211,9 +212,9 @@ class PupilQueries(Queries[PupilQuerySet[_R], _R, Pupil, _PupilAnnotated, PupilP
     @overload
     def values_list(self, field: _PupilPathStrNone, /, *, flat: Literal[True]) -> PupilQuerySet[str | None]: ...
     @overload
-    def values_list(self, field: _PupilPaths, /, *, flat: Literal[True]) -> PupilQuerySet[Any]: ...
+    def values_list(self, field: _PupilPaths, /, *, flat: bool) -> PupilQuerySet[Any]: ...
     @overload
-    def values_list(self, *fields: _PupilPaths, named: Literal[True]) -> PupilQuerySet[Any]: ...
+    def values_list(self, *fields: _PupilPaths, named: bool) -> PupilQuerySet[Any]: ...
     @overload
     def values_list(self, *fields: _PupilPaths) -> PupilQuerySet[tuple[Any, ...]]: ...
     @overload
@@ -300,9 +301,10 @@ _SchoolDescending: TypeAlias = Literal["?", "-pk", "-id", "-name", "-country", "
 SchoolOrder: TypeAlias = SchoolPath | _SchoolDescending
 SchoolRelated: TypeAlias = Literal["country", "head"]
 SchoolPrefetch: TypeAlias = Literal["country", "head", "partners", "pupils"]
-_SchoolPaths: TypeAlias = SchoolPath | Expr
+_SchoolPaths: TypeAlias = SchoolPath | Expr | Misspelt
 _SchoolOrders: TypeAlias = Union[SchoolPath, _SchoolDescending, SortExpr, Sort[School]]
 _SchoolPrefetches: TypeAlias = SchoolPrefetch | PrefetchLike | None
+_SchoolFetches: TypeAlias = SchoolPrefetch | SchoolField | Misspelt
 
 @type_check_only
 class _SchoolManagers:
@@ -334,9 +336,9 @@ class School(_SchoolManagers, _m.School):
     @overload
     async def afetch(self, path: Literal["pupils"], /) -> list[Pupil]: ...
     @overload
-    async def afetch(self, path: SchoolPrefetch | SchoolField, /) -> Any: ...
+    async def afetch(self, path: _SchoolFetches, /) -> Any: ...
     @overload
-    async def afetch(self, path: SchoolPrefetch | SchoolField, other: SchoolPrefetch | SchoolField, /, *others: SchoolPrefetch | SchoolField) -> tuple[Any, ...]: ...
+    async def afetch(self, path: _SchoolFetches, other: _SchoolFetches, /, *others: _SchoolFetches) -> tuple[Any, ...]: ...
     async def adelete(self, using: str | None = None, keep_parents: bool = False) -> tuple[int, dict[str, int]]: ...
 @type_check_only
 class _SchoolAnnotated(School):
@@ -394,9 +396,9 @@ class SchoolQueries(Queries[SchoolQuerySet[_R], _R, School, _SchoolAnnotated, Sc
     @overload
     def values_list(self, field: _SchoolPathIntNone, /, *, flat: Literal[True]) -> SchoolQuerySet[int | None]: ...
     @overload
-    def values_list(self, field: _SchoolPaths, /, *, flat: Literal[True]) -> SchoolQuerySet[Any]: ...
+    def values_list(self, field: _SchoolPaths, /, *, flat: bool) -> SchoolQuerySet[Any]: ...
     @overload
-    def values_list(self, *fields: _SchoolPaths, named: Literal[True]) -> SchoolQuerySet[Any]: ...
+    def values_list(self, *fields: _SchoolPaths, named: bool) -> SchoolQuerySet[Any]: ...
     @overload
     def values_list(self, *fields: _SchoolPaths) -> SchoolQuerySet[tuple[Any, ...]]: ...
     @overload

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Generic, Literal, TypeAlias, Union, overload, 
 from django.core.exceptions import MultipleObjectsReturned as _MultipleObjectsReturned, ObjectDoesNotExist
 from django.db.models import Q
 import strict.models as _m
-from turbo_orm.typing import AsyncManager, AsyncQuerySet, AutoThrough, Column, Cond, Expr, IntColumn, IntRange, IntSpan, IntValue, IntValues, Loaded, LoadedRel, ManagerOverlay, ManyOverlay, PrefetchLike, Queries, Rel, ReverseOverlay, Rows, Sort, SortExpr, Writes
+from turbo_orm.typing import AsyncManager, AsyncQuerySet, AutoThrough, Column, Cond, Expr, IntColumn, IntRange, IntSpan, IntValue, IntValues, Loaded, LoadedRel, ManagerOverlay, ManyOverlay, Misspelt, PrefetchLike, Queries, Rel, ReverseOverlay, Rows, Sort, SortExpr, Writes
 from typing_extensions import Never, TypeVar, TypeVarTuple, TypedDict, Unpack
 
 _R = TypeVar("_R", covariant=True)
@@ -70,9 +70,10 @@ _ChildDescending: TypeAlias = Literal["?", "-pk", "-id", "-parent_ptr", "-parent
 ChildOrder: TypeAlias = ChildPath | _ChildDescending
 ChildRelated: TypeAlias = Literal["parent_ptr", "parent_ptr__child", "mother", "mother__child"]
 ChildPrefetch: TypeAlias = Literal["parent_ptr", "parent_ptr__child", "mother", "mother__child", "friends", "friends__child"]
-_ChildPaths: TypeAlias = ChildPath | Expr
+_ChildPaths: TypeAlias = ChildPath | Expr | Misspelt
 _ChildOrders: TypeAlias = Union[ChildPath, _ChildDescending, SortExpr, Sort[Child[Never]]]
 _ChildPrefetches: TypeAlias = ChildPrefetch | PrefetchLike | None
+_ChildFetches: TypeAlias = ChildPrefetch | ChildField | Misspelt
 
 _ChildLoads1 = TypeVar("_ChildLoads1", bound=Literal["mother"])
 _ChildLoads2 = TypeVar("_ChildLoads2", bound=Literal["mother"])
@@ -101,9 +102,9 @@ class Child(_ChildManagers, _m.Child, Parent[_L]):
     @overload
     async def afetch(self, path: Literal["friends"], /) -> list[Parent]: ...
     @overload
-    async def afetch(self, path: ChildPrefetch | ChildField, /) -> Any: ...
+    async def afetch(self, path: _ChildFetches, /) -> Any: ...
     @overload
-    async def afetch(self, path: ChildPrefetch | ChildField, other: ChildPrefetch | ChildField, /, *others: ChildPrefetch | ChildField) -> tuple[Any, ...]: ...
+    async def afetch(self, path: _ChildFetches, other: _ChildFetches, /, *others: _ChildFetches) -> tuple[Any, ...]: ...
     async def adelete(self, using: str | None = None, keep_parents: bool = False) -> tuple[int, dict[str, int]]: ...
 @type_check_only
 class _ChildAnnotated(Child):
@@ -183,9 +184,9 @@ class ChildQueries(Queries[ChildQuerySet[_R], _R, Child, _ChildAnnotated, ChildP
     @overload
     def values_list(self, field: _ChildPathIntNone, /, *, flat: Literal[True]) -> ChildQuerySet[int | None]: ...
     @overload
-    def values_list(self, field: _ChildPaths, /, *, flat: Literal[True]) -> ChildQuerySet[Any]: ...
+    def values_list(self, field: _ChildPaths, /, *, flat: bool) -> ChildQuerySet[Any]: ...
     @overload
-    def values_list(self, *fields: _ChildPaths, named: Literal[True]) -> ChildQuerySet[Any]: ...
+    def values_list(self, *fields: _ChildPaths, named: bool) -> ChildQuerySet[Any]: ...
     @overload
     def values_list(self, *fields: _ChildPaths) -> ChildQuerySet[tuple[Any, ...]]: ...
     @overload
@@ -258,9 +259,10 @@ _ParentDescending: TypeAlias = Literal["?", "-pk", "-id", "-child"]
 ParentOrder: TypeAlias = ParentPath | _ParentDescending
 ParentRelated: TypeAlias = Literal["child"]
 ParentPrefetch: TypeAlias = Literal["child"]
-_ParentPaths: TypeAlias = ParentPath | Expr
+_ParentPaths: TypeAlias = ParentPath | Expr | Misspelt
 _ParentOrders: TypeAlias = Union[ParentPath, _ParentDescending, SortExpr, Sort[Parent[Never]]]
 _ParentPrefetches: TypeAlias = ParentPrefetch | PrefetchLike | None
+_ParentFetches: TypeAlias = ParentPrefetch | ParentField | Misspelt
 
 _ParentLoads1 = TypeVar("_ParentLoads1", bound=Literal["child"])
 _ParentLoads2 = TypeVar("_ParentLoads2", bound=Literal["child"])
@@ -281,9 +283,9 @@ class Parent(_m.Parent, Loaded[_L]):
     @overload
     async def afetch(self, path: Literal["child"], /) -> Child | None: ...
     @overload
-    async def afetch(self, path: ParentPrefetch | ParentField, /) -> Any: ...
+    async def afetch(self, path: _ParentFetches, /) -> Any: ...
     @overload
-    async def afetch(self, path: ParentPrefetch | ParentField, other: ParentPrefetch | ParentField, /, *others: ParentPrefetch | ParentField) -> tuple[Any, ...]: ...
+    async def afetch(self, path: _ParentFetches, other: _ParentFetches, /, *others: _ParentFetches) -> tuple[Any, ...]: ...
     async def adelete(self, using: str | None = None, keep_parents: bool = False) -> tuple[int, dict[str, int]]: ...
 @type_check_only
 class _ParentAnnotated(Parent):
@@ -343,9 +345,9 @@ class ParentQueries(Queries[ParentQuerySet[_R], _R, Parent, _ParentAnnotated, Pa
     @overload
     def values_list(self, field: _ParentPathIntNone, /, *, flat: Literal[True]) -> ParentQuerySet[int | None]: ...
     @overload
-    def values_list(self, field: _ParentPaths, /, *, flat: Literal[True]) -> ParentQuerySet[Any]: ...
+    def values_list(self, field: _ParentPaths, /, *, flat: bool) -> ParentQuerySet[Any]: ...
     @overload
-    def values_list(self, *fields: _ParentPaths, named: Literal[True]) -> ParentQuerySet[Any]: ...
+    def values_list(self, *fields: _ParentPaths, named: bool) -> ParentQuerySet[Any]: ...
     @overload
     def values_list(self, *fields: _ParentPaths) -> ParentQuerySet[tuple[Any, ...]]: ...
     @overload

@@ -16,7 +16,7 @@ from uuid import UUID
 from django.core.exceptions import MultipleObjectsReturned as _MultipleObjectsReturned, ObjectDoesNotExist
 from django.db.models import Q
 from django.db.models.fields.files import FieldFile
-from turbo_orm.typing import AsyncManager, AsyncQuerySet, BoolColumn, BoolValue, BoolValues, BytesValue, BytesValues, Column, Cond, DateColumn, DateRange, DateSpan, DateTimeColumn, DateTimeRange, DateTimeSpan, DateTimeValue, DateTimeValues, DateValue, DateValues, DecimalColumn, DecimalRange, DecimalSpan, DecimalValue, DecimalValues, DurationColumn, DurationRange, DurationValue, DurationValues, Expr, FileLike, FloatColumn, FloatRange, FloatSpan, FloatValue, FloatValues, IntColumn, IntRange, IntSpan, IntValue, IntValues, JsonColumn, ManagerOverlay, ManyOverlay, OrderedColumn, PrefetchLike, Queries, Rel, ReverseOverlay, Rows, Sort, SortExpr, StrColumn, StrValue, StrValues, TimeColumn, TimeRange, TimeValue, TimeValues, UuidColumn, UuidRange, UuidValue, UuidValues, Writes
+from turbo_orm.typing import AsyncManager, AsyncQuerySet, BoolColumn, BoolValue, BoolValues, BytesValue, BytesValues, Column, Cond, DateColumn, DateRange, DateSpan, DateTimeColumn, DateTimeRange, DateTimeSpan, DateTimeValue, DateTimeValues, DateValue, DateValues, DecimalColumn, DecimalRange, DecimalSpan, DecimalValue, DecimalValues, DurationColumn, DurationRange, DurationValue, DurationValues, Expr, FileLike, FloatColumn, FloatRange, FloatSpan, FloatValue, FloatValues, IntColumn, IntRange, IntSpan, IntValue, IntValues, JsonColumn, ManagerOverlay, ManyOverlay, Misspelt, OrderedColumn, PrefetchLike, Queries, Rel, ReverseOverlay, Rows, Sort, SortExpr, StrColumn, StrValue, StrValues, TimeColumn, TimeRange, TimeValue, TimeValues, UuidColumn, UuidRange, UuidValue, UuidValues, Writes
 from typed.fields import Money, Point
 import typed.models as _m
 from typing_extensions import Never, TypeVar, TypeVarTuple, TypedDict, Unpack
@@ -216,9 +216,10 @@ _EverythingDescending: TypeAlias = Literal["?", "-pk", "-id", "-big", "-colour",
 EverythingOrder: TypeAlias = EverythingPath | _EverythingDescending
 EverythingRelated: TypeAlias = Never
 EverythingPrefetch: TypeAlias = Never
-_EverythingPaths: TypeAlias = EverythingPath | Expr
+_EverythingPaths: TypeAlias = EverythingPath | Expr | Misspelt
 _EverythingOrders: TypeAlias = Union[EverythingPath, _EverythingDescending, SortExpr, Sort[Everything]]
 _EverythingPrefetches: TypeAlias = EverythingPrefetch | PrefetchLike | None
+_EverythingFetches: TypeAlias = EverythingPrefetch | EverythingField | Misspelt
 
 class Everything(_m.Everything):
     pk: int
@@ -265,9 +266,9 @@ class Everything(_m.Everything):
     async def arefresh_from_db(self, using: str | None = None, fields: Iterable[EverythingField] | None = None, from_queryset: Any = None) -> None: ...
     async def afull_clean(self, exclude: Iterable[str] | None = None, validate_unique: bool = True, validate_constraints: bool = True) -> None: ...
     @overload
-    async def afetch(self, path: EverythingPrefetch | EverythingField, /) -> Any: ...
+    async def afetch(self, path: _EverythingFetches, /) -> Any: ...
     @overload
-    async def afetch(self, path: EverythingPrefetch | EverythingField, other: EverythingPrefetch | EverythingField, /, *others: EverythingPrefetch | EverythingField) -> tuple[Any, ...]: ...
+    async def afetch(self, path: _EverythingFetches, other: _EverythingFetches, /, *others: _EverythingFetches) -> tuple[Any, ...]: ...
     async def adelete(self, using: str | None = None, keep_parents: bool = False) -> tuple[int, dict[str, int]]: ...
 @type_check_only
 class _EverythingAnnotated(Everything):
@@ -391,9 +392,9 @@ class EverythingQueries(Queries[EverythingQuerySet[_R], _R, Everything, _Everyth
     @overload
     def values_list(self, field: _EverythingPathPoint, /, *, flat: Literal[True]) -> EverythingQuerySet[Point]: ...
     @overload
-    def values_list(self, field: _EverythingPaths, /, *, flat: Literal[True]) -> EverythingQuerySet[Any]: ...
+    def values_list(self, field: _EverythingPaths, /, *, flat: bool) -> EverythingQuerySet[Any]: ...
     @overload
-    def values_list(self, *fields: _EverythingPaths, named: Literal[True]) -> EverythingQuerySet[Any]: ...
+    def values_list(self, *fields: _EverythingPaths, named: bool) -> EverythingQuerySet[Any]: ...
     @overload
     def values_list(self, *fields: _EverythingPaths) -> EverythingQuerySet[tuple[Any, ...]]: ...
     @overload
