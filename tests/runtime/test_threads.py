@@ -7,10 +7,11 @@ import gc
 import threading
 import time
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
-from asgiref.sync import async_to_sync, sync_to_async
+from asgiref.sync import ThreadSensitiveContext, async_to_sync, sync_to_async
 from django.contrib import auth
 from django.contrib.auth.models import User
 from django.contrib.sessions.backends.db import SessionStore
@@ -179,6 +180,33 @@ async def test_a_function_that_does_not_query_holds_nobody_up():
         await asyncio.wait_for(Author.objects.acreate(name="a"), 5)
         gate.open.set()
         await waiting
+
+
+@pytest.mark.parametrize("threads_of_their_own", [False, True])
+@pytest.mark.parametrize("thread_sensitive", [True, False])
+async def test_many_blocks(thread_sensitive: bool, threads_of_their_own: bool):
+    """Each with its function: with one thread for all, one for each, or some."""
+
+    def work(label: str) -> int:
+        create(label + "b")
+        with transaction.atomic():
+            create(label + "c")
+        return Author.objects.filter(name__startswith=label).count()
+
+    async def block(number: int) -> None:
+        async with AsyncExitStack() as stack:
+            if threads_of_their_own:
+                await stack.enter_async_context(ThreadSensitiveContext())
+            await stack.enter_async_context(atomic())
+            await Author.objects.acreate(name=f"{number}: a")
+            assert await sync_to_async(work, thread_sensitive=thread_sensitive)(f"{number}: ") == 3
+            if number % 3 == 0:
+                raise ZeroDivisionError
+
+    outcomes = await asyncio.gather(*map(block, range(60)), return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [ZeroDivisionError, type(None), type(None)] * 20
+    assert await Author.objects.acount() == 40 * 3
+    await assert_pool_is_clean()
 
 
 @pytest.mark.parametrize("queried", [False, True])
