@@ -67,7 +67,10 @@ class RowColumns:
         self._conversions: list[_Conversion] = []
         #: The oids of the types of columns that may be left texts, by position.
         self.late: dict[int, int] = {}
-        for position, (converters, expression) in compiler.get_converters(expressions).items():
+        found = compiler.get_converters(expressions)
+        #: Whether any column is converted: Django's rows are lists then.
+        self.converts = bool(found)
+        for position, (converters, expression) in found.items():
             for converter in converters:
                 self._convert(position, converter, expression, alone=len(converters) == 1)
 

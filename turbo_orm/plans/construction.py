@@ -11,11 +11,9 @@ from django.core.exceptions import FieldDoesNotExist
 from django.db.models import BinaryField, Field, ForeignKey, Model
 from django.db.models.base import ModelState
 from django.db.models.fields.reverse_related import ForeignObjectRel
-from django.db.models.signals import post_init, pre_init
 
-from turbo_orm.plans.instances import check_construction, stores_directly
+from turbo_orm.plans.instances import has_init_receivers, own_construction, stores_directly
 from turbo_orm.plans.python_functions import make_function
-from turbo_orm.plans.signals import has_listeners
 from turbo_orm.plans.unsupported import Unsupported
 
 __all__ = ["new_object"]
@@ -39,9 +37,7 @@ def new_object(model: type[Model], kwargs: Mapping[str, Any]) -> Any | None:
     None where that may run code of the project which could query, or fails: that is for
     Django's own path, in the bridge.
     """
-    if (pre_init.receivers or post_init.receivers) and (
-        has_listeners(pre_init, model) or has_listeners(post_init, model)
-    ):
+    if has_init_receivers(model):
         return None
     meta: Any = model._meta
     fields, functions = meta.__dict__.get(_ATTRIBUTE, _NOTHING)
@@ -69,9 +65,7 @@ _NOTHING: tuple[Any, dict[tuple[str, ...], Construct | None]] = None, {}
 
 
 def _constructor(model: type[Model], names: tuple[str, ...]) -> Construct | None:
-    try:
-        check_construction(model)
-    except Unsupported:
+    if own_construction(model) is not None or model._meta.abstract:
         return None
     # Django 5.0 and later: create() refuses the names of reverse relations.
     refused: frozenset[str] = getattr(model._meta, "_reverse_one_to_one_field_names", frozenset())

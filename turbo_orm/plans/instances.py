@@ -8,23 +8,26 @@ from keyword import iskeyword
 from typing import Any, Literal, NamedTuple
 from weakref import ref
 
-from django.db.models import Model
+from django.db.models import Model, query
 from django.db.models.base import ModelState
 from django.db.models.fields.files import FileDescriptor, ImageFileDescriptor
 from django.db.models.fields.mixins import FieldCacheMixin
 from django.db.models.fields.related_descriptors import ForeignKeyDeferredAttribute
+from django.db.models.signals import post_init, pre_init
 
 from turbo_orm.plans.columns import RowColumns
 from turbo_orm.plans.python_functions import make_function
+from turbo_orm.plans.signals import has_listeners
 from turbo_orm.plans.unsupported import Unsupported
 
 __all__ = [
     "Instances",
     "WithPeers",
     "cache_key",
-    "check_construction",
+    "has_init_receivers",
     "is_djangos",
     "is_free",
+    "own_construction",
     "stores_directly",
 ]
 
@@ -42,6 +45,9 @@ _HAS_FETCH_MODES = hasattr(ModelState, "fetch_mode")
 #: Since 6.1 the end of an instance needs the dictionary, and it is cheaper to make here.
 _ALWAYS_HAS_CACHE = hasattr(ModelState, "__del__")
 
+#: Django 6.1 looks whether a `from_db()` takes the fetch mode.
+_get_from_db = getattr(query, "_get_from_db", lambda model, fetch_mode: model.from_db)
+
 #: More nested relations than this are not worth a thought about Python's limits.
 _MAX_DEPTH = 40
 
@@ -49,8 +55,8 @@ _MAX_DEPTH = 40
 _BASE = sys.modules[Model.__module__].__file__
 
 
-def check_construction(model: type[Model]) -> None:
-    """Raise `Unsupported` unless making an instance of *model* from a row is Django's work alone."""
+def own_construction(model: type[Model]) -> str | None:
+    """Return what the project does as an instance of *model* is made; None if that is Django's work alone."""
     own = {
         "__init__": model.__init__ is Model.__init__ and is_djangos(Model.__init__),
         "from_db": getattr(model.from_db, "__func__", None) is vars(Model)["from_db"].__func__
@@ -63,11 +69,15 @@ def check_construction(model: type[Model]) -> None:
             "__init__" in vars(base) for base in model.__mro__[model.__mro__.index(Model) + 1 : -1]
         ),
     }
-    for name, unchanged in own.items():
-        if not unchanged:
-            raise Unsupported(f"{model.__qualname__} has its own {name}")
-    if model._meta.abstract:
-        raise Unsupported(f"{model.__qualname__} is abstract")
+    return next((name for name, unchanged in own.items() if not unchanged), None)
+
+
+def has_init_receivers(model: type[Model]) -> bool:
+    """Whether somebody is told when an instance of *model* is made."""
+    return bool(
+        (pre_init.receivers or post_init.receivers)
+        and (has_listeners(pre_init, model) or has_listeners(post_init, model))
+    )
 
 
 def is_djangos(function: Any) -> bool:
@@ -107,11 +117,13 @@ class Instances:
         annotations: Mapping[str, int] | None,
         columns: RowColumns,
     ) -> None:
-        #: As they are met, with repetitions.
+        #: Those whose instances are made here, as they are met, with repetitions.
         self.models: list[type[Model]] = []
+        #: Their numbers, and the models whose `from_db()` makes them: the project has its part in that.
+        self._called: dict[int, type[Model]] = {}
         #: Attribute names the query's own model gets.
         self.loaded: list[str] = []
-        #: Whether a descriptor or cache of the project is set.
+        #: Whether a descriptor or cache of the project is set, or its `from_db()` called.
         self.calls_user_code = False
         self._select = select
         self._klass_info = klass_info
@@ -119,7 +131,9 @@ class Instances:
         self._columns = columns
         self._names: dict[int, str] = {}
         self._nodes = 0
-        columns.namespace.update(new=object.__new__, ModelState=ModelState, ref=ref)
+        columns.namespace.update(
+            new=object.__new__, ModelState=ModelState, ref=ref, Base=Model, get_from_db=_get_from_db
+        )
         self.source("none")
 
     def function(self, peers: WithPeers) -> Callable[..., list[Any]]:
@@ -144,6 +158,7 @@ class Instances:
     def _body(self, peers: WithPeers) -> list[str]:
         """Return the statements which make the instances of one row."""
         self.models = []
+        self._called = {}
         self._nodes = 0
         body: list[str] = []
         self._emit(self._klass_info, body, peers, 0)
@@ -155,11 +170,15 @@ class Instances:
         lines = [
             *self._columns.setup,
             *(f"peers{node} = []" for node in range(1, self._nodes) if peers == "all"),
+            *(
+                f"from_db{node} = get_from_db({self._name('Model', model)}, fetch_mode)"
+                for node, model in self._called.items()
+            ),
             "loaded = []",
             "add = loaded.append",
             # Of a single row, nobody is a peer.
             *self._columns.for_each_row([*body, "add(o0)"], many=peers != "none"),
-            *(["peers += map(ref, loaded)"] if peers != "none" else []),
+            *([f"peers += map(ref, {self._peers()})"] if peers != "none" else []),
             "return loaded",
         ]
         return "\n".join(["def load(rows, db, fetch_mode, peers):", *(f"    {line}" for line in lines), ""])
@@ -169,10 +188,14 @@ class Instances:
         if depth > _MAX_DEPTH:
             raise Unsupported("relations are selected too deeply")
         model: type[Model] = info["model"]
-        check_construction(model)
-        self.models.append(model)
+        if model._meta.abstract:
+            raise Unsupported(f"{model.__qualname__} is abstract")
         node = self._nodes
         self._nodes += 1
+        if own_construction(model) is not None or has_init_receivers(model):
+            self._emit_call(node, info, lines, peers, depth)
+            return node
+        self.models.append(model)
         # The other instances come first: their number and order is nothing Django shows.
         relations = [
             self._emit_relation(related, lines, peers, depth)
@@ -209,6 +232,35 @@ class Instances:
             lines.append(_set(node, name, position))
         return node
 
+    def _emit_call(
+        self, node: int, info: Mapping[str, Any], lines: list[str], peers: WithPeers, depth: int
+    ) -> None:
+        """Append to *lines* what has `from_db()` make the instance of *info*, in Django's order."""
+        self._called[node] = info["model"]
+        self.calls_user_code = True
+        positions = [position for _, position in self._fields(info)]
+        names = [self._select[position][0].target.attname for position in positions]
+        if node == 0:
+            self.loaded = names
+        values = "".join(f"c{position}, " for position in positions)
+        # The project may look at the lists Django passes.
+        values = f"[{values}]" if self._columns.converts and not info.get("from_parent") else f"({values})"
+        lines.append(f"o{node} = from_db{node}(db, {self._name('names', names)}, {values})")
+        told = peers == "all" or (peers == "own" and node == 0)
+        if told:
+            lines.append(f"if isinstance(o{node}, Base): o{node}._state.peers = peers{node or ''}")
+        if peers == "all" and node:
+            lines.append(f"peers{node}.append(ref(o{node}))")
+        for related in info.get("related_klass_infos", ()):
+            relation = self._emit_relation(related, lines, peers, depth)._replace(local_key=None)
+            lines += self._connect(node, relation, local=True)
+        for name, position in self._annotations.items() if node == 0 else ():
+            lines.append(_set(node, name, position))
+
+    def _peers(self) -> str:
+        # What a `from_db()` returns may be anything.
+        return "[each for each in loaded if isinstance(each, Base)]" if 0 in self._called else "loaded"
+
     def _emit_relation(
         self, info: Mapping[str, Any], lines: list[str], peers: WithPeers, depth: int
     ) -> _Relation:
@@ -235,7 +287,7 @@ class Instances:
             local_setter,
             None if _does_nothing(remote_setter) else remote_setter,
             _cache_key(local_setter),
-            _cache_key(remote_setter),
+            None if node in self._called else _cache_key(remote_setter),
         )
 
     def _connect(self, node: int, relation: _Relation, *, local: bool) -> list[str]:

@@ -2,8 +2,8 @@
 
 A loader is made once for a compiled query. Its source names each column, so that a row becomes
 an instance in a few bytecodes, where Django calls ``from_db()`` and ``__init__()``. Where a
-model, a field or a converter could run code of the project in between, there is no loader, or
-that code is called as Django would call it.
+model, a field or a converter runs code of the project in between, that code is called as Django
+would call it.
 """
 
 from __future__ import annotations
@@ -62,13 +62,17 @@ class Loader:
         "late",
         "loaded",
         "made_one",
+        "model",
         "models",
         "source",
     )
 
-    #: The models whose instances are made, without repetition; none for ``values()``.
+    #: The model whose instances are returned; none for ``values()``.
+    model: type[Model] | None
+    #: The models whose instances are made without their `from_db()`, without repetition.
     models: tuple[type[Model], ...]
-    #: Whether converters or descriptors of the project run. They may query: call it in the bridge.
+    #: Whether code of the project runs: converters, descriptors, a `from_db()` or what that calls. It may
+    #: query: call this in the bridge.
     calls_user_code: bool
     #: The attribute names of the fields that instances of the first model get.
     loaded: frozenset[str]
@@ -84,6 +88,7 @@ class Loader:
         make: Callable[[WithPeers], Callable[..., list[Any]]],
         source: str,
         *,
+        model: type[Model] | None = None,
         models: Iterable[type[Model]] = (),
         loaded: Iterable[str] = (),
         calls_user_code: bool = False,
@@ -96,13 +101,14 @@ class Loader:
         self._alone = make("none")
         self._functions: dict[WithPeers, Callable[..., list[Any]]] = {}
         self.source = source
+        self.model = model
         self.models = tuple(dict.fromkeys(models))
         self.loaded = frozenset(loaded)
         self.calls_user_code = calls_user_code
         self.late = late or {}
 
     def usable(self) -> bool:
-        """Whether making these models' instances is still Django's work alone.
+        """Whether making the instances of `models` is still Django's work alone.
 
         Receivers of ``pre_init`` and ``post_init`` come and go, and tests replace methods.
         """
@@ -127,9 +133,9 @@ class Loader:
 
     def takes(self, known: Known) -> bool:
         """Whether `assign_known_related()` can do with *known* what Django does, without queries."""
-        if _SKIPS_DEFERRED or not known or not self.models:
+        if _SKIPS_DEFERRED or not known or self.model is None:
             return True
-        return all(name in self.loaded for field in known for name in _attnames(field, self.models[0]))
+        return all(name in self.loaded for field in known for name in _attnames(field, self.model))
 
     def __call__(
         self,
@@ -198,6 +204,7 @@ def _instances_loader(compiler: Any, columns: RowColumns) -> Loader:
     return Loader(
         instances.function,
         instances.source("none"),
+        model=compiler.klass_info["model"],
         models=instances.models,
         loaded=instances.loaded,
         calls_user_code=columns.calls_user_code or instances.calls_user_code,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -54,6 +55,19 @@ from turbo_orm.plans.unsupported import Unsupported
 
 Make = Callable[[], QuerySet[Any, Any]]
 
+
+@pytest.fixture(params=["the loader", "from_db()"])
+def made_by(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Who makes instances: with a receiver that wants to know of each, Django's own methods."""
+
+    def receiver(**kwargs: Any) -> None: ...
+
+    if request.param == "from_db()":
+        post_init.connect(receiver)
+    yield
+    post_init.disconnect(receiver)
+
+
 LIBRARY = [
     model for model in apps.get_models(include_auto_created=True) if model._meta.app_label == "library"
 ]
@@ -85,7 +99,7 @@ def djangos(queryset: QuerySet[Any, Any]) -> list[Any]:
     return list(iterable(queryset))
 
 
-@pytest.mark.usefixtures("snapshot")
+@pytest.mark.usefixtures("snapshot", "made_by")
 @pytest.mark.parametrize("model", LIBRARY)
 def test_every_model_with_all_it_has(model: type[models.Model]) -> None:
     rows = model._base_manager.all()
@@ -203,7 +217,7 @@ QUERYSETS: dict[str, Make] = {
 }
 
 
-@pytest.mark.usefixtures("snapshot")
+@pytest.mark.usefixtures("snapshot", "made_by")
 @pytest.mark.parametrize("name", QUERYSETS)
 def test_shapes(name: str) -> None:
     make = QUERYSETS[name]
@@ -217,7 +231,7 @@ def _transaction() -> Any:
     return transaction.atomic()
 
 
-@pytest.mark.usefixtures("snapshot")
+@pytest.mark.usefixtures("snapshot", "made_by")
 def test_a_second_load_shares_nothing() -> None:
     loader, rows = loader_of(Book.objects.select_related("author"))
     first, second = loader(rows, "default"), loader(rows, "other")
@@ -226,7 +240,7 @@ def test_a_second_load_shares_nothing() -> None:
     assert {book._state.db for book in second} == {book.author._state.db for book in second} == {"other"}
 
 
-@pytest.mark.usefixtures("snapshot")
+@pytest.mark.usefixtures("snapshot", "made_by")
 def test_related_managers_know_the_other_end() -> None:
     def related() -> list[Any]:
         author = Author.objects.get(name="Ada")
@@ -236,7 +250,7 @@ def test_related_managers_know_the_other_end() -> None:
         assert seen(load(ours)) == seen(djangos(others))
 
 
-@pytest.mark.usefixtures("snapshot")
+@pytest.mark.usefixtures("snapshot", "made_by")
 def test_known_objects_and_deferred_keys() -> None:
     author = Author.objects.get(name="Ada")
     queryset = author.books.only("title")
@@ -251,7 +265,7 @@ def test_known_objects_and_deferred_keys() -> None:
         assert "author_id" in djangos(queryset)[0].__dict__
 
 
-@pytest.mark.usefixtures("snapshot")
+@pytest.mark.usefixtures("snapshot", "made_by")
 def test_peers_of_the_objects_themselves() -> None:
     peers: list[Any] = []
     books = load(Book.objects.select_related("author"), peers=peers)
@@ -260,7 +274,7 @@ def test_peers_of_the_objects_themselves() -> None:
     assert not any("peers" in vars(book.author._state) for book in books)
 
 
-@pytest.mark.usefixtures("snapshot")
+@pytest.mark.usefixtures("snapshot", "made_by")
 @pytest.mark.skipif(not hasattr(QuerySet, "fetch_mode"), reason="Django 6.1 brought fetch modes")
 @pytest.mark.parametrize("mode", ["FETCH_ONE", "FETCH_PEERS", "FETCH_RAISE"])
 def test_fetch_modes(mode: str) -> None:
@@ -398,6 +412,16 @@ def zoo() -> Iterator[dict[str, type[models.Model]]]:
         model("OwnNew", __new__=lambda cls, *args: object.__new__(cls))
         model("OwnSetattr", __setattr__=lambda self, name, value: object.__setattr__(self, name, value))
         model("AfterModel", models.Model, type("Mixin", (), {"__init__": lambda self: None}))
+        model(
+            "Counting",
+            data=models.JSONField(),
+            __init__=lambda self, *args: (models.Model.__init__(self, *args), setattr(self, "given", args))[
+                0
+            ],
+        )
+        model("Holder", counting=models.OneToOneField("library.Counting", models.CASCADE, null=True))
+        model("Held", holder=models.ForeignKey("library.Holder", models.CASCADE, null=True))
+        model("Narrow", from_db=classmethod(lambda cls, db, names, values: (db, [*names], values)))
         call = {"__call__": lambda cls, *args: ModelBase.__call__(cls, *args)}
         model("OwnCall", metaclass=type("Calling", (ModelBase,), call))
         yield made
@@ -514,23 +538,58 @@ def test_django_s_own_converters_are_not_the_users() -> None:
     assert loader.calls_user_code  # Trunc asks the connection
 
 
-@pytest.mark.parametrize("name", ["OwnInit", "OwnFromDb", "OwnNew", "OwnSetattr", "AfterModel", "OwnCall"])
-def test_construction_of_the_projects_own_is_left_to_it(zoo: dict[str, Any], name: str) -> None:
-    compiler = rows_of(zoo[name]).query.get_compiler("default")
-    compiler.as_sql()
-    with pytest.raises(Unsupported, match=f"{name} has its own"):
-        row_loader(compiler, ModelIterable)
+@pytest.mark.parametrize(
+    "name", ["OwnInit", "OwnFromDb", "OwnNew", "OwnSetattr", "AfterModel", "OwnCall", "Counting", "Narrow"]
+)
+def test_construction_of_the_projects_own(fake_rows: FakeRows, zoo: dict[str, Any], name: str) -> None:
+    rows = [(1,), (2,)] if name != "Counting" else [(1, "{}"), (2, "[1]")]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a from_db() that takes no fetch mode
+        loader, ours, djangos = fake_rows.both(rows_of(zoo[name]), rows)
+    assert seen(ours) == seen(djangos)
+    assert loader.calls_user_code
+    assert loader.usable()
 
 
-def test_a_replaced_model_init_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("first", ["Counting", "Holder", "Held"])
+def test_relations_of_what_the_project_constructs(
+    fake_rows: FakeRows, zoo: dict[str, Any], first: str
+) -> None:
+    """In any place of a chain: who has a part in it is called as Django calls it."""
+    queryset, rows = {
+        "Counting": (
+            rows_of(zoo["Counting"]).select_related("holder"),
+            [(1, "{}", 3, 1), (2, "1", None, None)],
+        ),
+        "Holder": (
+            rows_of(zoo["Holder"]).select_related("counting"),
+            [(3, 1, 1, "{}"), (4, None, None, None)],
+        ),
+        "Held": (
+            rows_of(zoo["Held"]).select_related("holder__counting"),
+            [(1, 3, 3, 1, 1, "{}"), (2, None, None, None, None, None), (3, 4, 4, None, None, None)],
+        ),
+    }[first]
+    loader, ours, djangos = fake_rows.both(queryset, rows)
+    assert seen(ours) == seen(djangos)
+    assert loader.calls_user_code
+
+
+def test_a_replaced_model_init_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
     original = models.Model.__init__
-    monkeypatch.setattr(
-        models.Model, "__init__", lambda self, *args, **kwargs: original(self, *args, **kwargs)
-    )
-    compiler = Book.objects.all().query.get_compiler("default")
+    calls: list[Any] = []
+
+    def noting(self: models.Model, *args: Any, **kwargs: Any) -> None:
+        calls.append(args)
+        original(self, *args, **kwargs)
+
+    monkeypatch.setattr(models.Model, "__init__", noting)
+    compiler = Author.objects.only("name").query.get_compiler("default")
     compiler.as_sql()
-    with pytest.raises(Unsupported, match="Book has its own __init__"):
-        row_loader(compiler, ModelIterable)
+    loader = row_loader(compiler, ModelIterable)
+    (author,) = loader([(1, "Ada")], "default")
+    assert (author.pk, author.name) == (1, "Ada")
+    assert len(calls) == 1
 
 
 def test_iterables_of_the_projects_own_are_left_to_it() -> None:
