@@ -138,7 +138,9 @@ time.sleep(60)
             text=True,
         )
         assert process.stdout is not None
-        return process, int(process.stdout.readline())
+        told = process.stdout.readline()
+        assert told, process.communicate(timeout=30)[1]
+        return process, int(told)
 
     @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
     def test_a_signal_stops_the_server(self, base: Path, signum: int) -> None:
