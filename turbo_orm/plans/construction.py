@@ -12,7 +12,7 @@ from django.db.models import BinaryField, Field, ForeignKey, Model
 from django.db.models.base import ModelState
 from django.db.models.fields.reverse_related import ForeignObjectRel
 
-from turbo_orm.plans.instances import has_init_receivers, own_construction, stores_directly
+from turbo_orm.plans.instances import has_init_receivers, is_made_by_django, stores_directly
 from turbo_orm.plans.python_functions import make_function
 from turbo_orm.plans.unsupported import Unsupported
 
@@ -65,7 +65,7 @@ _NOTHING: tuple[Any, dict[tuple[str, ...], Construct | None]] = None, {}
 
 
 def _constructor(model: type[Model], names: tuple[str, ...]) -> Construct | None:
-    if own_construction(model) is not None or model._meta.abstract:
+    if not is_made_by_django(model) or model._meta.abstract:
         return None
     # Django 5.0 and later: create() refuses the names of reverse relations.
     refused: frozenset[str] = getattr(model._meta, "_reverse_one_to_one_field_names", frozenset())

@@ -27,7 +27,7 @@ __all__ = [
     "has_init_receivers",
     "is_djangos",
     "is_free",
-    "own_construction",
+    "is_made_by_django",
     "stores_directly",
 ]
 
@@ -55,21 +55,19 @@ _MAX_DEPTH = 40
 _BASE = sys.modules[Model.__module__].__file__
 
 
-def own_construction(model: type[Model]) -> str | None:
-    """Return what the project does as an instance of *model* is made; None if that is Django's work alone."""
-    own = {
-        "__init__": model.__init__ is Model.__init__ and is_djangos(Model.__init__),
-        "from_db": getattr(model.from_db, "__func__", None) is vars(Model)["from_db"].__func__
-        and is_djangos(vars(Model)["from_db"].__func__),
-        "__new__": model.__new__ is object.__new__,
-        "__setattr__": model.__setattr__ is object.__setattr__,
-        "the call of its metaclass": type(model).__call__ is type.__call__,
+def is_made_by_django(model: type[Model]) -> bool:
+    """Whether making an instance of *model* is Django's work alone, but for receivers of its signals."""
+    return (
+        model.__init__ is Model.__init__
+        and is_djangos(Model.__init__)
+        and getattr(model.from_db, "__func__", None) is vars(Model)["from_db"].__func__
+        and is_djangos(vars(Model)["from_db"].__func__)
+        and model.__new__ is object.__new__
+        and model.__setattr__ is object.__setattr__
+        and type(model).__call__ is type.__call__
         # Model.__init__() ends with super().__init__().
-        "__init__ of a base after Model": not any(
-            "__init__" in vars(base) for base in model.__mro__[model.__mro__.index(Model) + 1 : -1]
-        ),
-    }
-    return next((name for name, unchanged in own.items() if not unchanged), None)
+        and not any("__init__" in vars(base) for base in model.__mro__[model.__mro__.index(Model) + 1 : -1])
+    )
 
 
 def has_init_receivers(model: type[Model]) -> bool:
@@ -192,7 +190,7 @@ class Instances:
             raise Unsupported(f"{model.__qualname__} is abstract")
         node = self._nodes
         self._nodes += 1
-        if own_construction(model) is not None or has_init_receivers(model):
+        if not is_made_by_django(model) or has_init_receivers(model):
             self._emit_call(node, info, lines, peers, depth)
             return node
         self.models.append(model)
@@ -246,8 +244,7 @@ class Instances:
         # The project may look at the lists Django passes.
         values = f"[{values}]" if self._columns.converts and not info.get("from_parent") else f"({values})"
         lines.append(f"o{node} = from_db{node}(db, {self._name('names', names)}, {values})")
-        told = peers == "all" or (peers == "own" and node == 0)
-        if told:
+        if _has_peers(node, peers):
             lines.append(f"if isinstance(o{node}, Base): o{node}._state.peers = peers{node or ''}")
         if peers == "all" and node:
             lines.append(f"peers{node}.append(ref(o{node}))")
@@ -337,12 +334,16 @@ def _split_where_seen(model: type[Model], fields: _Fields) -> tuple[_Fields, _Fi
     return fields, []
 
 
+def _has_peers(node: int, peers: WithPeers) -> bool:
+    return peers == "all" or (peers == "own" and node == 0)
+
+
 def _known_of(node: int, peers: WithPeers) -> list[str]:
     """Return what `from_db()` and the queryset tell the state of an instance."""
     lines = [f"s{node}.adding = False", f"s{node}.db = db"]
     if _HAS_FETCH_MODES:
         lines.append(f"s{node}.fetch_mode = fetch_mode")
-    if peers == "all" or (peers == "own" and node == 0):
+    if _has_peers(node, peers):
         lines.append(f"s{node}.peers = peers{node or ''}")
     return lines
 

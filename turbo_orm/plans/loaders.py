@@ -26,7 +26,7 @@ from django.db.models.utils import create_namedtuple_class
 from turbo_orm.bridge.straight import django_errors
 from turbo_orm.db.late import check_datetimes
 from turbo_orm.plans.columns import RowColumns
-from turbo_orm.plans.instances import Instances, WithPeers
+from turbo_orm.plans.instances import Instances, WithPeers, has_init_receivers
 from turbo_orm.plans.unsupported import Unsupported
 
 FETCH_ONE: Any
@@ -116,9 +116,7 @@ class Loader:
             if model.__init__ is not _init or model.from_db.__func__ is not _from_db:  # type: ignore[attr-defined]
                 return False
         if pre_init.receivers or post_init.receivers:
-            return not any(
-                pre_init.has_listeners(model) or post_init.has_listeners(model) for model in self.models
-            )
+            return not any(map(has_init_receivers, self.models))
         return True
 
     @property
