@@ -36,7 +36,7 @@ LAYERS: list[set[str]] = [
     },
     {"answers", "creation", "deletion"},
     {"batching", "execution"},
-    {"composed"},
+    {"composed", "many_to_many"},
     {"raw", "queryset", "manager", "base_manager", "instance", "adoption", "related"},
     {"async_safety", "atomic_requests", "plain_models", "hooks"},
     {""},

@@ -15,6 +15,7 @@ from turbo_orm.bridge.greenlets import current_bridge
 from turbo_orm.fetch_modes.older_django.querysets import carry_to_related
 from turbo_orm.instance import is_managed
 from turbo_orm.manager import AsyncManager
+from turbo_orm.many_to_many import plan_writes
 from turbo_orm.plans.keys import ARE_TUPLES
 from turbo_orm.plans.mode import PlannedQuerySet
 from turbo_orm.queryset import async_verb
@@ -29,10 +30,13 @@ def _async_if_managed(create: Callable[..., Any]) -> Callable[..., Any]:
             return create(superclass, rel, *args, **kwargs)
         manager_class = create(async_manager_class(superclass), rel, *args, **kwargs)
         carry_to_related(manager_class)
-        if superclass in (Manager, AsyncManager) and hasattr(manager_class, "constrained_target"):
-            for name in ("count", "exists"):
-                setattr(manager_class, name, _without_join(name, getattr(manager_class, name)))
-                setattr(manager_class, f"a{name}", async_verb(name, getattr(manager_class, f"a{name}")))
+        if superclass in (Manager, AsyncManager) and hasattr(manager_class, "_add_items"):  # many to many
+            plan_writes(manager_class)
+            if hasattr(manager_class, "constrained_target"):
+                for name in ("count", "exists"):
+                    setattr(manager_class, name, _without_join(name, getattr(manager_class, name)))
+                    like = getattr(manager_class, f"a{name}")
+                    setattr(manager_class, f"a{name}", async_verb(name, like))
         return manager_class
 
     return create_manager

@@ -21,8 +21,8 @@ from turbo_orm.bridge.refusals import refusals
 from turbo_orm.db.arrays import ENCODERS, Array
 from turbo_orm.db.json_text import JSON_KINDS, json_texts
 from turbo_orm.db.statements import Statement, statement
-from turbo_orm.db.wire import Result
 from turbo_orm.plans.compiled_inserts import (
+    BoundInsert,
     Insertion,
     LoadReturned,
     is_left_to_database,
@@ -34,7 +34,7 @@ from turbo_orm.plans.saving import integer_type, may_set_at_save, preparer, unch
 from turbo_orm.plans.unsupported import Unsupported
 from turbo_orm.plans.values import Bail
 
-__all__ = ["BulkInsert", "bulk_insert"]
+__all__ = ["bulk_insert"]
 
 #: Where a model's plans are kept: with its options, so that they go where it goes.
 _ATTRIBUTE = "_turbo_bulk_inserts"
@@ -43,21 +43,7 @@ ToArray = Callable[[Sequence[Any]], Array]
 ToColumn = Callable[[Sequence[Any], Sequence[dict[str, Any]]], Array]
 
 
-class BulkInsert(NamedTuple):
-    """One INSERT of many objects."""
-
-    statement: Statement
-    #: One for each of the fields.
-    params: tuple[Array, ...]
-    fields: tuple[Any, ...]
-    load: LoadReturned | None
-
-    def rows(self, result: Result) -> list[tuple[Any, ...]]:
-        """Return what `SQLInsertCompiler.execute_sql()` returns of *result*."""
-        return [] if self.load is None else self.load(result.rows or ())
-
-
-def bulk_insert(objs: Sequence[Any], insertion: Insertion, connection: Any) -> BulkInsert | None:
+def bulk_insert(objs: Sequence[Any], insertion: Insertion, connection: Any) -> BoundInsert | None:
     """Return what inserts *objs* as `QuerySet._insert()` would; None if only it can.
 
     Django's `bulk_create()` calls that for each batch; *connection* compiles. Objects are changed
@@ -78,7 +64,7 @@ def bulk_insert(objs: Sequence[Any], insertion: Insertion, connection: Any) -> B
         return None
     if refusals.count != refused:
         return None
-    return BulkInsert(plan.statement, params, given, plan.load)
+    return BoundInsert(plan.statement, params, given, plan.load)
 
 
 class _Plan(NamedTuple):

@@ -11,6 +11,7 @@ from django.db.models.base import ModelState
 
 from turbo_orm.db.json_text import as_djangos
 from turbo_orm.db.statements import Statement, statement
+from turbo_orm.db.wire import Result
 from turbo_orm.plans.columns import RowColumns
 from turbo_orm.plans.python_functions import make_function
 from turbo_orm.plans.saving import FieldParams, FieldReads
@@ -25,6 +26,7 @@ except ImportError:  # before Django 5.0
 
 __all__ = [
     "NO_CONFLICT",
+    "BoundInsert",
     "CompiledInsert",
     "Conflict",
     "Insertion",
@@ -74,6 +76,20 @@ class Insertion(NamedTuple):
         compiler: Any = query.get_compiler(connection=connection)
         compiler.returning_fields = self.returning
         return compiler
+
+
+class BoundInsert(NamedTuple):
+    """One INSERT, with its parameters."""
+
+    statement: Statement
+    params: tuple[Any, ...]
+    #: Those which it gives values to.
+    fields: tuple[Any, ...]
+    load: LoadReturned | None
+
+    def rows(self, result: Result) -> list[tuple[Any, ...]]:
+        """Return what `SQLInsertCompiler.execute_sql()` returns of *result*."""
+        return [] if self.load is None else self.load(result.rows or ())
 
 
 class CompiledInsert(NamedTuple):

@@ -6,10 +6,12 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.db import connections, transaction
 from django.db.models import AutoField, Field, Model, QuerySet
+from django.db.models.constants import OnConflict
 
 from turbo_orm.bridge.greenlets import current_bridge
 from turbo_orm.bridge.run import run_sync
@@ -18,23 +20,22 @@ from turbo_orm.bridge.straight import goes_straight
 from turbo_orm.bridge.wrapper import BridgedWrapper
 from turbo_orm.conf import get_config
 from turbo_orm.db.statements import Statement
-from turbo_orm.plans.bulk import BulkInsert, bulk_insert
-from turbo_orm.plans.compiled_inserts import Conflict, Insertion
+from turbo_orm.db.wire import Result
+from turbo_orm.plans.bulk import bulk_insert
+from turbo_orm.plans.compiled_inserts import NO_CONFLICT, BoundInsert, Conflict, Insertion
 from turbo_orm.plans.connections import compiling_connection
 from turbo_orm.plans.instances import is_free
+from turbo_orm.plans.row_updates import PlannedWrite
 from turbo_orm.plans.running import connected_wrapper, run, run_on_wire_in_bridge
-from turbo_orm.plans.single_rows import Inserter, insert_row
-from turbo_orm.plans.verify_inserts import verify_bulk_insert
+from turbo_orm.plans.single_rows import Inserter, insert_row, row_insert
+from turbo_orm.plans.verify_inserts import verify_bulk_insert, verify_row_insert
 
 if TYPE_CHECKING:
     _Base = QuerySet[Any, Any]
 else:
     _Base = object
 
-__all__ = ["InsertsByColumn", "abulk_create"]
-
-#: Of fewer, Django's SQL has no arrays.
-_MIN_ROWS = 2
+__all__ = ["InsertsByColumn", "PlannedBulkCreate", "abulk_create", "planned_bulk_create"]
 
 
 class InsertsByColumn(_Base):
@@ -185,22 +186,20 @@ def _finish(objs: list[Any], rows: Sequence[tuple[Any, ...]], alias: str) -> lis
 
 async def abulk_create(queryset: InsertsByColumn, /, *args: Any, **kwargs: Any) -> Any:
     """Return what ``queryset.bulk_create(*args, **kwargs)`` does."""
-    insert = None
-    if len(args) == 1 and (not kwargs or (_OPTIONS.issuperset(kwargs) and not any(kwargs.values()))):
-        insert = _alone(queryset, args[0], kwargs)
+    insert = planned_bulk_create(queryset, args[0], kwargs) if len(args) == 1 else None
     if insert is None:
         return await run_sync(queryset.bulk_create, *args, **kwargs)
-    return _finish(insert.objs, insert.found.rows(await run(insert)), insert.alias)
+    return insert.finish(await run(insert))
 
 
-class _Insert(NamedTuple):
+class PlannedBulkCreate(NamedTuple):
     """The one INSERT a `bulk_create()` comes to."""
 
     alias: str
     statement: Statement
     params: tuple[Any, ...]
     writes: bool
-    found: BulkInsert
+    found: BoundInsert
     objs: list[Any]
     insertion: Insertion
 
@@ -209,23 +208,35 @@ class _Insert(NamedTuple):
         ((text, params),) = self.insertion.compiler(self.objs, connections[self.alias]).as_sql()
         return text, tuple(params)
 
+    def finish(self, result: Result) -> list[Any]:
+        """Return the objects, told what the database returned."""
+        if self.insertion.conflict is NO_CONFLICT:
+            return _finish(self.objs, self.found.rows(result), self.alias)
+        return self.objs  # which of them were inserted is not known
 
-def _alone(queryset: Any, objs: Any, options: Mapping[str, Any]) -> _Insert | None:
-    """Return the INSERT that is all ``abulk_create(objs)`` does; None if it does more, or another.
 
-    Inside of blocks it is for the bridge, where they are: Django treats their errors there.
+#: Conflicts with the options of `bulk_create()` that say so; all others are for the bridge.
+_CONFLICTS = {(): NO_CONFLICT, ("ignore_conflicts",): Conflict(OnConflict.IGNORE)}
+
+
+def planned_bulk_create(
+    queryset: Any, objs: Any, options: Mapping[str, Any] = MappingProxyType({})
+) -> PlannedBulkCreate | None:
+    """Return the INSERT that is all ``bulk_create(objs, **options)`` does; None if it does more, or another.
+
+    Objects are changed as `bulk_create()` changes them before it inserts them.
     """
     kind, config = type(queryset), get_config()
+    conflict = _CONFLICTS.get(tuple(name for name, value in options.items() if value))
     if (
-        not (config.plans and config.wire)
-        or config.verify_plans
+        conflict is None
+        or not (config.plans and config.wire)
+        or not _OPTIONS.issuperset(options)
         or options.get("batch_size") is not None
         or not isinstance(objs, list | tuple)
-        or len(objs) < _MIN_ROWS
         or any(
             getattr(kind, name) is not getattr(InsertsByColumn, name) for name in ("bulk_create", "_insert")
         )
-        or (inherited_scope() is not None and active_scope(asyncio.get_running_loop()) is not None)
         or not _is_simple(kind, queryset.model)
         or not _need_keys(objs)
     ):
@@ -233,17 +244,43 @@ def _alone(queryset: Any, objs: Any, options: Mapping[str, Any]) -> _Insert | No
     alias = queryset._alias_to_write()
     connection = compiling_connection(alias)
     fields = _inserted(queryset.model)
-    if (
-        connection is None
-        or not goes_straight(alias)
-        or not 0 < len(objs) <= connection.ops.bulk_batch_size(fields, objs)
-    ):
+    # The session of a block may have another encoding, which arrays are not made for.
+    may_go = len(objs) == 1 if _is_in_scope() else goes_straight(alias)
+    if connection is None or not may_go or not 0 < len(objs) <= connection.ops.bulk_batch_size(fields, objs):
         return None
-    insertion = Insertion(queryset.model, fields, queryset.model._meta.db_returning_fields)
-    found = bulk_insert(objs, insertion, connection)
-    if found is None or found.load is None:
+    returning = queryset.model._meta.db_returning_fields if conflict is NO_CONFLICT else None
+    insertion = Insertion(queryset.model, fields, returning, conflict)
+    found = _bound_insert(queryset, objs, insertion, alias, connection)
+    if found is None or (found.load is None and conflict is NO_CONFLICT):
         return None
-    return _Insert(alias, found.statement, found.params, True, found, list(objs), insertion)
+    return PlannedBulkCreate(alias, found.statement, found.params, True, found, list(objs), insertion)
+
+
+def _is_in_scope() -> bool:
+    return inherited_scope() is not None and active_scope(asyncio.get_running_loop()) is not None
+
+
+def _bound_insert(
+    queryset: Any, objs: Sequence[Any], insertion: Insertion, alias: str, connection: Any
+) -> BoundInsert | None:
+    """Return the INSERT of *objs* as `QuerySet._insert()` makes it, verified if that is to be."""
+    verifying = get_config().verify_plans
+    if len(objs) > 1:
+        found = bulk_insert(objs, insertion, connection)
+        if found is not None and verifying:
+            verify_bulk_insert(found, objs, insertion, connection)
+        return found
+    inserter = Inserter(lambda sample: _djangos_insert(queryset, sample, insertion, alias))
+    found = row_insert(objs[0], insertion, connection, inserter, in_bridge=False)
+    if found is not None and verifying:
+        verify_row_insert(objs[0], PlannedWrite(alias, found.statement, found.params), inserter.insert)
+    return found
+
+
+def _djangos_insert(queryset: Any, obj: Any, insertion: Insertion, alias: str) -> Any:
+    insert: Any = vars(QuerySet)["_insert"]
+    conflict = insertion.conflict._asdict()
+    return insert(queryset, [obj], insertion.fields, insertion.returning, using=alias, **conflict)
 
 
 def _is_simple(queryset_class: Any, model: Any) -> bool:

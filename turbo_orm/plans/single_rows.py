@@ -15,11 +15,13 @@ from django.db.models import FileField, Model
 from django.db.models.sql import Query
 
 from turbo_orm.bridge.greenlets import current_bridge
+from turbo_orm.bridge.refusals import refusals
 from turbo_orm.bridge.wrapper import BridgedWrapper
 from turbo_orm.conf import get_config
 from turbo_orm.db.statements import Statement
 from turbo_orm.plans import running
 from turbo_orm.plans.compiled_inserts import (
+    BoundInsert,
     Insertion,
     LoadReturned,
     check_insert,
@@ -36,7 +38,7 @@ from turbo_orm.plans.planned import has_all_rows
 from turbo_orm.plans.row_updates import PlannedWrite, RowUpdate, do_update, update_plan
 from turbo_orm.plans.verify_inserts import verify_row_insert, verify_row_update
 
-__all__ = ["Inserter", "insert_row", "install"]
+__all__ = ["Inserter", "insert_row", "install", "row_insert"]
 
 #: Where the plans of a table are kept: with its options, so that they go where they go.
 _ATTRIBUTE = "_turbo_single_rows"
@@ -59,6 +61,7 @@ class Inserter(NamedTuple):
 class _RowInsert(NamedTuple):
     statement: Statement
     params: Callable[[Any], tuple[Any, ...]]
+    fields: tuple[Any, ...]
     load: LoadReturned | None
     #: Kept alive: they are known by their `id()`.
     known: tuple[Any, ...]
@@ -74,26 +77,43 @@ def insert_row(obj: Any, insertion: Insertion, alias: str, inserter: Inserter) -
     # While a plan is made or verified, there is a connection that only compiles.
     if connection is None or not isinstance(connections[alias], BridgedWrapper):
         return None
+    found = row_insert(obj, insertion, connection, inserter, in_bridge=True)
+    if found is None:
+        return None
+    insert = PlannedWrite(alias, found.statement, found.params)
+    if config.verify_plans:
+        verify_row_insert(obj, insert, inserter.insert)
+    return found.rows(running.run_in_bridge(insert))
+
+
+def row_insert(
+    obj: Any, insertion: Insertion, connection: Any, inserter: Inserter, *, in_bridge: bool
+) -> BoundInsert | None:
+    """Return the INSERT of *obj* that *inserter* would send; None if only that can.
+
+    *connection* compiles. *obj* is changed by `pre_save()` of its fields only, as it would be by Django.
+    *in_bridge* says where this is called: fields may do more there.
+    """
+    refused = refusals.count
     try:
-        plan = _insert_plan(obj, insertion, connection, inserter)
+        plan = _insert_plan(obj, insertion, connection, inserter, in_bridge)
         params = None if plan is None else plan.params(obj)
     except Exception:  # Django raises it again, or knows better
         return None
-    if plan is None or params is None:
+    if plan is None or params is None or refusals.count != refused:
         return None
-    insert = PlannedWrite(alias, plan.statement, params)
-    if config.verify_plans:
-        verify_row_insert(obj, insert, inserter.insert)
-    rows = running.run_in_bridge(insert).rows
-    return [] if plan.load is None else plan.load(rows or ())
+    return BoundInsert(plan.statement, params, plan.fields, plan.load)
 
 
-def _insert_plan(obj: Any, insertion: Insertion, connection: Any, inserter: Inserter) -> _RowInsert | None:
+def _insert_plan(
+    obj: Any, insertion: Insertion, connection: Any, inserter: Inserter, in_bridge: bool
+) -> _RowInsert | None:
     table, fields, returning, conflict = insertion
     model, meta = type(obj), table._meta
     attributes = obj.__dict__
     shape = (
         model,
+        in_bridge,
         *inserter.key,
         connection,
         meta.db_table,
@@ -110,24 +130,25 @@ def _insert_plan(obj: Any, insertion: Insertion, connection: Any, inserter: Inse
     def make() -> _RowInsert:
         if inserter.check is not None:
             inserter.check()
-        return _compile_insert(obj, insertion, connection)
+        return _compile_insert(obj, insertion, connection, in_bridge)
 
     return make_and_keep(plans, shape, make)
 
 
-def _compile_insert(obj: Any, insertion: Insertion, connection: Any) -> _RowInsert:
+def _compile_insert(obj: Any, insertion: Insertion, connection: Any, in_bridge: bool) -> _RowInsert:
     model, fields, returning = type(obj), insertion.fields, insertion.returning or ()
+    params = params_function(model, [*fields], connection, in_bridge=in_bridge)
     for field in fields:
         if type(field).pre_save is FileField.pre_save:
             field.pre_save(obj, True)  # or the sample would store the file, under another name
     sample = sample_of(model, obj)
-    params = params_function(model, [*fields], connection, in_bridge=True)
     compiled = compile_insert(insertion, sample, connection)
     if len(compiled.fields) != len(fields):
-        params = params_function(model, compiled.fields, connection, in_bridge=True)
+        params = params_function(model, compiled.fields, connection, in_bridge=in_bridge)
     compiled.check(params(sample))
     load = returned_function(compiled.compiler, returning)
-    return _RowInsert(compiled.statement, params, load, (*fields, *returning))
+    known = (*fields, *returning)
+    return _RowInsert(compiled.statement, params, tuple(compiled.fields), load, known)
 
 
 def _update(

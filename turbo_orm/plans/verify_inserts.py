@@ -6,9 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from turbo_orm.db.arrays import ENCODERS, Array
-from turbo_orm.plans.bulk import BulkInsert
 from turbo_orm.plans.bulk_updates import compiled_bulk_update
-from turbo_orm.plans.compiled_inserts import Insertion, sample_of
+from turbo_orm.plans.compiled_inserts import BoundInsert, Insertion, sample_of
 from turbo_orm.plans.connections import Captured, connections_capturing
 from turbo_orm.plans.row_updates import RowUpdate, compiled_update
 from turbo_orm.plans.running import Work
@@ -86,7 +85,9 @@ def _compare(what: str, obj: Any, planned: Work, djangos: Callable[[], tuple[str
     compare(what, (sql, params), with_our_times)
 
 
-def verify_bulk_insert(found: BulkInsert, objs: Sequence[Any], insertion: Insertion, connection: Any) -> None:
+def verify_bulk_insert(
+    found: BoundInsert, objs: Sequence[Any], insertion: Insertion, connection: Any
+) -> None:
     """Raise `PlanMismatchError` unless *found* is what Django's compiler makes of the same."""
     sql, params = found.statement.sql, found.params
 

@@ -80,3 +80,19 @@ def shapes(django_databases: None) -> Iterator[Any]:
 def at_once(shapes: Any) -> None:
     """Plans for shapes that are seen for the first time."""
     shapes.build_at_once()
+
+
+@pytest.fixture
+def bridged(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What goes through the bridge."""
+    from turbo_orm.bridge import greenlets, run
+
+    found: list[Any] = []
+    drive = greenlets.drive
+
+    def noting(scope: Any, function: Any, *args: Any) -> Any:
+        found.append(function)
+        return drive(scope, function, *args)
+
+    monkeypatch.setattr(run, "drive", noting)
+    return found

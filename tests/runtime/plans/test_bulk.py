@@ -398,6 +398,8 @@ async def test_blocks_and_watchers_have_the_bridge(
     snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with atomic():
+        _, straight = await without_bridge(monkeypatch, AsyncQuerySet(Tag), [Tag(label="w")])
+        assert straight
         made, straight = await without_bridge(monkeypatch, AsyncQuerySet(Author), authors(6))
     assert not straight
     assert await AsyncQuerySet(Author).filter(pk__in=[author.pk for author in made]).acount() == 6
@@ -413,7 +415,7 @@ async def test_blocks_and_watchers_have_the_bridge(
 async def test_what_a_cursor_would_be_given(snapshot: Snapshot) -> None:
     await AsyncQuerySet(Author).abulk_create(authors_of(["x1", "x2", "x3", "x4", "x5"], [1] * 5))
     objs = authors(6)
-    insert = inserting._alone(AsyncQuerySet(Author), objs, {})
+    insert = inserting.planned_bulk_create(AsyncQuerySet(Author), objs)
     assert insert is not None
     text, (_, *params) = await run_sync(insert.as_sql)
     assert text == insert.statement.sql

@@ -199,22 +199,6 @@ async def test_answers_and_errors_are_djangos(
     assert outcomes[0] == outcomes[1]
 
 
-@pytest.fixture
-def bridged(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """What goes through the bridge."""
-    from turbo_orm.bridge import greenlets, run
-
-    found: list[Any] = []
-    drive = greenlets.drive
-
-    def noting(scope: Any, function: Any, *args: Any) -> Any:
-        found.append(function)
-        return drive(scope, function, *args)
-
-    monkeypatch.setattr(run, "drive", noting)
-    return found
-
-
 async def test_statements_are_djangos(snapshot: Snapshot):
     async def statements() -> list[str]:
         with capture_queries() as queries:
