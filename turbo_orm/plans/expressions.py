@@ -1,8 +1,8 @@
 """What tells an expression from others: the part it has in a shape.
 
-Expressions of Django's own are told by their class and arguments, where these say everything about
-the SQL. Parts which hold values (`Q`, `Value`, subqueries) are told by `plans.arguments`, that takes
-the values out.
+Expressions of Django's own, and a project's that only declare what their SQL is, are told by their
+class and arguments, where these say everything about the SQL. Parts which hold values (`Q`, `Value`,
+subqueries) are told by `plans.arguments`, that takes the values out.
 """
 
 from __future__ import annotations
@@ -13,14 +13,17 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.db.models import (
+    Aggregate,
     Case,
     Exists,
     ExpressionWrapper,
     F,
     Field,
+    Func,
     OuterRef,
     Q,
     Subquery,
+    Transform,
     Value,
     When,
     Window,
@@ -41,6 +44,7 @@ from django.db.models.functions.datetime import Extract, TruncBase
 from django.db.models.functions.text import ConcatPair
 from django.utils import timezone
 
+from turbo_orm.plans.declared import check_instance, django_base
 from turbo_orm.plans.values import Bail
 
 __all__ = ["CONSTANTS", "KEYS_OF_JSON", "OF_DATETIMES", "TellPart", "identity", "identity_of_order", "within"]
@@ -67,6 +71,9 @@ def identity(expression: Any, tell_part: TellPart) -> Any:
     """
     kind = type(expression)
     tell = _TOLD.get(kind) or _told_by_name(kind)
+    if tell is None:
+        tell = _told_by_base(kind)
+        check_instance(expression, within(expression))
     own = getattr(expression, "__dict__", {})
     if not (_OWN.isdisjoint(own) or tell in _TELL_OWN):
         raise Bail
@@ -110,11 +117,19 @@ def _identity_of_type(field: Any) -> Any:
     return (type(field), *sorted(kwargs.items()))
 
 
-def _told_by_name(kind: type) -> Tell:
+def _told_by_name(kind: type) -> Tell | None:
     tell = _TOLD_BY_NAME.get(f"{kind.__module__}.{kind.__qualname__}")
-    if tell is None:
+    if tell is not None:
+        _TOLD[kind] = tell
+    return tell
+
+
+def _told_by_base(kind: type) -> Tell:
+    """Return what tells instances of *kind*, a project's class of declarations, from others."""
+    base = django_base(kind)
+    tell = None if base is None else _TOLD.get(base) or _TOLD_OF_BASES.get(base)
+    if tell is None or tell not in _INHERITED:
         raise Bail
-    _TOLD[kind] = tell
     return tell
 
 
@@ -144,6 +159,14 @@ def _function(expression: Any, tell_part: TellPart) -> tuple[Any, ...]:
     if expression.extra:
         raise Bail
     return tuple(_sources(expression, tell_part))
+
+
+def _called(expression: Any, tell_part: TellPart) -> tuple[Any, ...]:
+    extra = expression.extra
+    if not CONSTANTS.issuperset(map(type, extra.values())):
+        raise Bail
+    options = tuple((name, type(value), value) for name, value in sorted(extra.items()))
+    return (options, *_sources(expression, tell_part))
 
 
 def _of_datetime(expression: Any, tell_part: TellPart) -> tuple[Any, ...]:
@@ -253,12 +276,19 @@ def _there_is(module: Any, *names: str) -> list[Any]:
     return [getattr(module, name) for name in names if hasattr(module, name)]
 
 
+#: Tellers that know classes which only declare more, too.
+_INHERITED: frozenset[Tell] = frozenset({_called, _function, _aggregate})
+
+#: Classes of Django's which are nothing until something is declared.
+_TOLD_OF_BASES: dict[type, Tell] = {Aggregate: _aggregate, Transform: _called}
+
 #: The expressions whose SQL, on PostgreSQL, depends on nothing but what these tell, and the time zone.
 _TOLD: dict[type, Tell] = {
     F: _name,
     OuterRef: _name,
     **dict.fromkeys((Exists, Q, Subquery, Value), _part),
     Star: lambda expression, tell_part: (),
+    Func: _called,
     CombinedExpression: _combined,
     **dict.fromkeys((ExpressionWrapper, NegatedExpression), _wrapped),
     Case: _case,

@@ -23,6 +23,7 @@ from django.utils.hashable import make_hashable
 from typing_extensions import Self
 
 from turbo_orm.plans.connections import Captured
+from turbo_orm.plans.declared import is_declared_function
 from turbo_orm.plans.expressions import KEYS_OF_JSON, OF_DATETIMES, within
 from turbo_orm.plans.unsupported import Unsupported
 from turbo_orm.plans.values import Bail
@@ -336,7 +337,11 @@ def _demand_trust(node: Any) -> None:
 def _trusted(node: Any) -> bool:
     if isinstance(node, Query):
         return True  # its own compiler vets what is in it
-    if not (isinstance(node, TemplateValue) or type(node).__module__.startswith("django.")):
+    if not (
+        isinstance(node, TemplateValue)
+        or type(node).__module__.startswith("django.")
+        or is_declared_function(type(node))
+    ):
         return False
     inner: Sequence[Any]
     if isinstance(node, lookups.Lookup):

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+import gc
+import hashlib
+import weakref
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -10,16 +13,19 @@ from zoneinfo import ZoneInfo
 
 import django
 import pytest
+from django.conf import settings
 from django.contrib.postgres import aggregates as postgres
 from django.core.exceptions import FieldError
 from django.db import models
 from django.db.models import (
+    Aggregate,
     Avg,
     CharField,
     Count,
     DecimalField,
     ExpressionWrapper,
     F,
+    FloatField,
     Func,
     Max,
     OrderBy,
@@ -28,6 +34,7 @@ from django.db.models import (
     RowRange,
     StdDev,
     Sum,
+    Transform,
     Value,
     ValueRange,
     Variance,
@@ -97,6 +104,8 @@ from django.db.models.functions import (
     Upper,
 )
 from django.test import override_settings
+from django.test.utils import register_lookup
+from django.utils.safestring import SafeString
 
 from tests.project.library.models import Author, Book
 from tests.runtime.plans.same import seen
@@ -112,7 +121,94 @@ pytestmark = pytest.mark.usefixtures("snapshot", "at_once", "verifying")
 
 
 class Shout(Upper):
-    """A project's own."""
+    """A project's own, which makes its SQL."""
+
+    def as_sql(self, compiler: Any, connection: Any, **context: Any) -> Any:
+        return super().as_sql(compiler, connection, **context)
+
+
+class ShoutHere(Upper):
+    def as_postgresql(self, compiler: Any, connection: Any) -> Any:
+        return super().as_sql(compiler, connection, function="LOWER")
+
+
+class Named:
+    """In front of a class of Django's: what it does is not that class's."""
+
+    def resolve_expression(self, *args: Any, **kwargs: Any) -> Any:
+        return super().resolve_expression(*args, **kwargs)  # type: ignore[misc]
+
+
+class ShoutNamed(Named, Upper):
+    pass
+
+
+class ShoutBetween(Upper, Named):  # type: ignore[misc]
+    pass
+
+
+class Typed(Func):
+    function = "UPPER"
+
+    @property
+    def output_field(self) -> Any:
+        return CharField()
+
+
+class Initials(Func):
+    """Only declared."""
+
+    function = "LEFT"
+    template = "UPPER(%(function)s(%(expressions)s, 1))"
+    output_field = CharField()
+    note = ["nobody reads this"]
+
+    def as_sqlite(self, compiler: Any, connection: Any) -> Any:
+        raise NotImplementedError
+
+    def help(self) -> str:
+        return "nor calls this"
+
+
+class Joined(Initials):
+    arg_joiner = " || "
+    template = "(%(expressions)s)"
+
+    def __init__(self, *texts: str, end: str = "!", **options: Any) -> None:
+        super().__init__(*texts, Value(end), **options)
+        self.end = end
+
+
+class Distant(Joined):
+    def __init__(self, text: str, book: Book) -> None:
+        super().__init__(text, end=book.title)
+        self.book = book
+
+
+class Turned(Func):
+    """Its instances are not all the same function."""
+
+    output_field = CharField()
+
+    def __init__(self, text: str, function: str) -> None:
+        super().__init__(text)
+        self.function = function
+
+
+class Middle(Aggregate):
+    function = "PERCENTILE_CONT"
+    template = "%(function)s(0.5) WITHIN GROUP (ORDER BY %(expressions)s)"
+    output_field = FloatField()
+
+
+class Spread(Max):
+    template = "%(function)s(%(distinct)s%(expressions)s) - MIN(%(expressions)s)"
+
+
+class Host(Transform):
+    function = "MD5"
+    lookup_name = "host"
+    output_field = CharField()
 
 
 def _ordered(kind: Any, expression: Any, *order: Any) -> Any:
@@ -259,6 +355,30 @@ PLANNED: dict[str, Callable[[], Any]] = {
         AsyncQuerySet(Book).order_by("meta__a", "pk").values("pk", "meta__a__b")
     ),
     "collated": lambda: AsyncQuerySet(Author).annotate(c=Collate("name", "C")).order_by(Collate("name", "C")),
+    "functions of a project": lambda: AsyncQuerySet(Author).annotate(
+        a=Initials("name"),
+        b=Joined("name", Lower("name")),
+        c=Joined("name", end="?"),
+        d=Initials(Concat("name", Value("x"))),
+        e=Upper(Initials("name"), output_field=CharField()),
+    ),
+    "ordered by functions of a project": lambda: AsyncQuerySet(Author).order_by(
+        Initials("name").desc(), Host("name"), "pk"
+    ),
+    "filtered by functions of a project": lambda: (
+        AsyncQuerySet(Author)
+        .annotate(a=Initials("name"), b=Joined("name"))
+        .filter(a="A", b__contains="da")
+        .order_by("pk")
+    ),
+    "aggregates of a project": lambda: AsyncQuerySet(Author).annotate(
+        a=Middle("books__price"), b=Spread("books__price", default=None)
+    ),
+    "functions without a class": lambda: AsyncQuerySet(Author).annotate(
+        a=Func(F("name"), function="md5", output_field=CharField()),
+        b=Func(F("name"), Value("-"), function="concat", arg_joiner=", '+', ", output_field=CharField()),
+        c=Func(function="PI", output_field=FloatField()),
+    ),
     "mathematics": lambda: AsyncQuerySet(Book).annotate(
         a=Sin("pk"),
         b=ATan2(Cos("pk"), 2),
@@ -278,8 +398,18 @@ _NAME = Author._meta.get_field("name")
 DJANGOS: dict[str, Callable[[], Any]] = {
     "a function of a project": lambda: AsyncQuerySet(Author).order_by(Shout("name")),
     "with another template": lambda: AsyncQuerySet(Author).annotate(low=Lower("name", function="UPPER")),
-    "any function": lambda: AsyncQuerySet(Author).annotate(
-        n=Func(F("name"), function="md5", output_field=CharField())
+    "a function of a project for PostgreSQL": lambda: AsyncQuerySet(Author).order_by(ShoutHere("name")),
+    "a function with a mixin": lambda: AsyncQuerySet(Author).order_by(ShoutNamed("name")),
+    "a function with a base behind it": lambda: AsyncQuerySet(Author).order_by(ShoutBetween("name")),
+    "a function with a property": lambda: AsyncQuerySet(Author).order_by(Typed("name")),
+    "a function of an object": lambda: AsyncQuerySet(Author).annotate(
+        x=Distant("name", Book(pk=1, title="x"))
+    ),
+    "functions of one class": lambda: AsyncQuerySet(Author).annotate(
+        x=Turned("name", "LOWER"), y=Turned("name", "UPPER")
+    ),
+    "any option": lambda: AsyncQuerySet(Author).annotate(
+        n=Func(F("name"), function=SafeString("md5"), output_field=CharField())
     ),
     "an aggregate to order by": lambda: AsyncQuerySet(Author).order_by(Max("books__price").desc()),
     "a field of a model for a type": lambda: AsyncQuerySet(Author).annotate(
@@ -398,6 +528,9 @@ def test_who_is_told_from_whom() -> None:
         (F("x").desc(), OrderBy(F("x"), descending=True)),
         (Lower("x"), Lower(F("x"))),
         (Coalesce("x", 0), Coalesce("x", Value(0))),
+        (Initials("x"), Initials(F("x"))),
+        (Joined("x"), Joined("x", end="!")),
+        (Func("x", function="f", template="t"), Func(F("x"), template="t", function="f")),
     ]
     for one, other in alike:
         assert identity_of_order(one) == identity_of_order(other)
@@ -411,6 +544,22 @@ def test_who_is_told_from_whom() -> None:
             F("x").desc(nulls_first=True),
         ),
         *(Lower("x"), Upper("x"), Lower("y"), Coalesce("x", 0), Coalesce("x", 1), Coalesce("x", Value("0"))),
+        *(
+            Initials("x"),
+            Joined("x"),
+            Joined("x", end="?"),
+            Initials("x", function="f"),
+            Host("x"),
+            Middle("x"),
+        ),
+        *(
+            Func("x"),
+            Func("x", function="f"),
+            Func("x", function="g"),
+            Func("x", y="f"),
+            Func("x", "y"),
+            Spread("x"),
+        ),
         *(Coalesce("x", Value(False)), Coalesce("x", Value(None)), F("x") + 1, F("x") - 1, F("x") + 2),
     ]
     assert len({repr(identity_of_order(each)) for each in different}) == len(different)
@@ -420,11 +569,63 @@ def test_who_is_told_from_whom() -> None:
         patched,
         F(["x"]),
         F("x").desc(nulls_first=[1]),
-        Func(F("x"), function="md5"),
+        Func(F("x"), function=SafeString("md5")),
         Shout("x"),
+        ShoutHere("x"),
+        ShoutNamed("x"),
+        ShoutBetween("x"),
+        Typed("x"),
+        Turned("x", "LOWER"),
+        Distant("x", Book(pk=1)),
         Lower("x", function="UPPER"),
         Value(1.5),
         Lower(Shout("x")),
     ):
         with pytest.raises(Bail):
             identity_of_order(unknown)
+
+
+async def test_transforms_of_a_project_in_lookups() -> None:
+    name: Any = Author._meta.get_field("name")
+    with register_lookup(name, Host):
+        for text in ("Ada", "nobody", "Ada"):
+            value = hashlib.md5(text.encode()).hexdigest()
+            rows = AsyncQuerySet(Author).filter(name__host=value)
+            same = Verified.same
+            assert [each.name for each in await rows.alist()] == ([text] if text == "Ada" else [])
+            assert Verified.same == same + 1
+            assert await AsyncQuerySet(Author).filter(name__host__startswith=value[:5]).acount() == (
+                text == "Ada"
+            )
+            assert Verified.same == same + 2
+
+
+class Here(Transform):
+    """Its constructor looks around."""
+
+    lookup_name = "here"
+    output_field = CharField()
+
+    def __init__(self, *texts: Any) -> None:
+        super().__init__(*texts, function="UPPER" if settings.DEBUG else "LOWER")
+
+
+async def test_transforms_with_a_constructor() -> None:
+    name: Any = Author._meta.get_field("name")
+    with register_lookup(name, Here):
+        for debug, value in ((False, "ada"), (True, "ADA")):
+            with override_settings(DEBUG=debug):
+                assert await AsyncQuerySet(Author).filter(name__here=value).acount() == 1
+
+
+def test_classes_of_a_moment_are_not_kept() -> None:
+    def told() -> Any:
+        class Local(Func):
+            function = "LOWER"
+
+        identity_of_order(Local("x"))
+        return weakref.ref(Local)
+
+    local = told()
+    gc.collect()
+    assert local() is None
