@@ -12,10 +12,12 @@ from django.db import models
 from django.db.models import (
     BooleanField,
     Case,
+    CharField,
     Count,
     Exists,
     ExpressionWrapper,
     F,
+    Func,
     IntegerField,
     Max,
     Model,
@@ -198,10 +200,22 @@ class Expression:
         return (_ARITHMETIC | _EXPRESSIONS | _SUBQUERIES)[self.how](self.path, q)
 
 
+class Spelt(Func):
+    """A function as projects declare theirs."""
+
+    function = "CONCAT"
+    output_field = CharField()
+
+    def __init__(self, path: str, end: Any = "!") -> None:
+        super().__init__(path, end if isinstance(end, Case) else models.Value(end))
+
+
 _EXPRESSIONS: dict[str, Callable[[str, Q], Any]] = {
     "F": lambda path, q: F(path),
     "Lower": lambda path, q: Lower(path),
     "Coalesce": lambda path, q: Coalesce(path, None),
+    "of the project": lambda path, q: Spelt(path),
+    "of the project, of a case": lambda path, q: Spelt(path, end=Case(When(q, then=1), default=0)),
     "Count": lambda path, q: Count(path, filter=q),
     "Count distinct": lambda path, q: Count(path, filter=q, distinct=True),
     "Count + 1": lambda path, q: Count(path, filter=q) + 1,
@@ -320,7 +334,7 @@ def _pairs(draw: Callable[[Any], Any], model: type[Model], most: int = 2, depth:
     pairs: dict[str, Any] = {lookup: _value(draw, model, lookup) for lookup in lookups}
     how = draw(st.integers(0, 23))
     if how == 0:
-        kind = draw(st.sampled_from(("F", "F", "+", "Lower", "Case", "Exists", "Subquery")))
+        kind = draw(st.sampled_from(("F", "F", "+", "Lower", "of the project", "Case", "Exists", "Subquery")))
         pairs[lookups[-1]] = _expression(draw, model, kind, 2)
     elif how == 1 and depth == 0:
         name = draw(st.sampled_from(("pk", *_FORWARD[model])))
@@ -333,7 +347,7 @@ def _expression(
     draw: Callable[[Any], Any], model: type[Model], how: str, depth: int, names: Sequence[str] = ()
 ) -> Expression:
     path = draw(st.sampled_from(names or _PATHS[model]))
-    if how in ("F", "Lower", "Coalesce"):
+    if how in ("F", "Lower", "Coalesce", "of the project"):
         return Expression(how, path)
     if how in _ARITHMETIC:
         return Expression(how, path, _value(draw, model, path))
@@ -372,6 +386,7 @@ def _clause(draw: Callable[[Any], Any], model: type[Model], depth: int = 0) -> C
 _ORDERS: tuple[Callable[[str], Any], ...] = (
     *(str, str, str, "-{}".format, "-{}".format, F),
     *(lambda name: F(name).desc(nulls_last=True), lambda name: Lower(name).asc(), lambda name: -F(name)),
+    Spelt,
 )
 
 
