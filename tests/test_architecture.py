@@ -37,6 +37,7 @@ LAYERS: list[set[str]] = [
     {"answers", "creation", "deletion"},
     {"batching", "execution"},
     {"composed", "many_to_many"},
+    {"related_creation"},
     {"raw", "queryset", "manager", "base_manager", "instance", "adoption", "related"},
     {"async_safety", "atomic_requests", "plain_models", "hooks"},
     {""},

@@ -19,6 +19,7 @@ from turbo_orm.many_to_many import plan_writes
 from turbo_orm.plans.keys import ARE_TUPLES
 from turbo_orm.plans.mode import PlannedQuerySet
 from turbo_orm.queryset import async_verb
+from turbo_orm.related_creation import plan_creation
 
 __all__ = ["install"]
 
@@ -30,16 +31,23 @@ def _async_if_managed(create: Callable[..., Any]) -> Callable[..., Any]:
             return create(superclass, rel, *args, **kwargs)
         manager_class = create(async_manager_class(superclass), rel, *args, **kwargs)
         carry_to_related(manager_class)
-        if superclass in (Manager, AsyncManager) and hasattr(manager_class, "_add_items"):  # many to many
-            plan_writes(manager_class)
-            if hasattr(manager_class, "constrained_target"):
-                for name in ("count", "exists"):
-                    setattr(manager_class, name, _without_join(name, getattr(manager_class, name)))
-                    like = getattr(manager_class, f"a{name}")
-                    setattr(manager_class, f"a{name}", async_verb(name, like))
+        _plan(manager_class, superclass)
         return manager_class
 
     return create_manager
+
+
+def _plan(manager_class: type[Any], superclass: type[Any]) -> None:
+    """Have the a-methods of a relation's *manager_class* do without the bridge where they can."""
+    to_many = hasattr(manager_class, "_add_items")
+    if to_many or hasattr(manager_class, "_check_fk_val"):  # a generic relation has neither
+        plan_creation(manager_class, superclass, to_many=to_many)
+    if to_many and superclass in (Manager, AsyncManager):
+        plan_writes(manager_class)
+        if hasattr(manager_class, "constrained_target"):
+            for name in ("count", "exists"):
+                setattr(manager_class, name, _without_join(name, getattr(manager_class, name)))
+                setattr(manager_class, f"a{name}", async_verb(name, getattr(manager_class, f"a{name}")))
 
 
 def _without_join(name: str, with_join: Callable[..., Any]) -> Callable[..., Any]:

@@ -34,6 +34,7 @@ __all__ = [
     "check_insert",
     "compile_insert",
     "is_left_to_database",
+    "is_proxy",
     "params_function",
     "returned_function",
     "sample_of",
@@ -152,12 +153,12 @@ def check_insert(manager: Any) -> None:
     insert = type(manager.get_queryset())._insert
     if not (
         (insert is djangos._insert or getattr(insert, "inserts_one_as_django", False))
-        and _is_proxy(type(manager)._insert)
+        and is_proxy(type(manager)._insert)
     ):
         raise Unsupported(f"{type(manager).__qualname__} inserts by itself")
 
 
-def _is_proxy(method: Any) -> bool:
+def is_proxy(method: Any) -> bool:
     """Whether a manager's method is the one Django made of the queryset's."""
     code = getattr(method, "__code__", None)
     return code is not None and code.co_filename == managers.__file__
