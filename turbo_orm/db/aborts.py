@@ -12,6 +12,7 @@ from psycopg._capabilities import capabilities
 from psycopg.pq import PipelineStatus, TransactionStatus
 from psycopg.pq.abc import PGcancelConn
 
+from turbo_orm.db.background import keep_until_done
 from turbo_orm.db.connections import close_now
 from turbo_orm.db.results import CONNECTION_OK, COPYING, PIPELINE_SYNC, connection_lost, copy_refused
 from turbo_orm.db.uncancellable import uncancellable
@@ -28,8 +29,6 @@ _NO_PIPELINE = int(PipelineStatus.OFF)
 _REQUESTS_AFTER = (0.0, 0.5)
 #: Seconds that one of them has.
 _REQUEST_TIMEOUT = 5.0
-#: Tasks nobody awaits, kept from being collected.
-_requests: set[asyncio.Task[None]] = set()
 
 
 async def abort(channel: Channel, exc: BaseException) -> None:
@@ -40,9 +39,8 @@ async def abort(channel: Channel, exc: BaseException) -> None:
         channel.stop_waiting()
         if pgconn.transaction_status == _ACTIVE and loop.is_running() and capabilities.has_cancel_safe():
             # The server would go on until it next writes to the closed socket.
-            request = loop.create_task(_request_to_stop([pgconn.cancel_conn() for _ in _REQUESTS_AFTER]))
-            _requests.add(request)
-            request.add_done_callback(_requests.discard)
+            requests = [pgconn.cancel_conn() for _ in _REQUESTS_AFTER]
+            keep_until_done(loop.create_task(_request_to_stop(requests)))
         close_now(conn)
         return
     if pgconn.transaction_status == _ACTIVE:

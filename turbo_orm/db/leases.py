@@ -15,6 +15,7 @@ from psycopg import AsyncConnection
 from psycopg.pq import ConnStatus, TransactionStatus
 from psycopg_pool.pool_async import AddConnection
 
+from turbo_orm.db.background import keep_until_done
 from turbo_orm.db.connections import READY, TurboConnection, close_now
 from turbo_orm.db.pools import Pool
 from turbo_orm.db.uncancellable import uncancellable
@@ -288,10 +289,6 @@ async def discard(conn: AsyncConnection[Any], pool: Pool | None) -> None:
         await pool.putconn(conn)
 
 
-#: Tasks nobody awaits, kept from being collected.
-_discarding: set[asyncio.Task[None]] = set()
-
-
 def abandon(conn: AsyncConnection[Any], pool: Pool | None, loop: asyncio.AbstractEventLoop) -> None:
     """Close *conn* without awaiting: the loop does it when it has time, or at the loop's end."""
     if not loop.is_running() or (pool is not None and pool._closed):
@@ -299,8 +296,7 @@ def abandon(conn: AsyncConnection[Any], pool: Pool | None, loop: asyncio.Abstrac
         return
     conn.lent = False  # type: ignore[attr-defined]  # nobody gives it back to a pool that closes
     task = loop.create_task(discard(conn, pool))
-    _discarding.add(task)
-    task.add_done_callback(_discarding.discard)
+    keep_until_done(task)
     # asyncio.run() cancels all tasks, maybe before they begin.
     task.add_done_callback(lambda _: close_now(conn))
 

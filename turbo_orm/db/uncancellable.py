@@ -7,6 +7,8 @@ import types
 from collections.abc import Coroutine, Generator
 from typing import Any, TypeVar
 
+from turbo_orm.db.background import keep_until_done
+
 __all__ = ["uncancellable"]
 
 T = TypeVar("T")
@@ -33,6 +35,7 @@ async def uncancellable(coro: Coroutine[Any, Any, T]) -> T:
             cancelled = exc
         except BaseException:
             if not task.done():
+                keep_until_done(task)
                 raise  # our coroutine is being destroyed: the task goes on without it
             break  # the task's own error: task.result() below raises it
     if cancelled is not None:
