@@ -257,11 +257,12 @@ class Wire(Channel):
             if is_unknown(error):
                 self._note_other_session()
             elif key is not None and is_stale(error):
-                self.prepared.drop_all()
-                # A table was altered, and in a transaction each of its statements would fail once on each
-                # connection.
                 pool: Any = getattr(self.conn, "_pool", None)
-                if pool is not None:
+                if pool is None:
+                    self.prepared.drop_all()
+                else:
+                    # A table was altered, and in a transaction each of its statements would fail once on each
+                    # connection.
                     pool.unprepare()
             return error
         if status == PIPELINE_ABORTED:
