@@ -15,7 +15,7 @@ from psycopg.pq import DiagnosticField
 from psycopg.pq.abc import PGresult
 
 from turbo_orm.db.connections import TurboConnection, close_now
-from turbo_orm.db.pipeline import close_prepared
+from turbo_orm.db.pipeline import close_prepared, queue_statement
 from turbo_orm.db.prepared import Key, note_refusal
 from turbo_orm.db.results import CONNECTION_OK, COPYING, FAILED, PIPELINE_SYNC, connection_lost, copy_refused
 from turbo_orm.db.statements import Statement
@@ -67,24 +67,13 @@ class Line(Wire):
         """Queue a statement; all that is queued in one turn of the event loop leaves together."""
         if not self.attached:
             self.attach()
-        key, values, formats = self.bind(statement, params)
-        known = self.prepared.names.get(key)
-        relies = known is None and key in self.fresh
-        known = self.fresh[key] if relies else known
-        name = None
-        pgconn = self.pgconn
+        bound = self.bind(statement, params)
+        key = bound.key
+        relies = key in self.fresh
         try:
-            if known is not None:
-                pgconn.send_query_prepared(known, values, formats)
-            elif self.conn.prepares and not statement.unnamed:
-                name = self.fresh[key] = self.prepared.new_name()
-                pgconn.send_prepare(name, statement.text, key[1])
-                pgconn.send_query_prepared(name, values, formats)
-            else:
-                pgconn.send_query_params(statement.text, values, key[1], formats)
-            pending = self._sent(key, name, relies)
+            pending = self._sent(key, queue_statement(self, bound, self.fresh), relies)
             while self.prepared.unneeded:
-                close_prepared(pgconn, self.prepared.unneeded.pop())
+                close_prepared(self.pgconn, self.prepared.unneeded.pop())
                 self._sent(key, None, False).answer.cancel()
         except psycopg.Error as error:
             raise self._broken(error) from None

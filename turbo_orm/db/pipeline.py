@@ -26,6 +26,7 @@ __all__ = [
     "close_prepared",
     "execute",
     "queue_after_begin",
+    "queue_statement",
     "result_after_begin",
     "run_first",
     "run_many",
@@ -174,21 +175,8 @@ class Queue:
 
     def statement(self, bound: BoundParams) -> bytes | None:
         """Queue a statement; return the name it is prepared under if that is queued before it."""
-        key, values, formats = bound
-        statement, types = key
-        wire, pgconn = self._wire, self._pgconn
-        known = wire.prepared.names.get(key) or self._fresh.get(key)
-        name = None
-        if known is not None:
-            pgconn.send_query_prepared(known, values, formats)
-        elif wire.conn.prepares and not statement.unnamed:
-            name = self._fresh[key] = wire.prepared.new_name()
-            pgconn.send_prepare(name, statement.text, types)
-            pgconn.send_query_prepared(name, values, formats)
-            self._count += 1
-        else:
-            pgconn.send_query_params(statement.text, values, types, formats)
-        self._count += 1
+        name = queue_statement(self._wire, bound, self._fresh)
+        self._count += 1 if name is None else 2
         return name
 
     def sync(self) -> None:
@@ -216,6 +204,31 @@ class Queue:
             # The server may have prepared them all the same.
             self._wire.prepared.unneeded.extend(self._fresh.values())
             raise
+
+
+def queue_statement(wire: Wire, bound: BoundParams, fresh: dict[Key, bytes]) -> bytes | None:
+    """Queue a statement in pipeline mode; return the name it is prepared under if that is queued before it.
+
+    *fresh* are the names of those of which the server has not said yet that it has prepared them.
+    """
+    key, values, formats = bound
+    statement, types = key
+    pgconn, names = wire.pgconn, wire.prepared.names
+    known = names.get(key)
+    if known is not None:
+        names.move_to_end(key)
+    else:
+        known = fresh.get(key)
+    if known is not None:
+        pgconn.send_query_prepared(known, values, formats)
+    elif wire.conn.prepares and not statement.unnamed:
+        name = fresh[key] = wire.prepared.new_name()
+        pgconn.send_prepare(name, statement.text, types)
+        pgconn.send_query_prepared(name, values, formats)
+        return name
+    else:
+        pgconn.send_query_params(statement.text, values, types, formats)
+    return None
 
 
 def close_prepared(pgconn: PGconn, name: bytes) -> None:

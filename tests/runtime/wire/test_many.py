@@ -12,6 +12,7 @@ from psycopg.pq import TransactionStatus
 
 from tests.runtime.wire.conftest import assert_clean
 from tests.runtime.wire.test_prepared import Traffic
+from turbo_orm.db import prepared
 from turbo_orm.db.statements import Statement, statement
 from turbo_orm.db.wire import Result, Wire
 
@@ -39,6 +40,14 @@ async def test_in_order_in_one_round_trip(wire: Wire, monkeypatch: pytest.Monkey
     assert traffic.round_trips == 1
     assert await wire.run_many([]) == []
     assert_clean(wire.conn)
+
+
+async def test_what_is_used_stays_prepared(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prepared, "PREPARED_MAX", 3)
+    for number in range(10):
+        answers = await wire.run_many([(statement(f"SELECT {number}", 0), ()), (NUMBER, (1,))])
+        assert plain(answers) == [[(number,)], [(1,)]]
+    assert wire.prepared.new_name().endswith(b"_12"), "one for each of ten, and for what all have used"
 
 
 @pytest.mark.parametrize("again", [False, True])

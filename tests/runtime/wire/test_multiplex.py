@@ -550,6 +550,16 @@ async def test_prepared_statements_are_bounded(shared: Multiplexer, monkeypatch:
     assert await kept(shared) <= 5
 
 
+async def test_what_is_used_stays_prepared(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prepared, "PREPARED_MAX", 3)
+    shared = sharing(pool, connections=1)
+    for value in range(10):
+        assert (await shared.run(statement(f"SELECT {value}", 0), ())).rows == [(value,)]
+        await number(shared, value)
+    (line,) = shared._lines
+    assert line.prepared.new_name().endswith(b"_12"), "one for each of ten, and for what all have used"
+
+
 async def test_large_statements_are_not_kept_prepared(shared: Multiplexer) -> None:
     many = statement(f"SELECT count(*)::int FROM (VALUES {', '.join(['(%s)'] * 600)}) AS v", 600)
     for _ in range(3):
