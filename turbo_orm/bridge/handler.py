@@ -10,10 +10,10 @@ from threading import get_ident
 from typing import Any
 
 from django.db import connections
-from django.db.backends.base.base import BaseDatabaseWrapper
 
 from turbo_orm.bridge.async_backend.join import join
 from turbo_orm.bridge.greenlets import loop_visible, running_bridge
+from turbo_orm.bridge.querylog import show_like
 from turbo_orm.bridge.scopes import Scope, active_scope
 from turbo_orm.bridge.wrapper import new_wrapper
 
@@ -47,10 +47,8 @@ class _BridgeAwareLocal:
             pass
         if alias not in connections.settings:
             raise AttributeError(alias)
-        block = scope.root.wire_block
-        if block is not None and block.alias == alias:
-            wrapper: BaseDatabaseWrapper = block.declare()
-        else:
+        wrapper = scope.wrapper_of(alias)
+        if wrapper is None:
             wrapper = scope.wrappers[alias] = join(scope, alias) or new_wrapper(scope, alias)
         self._share_instrumentation(scope, wrapper)
         return wrapper
@@ -79,9 +77,7 @@ class _BridgeAwareLocal:
         with loop_visible(scope.loop):
             ambient = ambient_connection(wrapper.alias)
         if ambient is not None:
-            wrapper.queries_log = ambient.queries_log
-            wrapper.execute_wrappers = ambient.execute_wrappers
-            wrapper.force_debug_cursor = ambient.force_debug_cursor
+            show_like(wrapper, ambient)
 
 
 #: By thread: what `connections_replaced` put in the place of its connections.

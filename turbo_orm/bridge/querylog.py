@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import Any
 
-__all__ = ["QueryLog", "Recorder", "recorders", "recording"]
+__all__ = ["QueryLog", "Recorder", "recorders", "recording", "show_like"]
 
 
 class Recorder:
@@ -30,6 +30,13 @@ def recording(alias: str) -> list[Recorder]:
     """Return the active recorders of the running code for *alias*."""
     found = recorders.get()
     return [each for each in found if each.active and each.alias == alias] if found else []
+
+
+def show_like(wrapper: Any, other: Any) -> None:
+    """Have *wrapper* show its statements to whom *other*, of the same alias, shows them."""
+    wrapper.queries_log = other.queries_log
+    wrapper.execute_wrappers = other.execute_wrappers
+    wrapper.force_debug_cursor = other.force_debug_cursor
 
 
 class QueryLog:

@@ -188,6 +188,11 @@ class Scope:
         wrapper = self.wrappers.get(alias)
         return wrapper is not None and bool(wrapper.in_atomic_block)
 
+    def wrapper_of(self, alias: str) -> BaseDatabaseWrapper | None:
+        """Return Django's wrapper of *alias* in here; a block on the wire has it made."""
+        block = self.root.wire_block
+        return block.declare() if block is not None and block.alias == alias else self.wrappers.get(alias)
+
     def blocks(self) -> frozenset[str]:
         """Return the aliases on which a block is under way in here."""
         block = self.root.wire_block

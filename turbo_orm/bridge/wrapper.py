@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 else:
     _Base = object
 
-__all__ = ["BridgedWrapper", "awaiting", "find_pool_of", "forget_pool_of", "new_wrapper"]
+__all__ = ["BridgedWrapper", "awaiting", "find_pool_of", "forget_pool_of", "mixed", "new_wrapper"]
 
 
 class BridgedWrapper(_Base):
@@ -314,9 +314,17 @@ class _Refusing(_Base):
 
 @cache
 def _class_of(backend: str) -> type[BaseDatabaseWrapper]:
-    engine: type[BaseDatabaseWrapper] = load_backend(backend).DatabaseWrapper
-    mixin = BridgedWrapper if engine.vendor == "postgresql" else _Refusing
-    return type(engine.__name__, (mixin, engine), {"__module__": __name__, "__doc__": engine.__doc__})
+    engine: Any = load_backend(backend).DatabaseWrapper
+    made: type[BaseDatabaseWrapper] = mixed(
+        BridgedWrapper if engine.vendor == "postgresql" else _Refusing, engine
+    )
+    return made
+
+
+@cache
+def mixed(mixin: Any, cls: Any) -> Any:
+    """Return a class that is *cls*, and is called so, with *mixin* before it."""
+    return type(cls.__name__, (mixin, cls), {"__module__": __name__, "__doc__": cls.__doc__})
 
 
 def new_wrapper(scope: Scope, alias: str) -> BaseDatabaseWrapper:

@@ -87,8 +87,7 @@ async def _enter(self: Any) -> None:
 
 
 def _is_connection_of(scope: Scope, alias: str, theirs: Any) -> bool:
-    block = scope.root.wire_block
-    wrapper = block.declare() if block is not None and block.alias == alias else scope.wrappers.get(alias)
+    wrapper = scope.wrapper_of(alias)
     return isinstance(theirs, Guest) or getattr(wrapper, "theirs", None) is theirs
 
 

@@ -5,20 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from weakref import WeakSet
 
 from django.db.utils import load_backend
 
 from turbo_orm.bridge.async_backend.state import share_state
 from turbo_orm.bridge.connection import BridgedConnection
+from turbo_orm.bridge.querylog import show_like
 from turbo_orm.bridge.run import run_sync
 from turbo_orm.bridge.scopes import Scope, active_scope, open_scope
+from turbo_orm.bridge.wrapper import BridgedWrapper, mixed
 from turbo_orm.errors import ConnectionReleasedError
-
-if TYPE_CHECKING:
-    from turbo_orm.bridge.wrapper import BridgedWrapper
 
 __all__ = ["Guest", "ending", "guest_of"]
 
@@ -133,13 +131,8 @@ class _TakingTurns:
 
 def _taking_turns(cursor: Any) -> Any:
     cls: Any = type(cursor)
-    cursor.__class__ = _mixed(_TakingTurns, cls)
+    cursor.__class__ = mixed(_TakingTurns, cls)
     return cursor
-
-
-@cache
-def _mixed(mixin: Any, cls: Any) -> Any:
-    return type(cls.__name__, (mixin, cls), {"__module__": __name__, "__doc__": cls.__doc__})
 
 
 def guest_of(host: BridgedWrapper, scope: Scope, ambient: Any) -> Any:
@@ -151,10 +144,8 @@ def guest_of(host: BridgedWrapper, scope: Scope, ambient: Any) -> Any:
     guest = host.guest
     if guest is None:
         wrapper_class = load_backend(host.settings_dict["ENGINE"]).AsyncDatabaseWrapper
-        guest = host.guest = _mixed(Guest, wrapper_class)(host.settings_dict, host.alias)
+        guest = host.guest = mixed(Guest, wrapper_class)(host.settings_dict, host.alias)
         guest.receive(host, scope.root)
         if ambient is not None:
-            guest.queries_log = ambient.queries_log
-            guest.execute_wrappers = ambient.execute_wrappers
-            guest.force_debug_cursor = ambient.force_debug_cursor
+            show_like(guest, ambient)
     return guest

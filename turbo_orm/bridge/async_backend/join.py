@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from django.db import connections
@@ -17,7 +16,7 @@ from turbo_orm.bridge.async_backend.state import share_state
 from turbo_orm.bridge.connection import BridgedConnection
 from turbo_orm.bridge.greenlets import await_only, current_bridge, drive, loop_visible
 from turbo_orm.bridge.scopes import Scope
-from turbo_orm.bridge.wrapper import BridgedWrapper, awaiting
+from turbo_orm.bridge.wrapper import BridgedWrapper, awaiting, mixed
 from turbo_orm.db.connections import close_now
 from turbo_orm.errors import BridgeError, ConnectionReleasedError
 
@@ -167,14 +166,10 @@ def in_their_block(alias: str) -> bool:
 
 def _joined(theirs: Any, scope: Scope) -> JoinedWrapper:
     settings_dict = connections.settings[theirs.alias]
-    wrapper = _class_for(load_backend(settings_dict["ENGINE"]).DatabaseWrapper)(settings_dict, theirs.alias)
+    engine = load_backend(settings_dict["ENGINE"]).DatabaseWrapper
+    wrapper: JoinedWrapper = mixed(JoinedWrapper, engine)(settings_dict, theirs.alias)
     wrapper.enter(theirs, scope)
     return wrapper
-
-
-@cache
-def _class_for(engine: type[BaseDatabaseWrapper]) -> type[JoinedWrapper]:
-    return type(engine.__name__, (JoinedWrapper, engine), {"__module__": __name__, "__doc__": engine.__doc__})
 
 
 def _check_owner(theirs: Any) -> None:

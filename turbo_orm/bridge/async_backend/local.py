@@ -68,8 +68,7 @@ def host_of(alias: str) -> tuple[BridgedWrapper, Scope] | None:
     scope = None if loop is None else active_scope(loop)
     if scope is None or alias in _replaced.get():
         return None
-    block = scope.root.wire_block
-    wrapper = block.declare() if block is not None and block.alias == alias else scope.wrappers.get(alias)
+    wrapper = scope.wrapper_of(alias)
     if not isinstance(wrapper, BridgedWrapper) or not wrapper.takes_guests:
         return None
     return (wrapper, scope) if wrapper.in_atomic_block or wrapper.running_hooks else None
