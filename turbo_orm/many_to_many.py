@@ -14,7 +14,6 @@ from typing import Any, TypeAlias
 
 from django.db import router
 from django.db.models import QuerySet
-from django.db.models.signals import m2m_changed
 
 from turbo_orm.bridge.refusals import refusals
 from turbo_orm.bridge.run import run_sync
@@ -23,7 +22,7 @@ from turbo_orm.bridge.straight import goes_straight
 from turbo_orm.plans import running
 from turbo_orm.plans.inserting import planned_bulk_create
 from turbo_orm.plans.running import Work
-from turbo_orm.plans.signals import has_listeners
+from turbo_orm.plans.signals import has_m2m_receivers
 from turbo_orm.transaction import atomic
 
 __all__ = ["plan_writes"]
@@ -49,7 +48,7 @@ def _verb(manager_class: type[Any], name: str, write: Write) -> Callable[..., An
     @wraps(getattr(manager_class, f"a{name}"))
     async def verb(self: Any, *args: Any, **kwargs: Any) -> None:
         is_djangos = getattr(type(self), name) is djangos and self.through._meta.auto_created
-        if not is_djangos or has_listeners(m2m_changed, self.through) or not await write(self, args, kwargs):
+        if not is_djangos or has_m2m_receivers(self.through) or not await write(self, args, kwargs):
             await run_sync(getattr(self, name), *args, **kwargs)
 
     return verb

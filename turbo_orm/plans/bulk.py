@@ -25,6 +25,7 @@ from turbo_orm.plans.compiled_inserts import (
     BoundInsert,
     Insertion,
     LoadReturned,
+    has_db_default,
     is_left_to_database,
     returned_function,
     sample_of,
@@ -77,7 +78,7 @@ def _without_defaults(fields: Sequence[Any], rows: Sequence[dict[str, Any]]) -> 
     """Leave out the fields that the database is to fill in for all objects."""
     left = []
     for field in fields:
-        if hasattr(field, "has_db_default") and field.has_db_default():
+        if has_db_default(field):
             defaults = sum(is_left_to_database(row[field.attname]) for row in rows)
             if defaults == len(rows):
                 continue

@@ -33,6 +33,7 @@ __all__ = [
     "LoadReturned",
     "check_insert",
     "compile_insert",
+    "has_db_default",
     "is_left_to_database",
     "is_proxy",
     "params_function",
@@ -162,6 +163,11 @@ def is_proxy(method: Any) -> bool:
     """Whether a manager's method is the one Django made of the queryset's."""
     code = getattr(method, "__code__", None)
     return code is not None and code.co_filename == managers.__file__
+
+
+def has_db_default(field: Any) -> bool:
+    """Whether the database has a default of its own for *field* (Django 5.0 and later)."""
+    return hasattr(field, "has_db_default") and field.has_db_default()
 
 
 def is_left_to_database(value: Any) -> bool:

@@ -12,8 +12,9 @@ from django.db.models import BinaryField, Field, ForeignKey, Model
 from django.db.models.base import ModelState
 from django.db.models.fields.reverse_related import ForeignObjectRel
 
-from turbo_orm.plans.instances import has_init_receivers, is_made_by_django, stores_directly
+from turbo_orm.plans.instances import is_made_by_django, stores_directly
 from turbo_orm.plans.python_functions import make_function
+from turbo_orm.plans.signals import has_init_receivers
 from turbo_orm.plans.unsupported import Unsupported
 
 __all__ = ["new_object"]

@@ -22,7 +22,7 @@ from turbo_orm.conf import get_config
 from turbo_orm.db.statements import Statement
 from turbo_orm.db.wire import Result
 from turbo_orm.plans.bulk import bulk_insert
-from turbo_orm.plans.compiled_inserts import NO_CONFLICT, BoundInsert, Conflict, Insertion
+from turbo_orm.plans.compiled_inserts import NO_CONFLICT, BoundInsert, Conflict, Insertion, has_db_default
 from turbo_orm.plans.connections import compiling_connection
 from turbo_orm.plans.instances import is_free
 from turbo_orm.plans.row_updates import PlannedWrite
@@ -310,7 +310,7 @@ def _need_keys(objs: Sequence[Any]) -> bool:
     key: Any = model._meta.pk
     if (
         key.has_default()
-        or (hasattr(key, "has_db_default") and key.has_db_default())
+        or has_db_default(key)
         or type(key).get_pk_value_on_save is not Field.get_pk_value_on_save
         or any(getattr(model, name) is not djangos for name, djangos in _HOOKS)
         or not is_free(model, key.attname)

@@ -34,6 +34,7 @@ from turbo_orm.plans.compiled_inserts import (
     Insertion,
     check_insert,
     compile_insert,
+    has_db_default,
     is_left_to_database,
     params_function,
     sample_of,
@@ -42,7 +43,7 @@ from turbo_orm.plans.instances import cache_key, is_djangos, is_free
 from turbo_orm.plans.keeping import known_of, make_and_keep
 from turbo_orm.plans.python_functions import make_function
 from turbo_orm.plans.saving import FieldReads
-from turbo_orm.plans.signals import has_listeners
+from turbo_orm.plans.signals import has_save_receivers
 from turbo_orm.plans.unsupported import Unsupported
 
 __all__ = [
@@ -144,9 +145,7 @@ def insert_plan(  # noqa: C901 - in one: each call would cost more than the ques
     if _hooks_of(model) != _Djangos.hooks:
         return None
     meta: Any = model._meta
-    if (pre_save.receivers or post_save.receivers) and (
-        not meta.auto_created and (has_listeners(pre_save, model) or has_listeners(post_save, model))
-    ):
+    if (pre_save.receivers or post_save.receivers) and has_save_receivers(model):
         return None
     attributes = obj.__dict__
     state = attributes["_state"]
@@ -200,16 +199,16 @@ class Inserts:
         #: The primary key, if it is one field.
         self.key = key if len(getattr(meta, "pk_fields", [key])) == 1 else None
         # The rule of save(): with a default, a key that is set does not mean that its row exists.
-        self.key_may_be_set = _has_db_default(key) or (key.has_default() and bool(key.default))
+        self.key_may_be_set = has_db_default(key) or (key.has_default() and bool(key.default))
         #: Without a default, `get_pk_value_on_save()` has none either.
         self.key_is_left = (
             type(key).get_pk_value_on_save is Field.get_pk_value_on_save
             and type(key).get_default is Field.get_default
             and not key.empty_strings_allowed
-            and not _has_db_default(key)
+            and not has_db_default(key)
         )
         #: Attributes which the database may fill in.
-        self.db_defaults = [field.attname for field in meta.local_concrete_fields if _has_db_default(field)]
+        self.db_defaults = [field.attname for field in meta.local_concrete_fields if has_db_default(field)]
         self._model = model
         #: By key of the cache: the attributes that are to be the same here and there.
         self._relations = {
@@ -240,10 +239,6 @@ class Inserts:
             return make_and_keep(self.plans, shape, lambda: _compile(self._model, obj, alias, connection))
         except Exception:  # of this object; the next one may do
             return None
-
-
-def _has_db_default(field: Any) -> bool:
-    return hasattr(field, "has_db_default") and field.has_db_default()
 
 
 def _compile(model: type[Model], obj: Any, alias: str, connection: Any) -> InsertPlan:

@@ -13,18 +13,16 @@ from django.db.models.base import ModelState
 from django.db.models.fields.files import FileDescriptor, ImageFileDescriptor
 from django.db.models.fields.mixins import FieldCacheMixin
 from django.db.models.fields.related_descriptors import ForeignKeyDeferredAttribute
-from django.db.models.signals import post_init, pre_init
 
 from turbo_orm.plans.columns import RowColumns
 from turbo_orm.plans.python_functions import make_function
-from turbo_orm.plans.signals import has_listeners
+from turbo_orm.plans.signals import has_init_receivers
 from turbo_orm.plans.unsupported import Unsupported
 
 __all__ = [
     "Instances",
     "WithPeers",
     "cache_key",
-    "has_init_receivers",
     "is_djangos",
     "is_free",
     "is_made_by_django",
@@ -67,14 +65,6 @@ def is_made_by_django(model: type[Model]) -> bool:
         and type(model).__call__ is type.__call__
         # Model.__init__() ends with super().__init__().
         and not any("__init__" in vars(base) for base in model.__mro__[model.__mro__.index(Model) + 1 : -1])
-    )
-
-
-def has_init_receivers(model: type[Model]) -> bool:
-    """Whether somebody is told when an instance of *model* is made."""
-    return bool(
-        (pre_init.receivers or post_init.receivers)
-        and (has_listeners(pre_init, model) or has_listeners(post_init, model))
     )
 
 

@@ -26,7 +26,8 @@ from django.db.models.utils import create_namedtuple_class
 from turbo_orm.bridge.straight import django_errors
 from turbo_orm.db.late import check_datetimes
 from turbo_orm.plans.columns import RowColumns
-from turbo_orm.plans.instances import Instances, WithPeers, has_init_receivers
+from turbo_orm.plans.instances import Instances, WithPeers
+from turbo_orm.plans.signals import has_init_receivers
 from turbo_orm.plans.unsupported import Unsupported
 
 FETCH_ONE: Any

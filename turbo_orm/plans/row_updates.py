@@ -13,7 +13,6 @@ from uuid import UUID
 
 from django.db.models import Model, QuerySet
 from django.db.models import manager as managers
-from django.db.models.signals import post_save, pre_save
 from django.db.models.sql.compiler import SQLUpdateCompiler
 
 from turbo_orm.db.json_text import as_djangos
@@ -32,7 +31,7 @@ from turbo_orm.plans.saving import (
     without_foreign_keys,
     wrapper_of,
 )
-from turbo_orm.plans.signals import has_listeners
+from turbo_orm.plans.signals import has_save_receivers
 from turbo_orm.plans.unsupported import Unsupported
 from turbo_orm.plans.values import Bail
 
@@ -120,15 +119,7 @@ def planned_update(
     model = type(obj)
     meta: Any = model._meta
     attributes = obj.__dict__
-    if (
-        not has_djangos_hooks(model)
-        or "save" in attributes
-        or (
-            (pre_save.receivers or post_save.receivers)
-            and not meta.auto_created
-            and (has_listeners(pre_save, model) or has_listeners(post_save, model))
-        )
-    ):
+    if not has_djangos_hooks(model) or "save" in attributes or has_save_receivers(model):
         return None
     inserts = inserts_of(model)
     field, state = inserts.key, attributes["_state"]
