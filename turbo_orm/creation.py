@@ -19,7 +19,7 @@ from turbo_orm.plans.inserts import insert_plan
 from turbo_orm.plans.mode import PlannedQuerySet
 from turbo_orm.plans.row_updates import PlannedWrite, planned_update
 from turbo_orm.plans.state import DEFAULT_FETCH_MODE
-from turbo_orm.plans.verify_inserts import verify_insert, verify_update
+from turbo_orm.plans.verify_writes import verify_insert, verify_update
 
 __all__ = ["create", "save"]
 

@@ -21,14 +21,14 @@ from turbo_orm.bridge.wrapper import BridgedWrapper
 from turbo_orm.conf import get_config
 from turbo_orm.db.statements import Statement
 from turbo_orm.db.wire import Result
-from turbo_orm.plans.bulk import bulk_insert
+from turbo_orm.plans.bulk_inserts import bulk_insert
 from turbo_orm.plans.compiled_inserts import NO_CONFLICT, BoundInsert, Conflict, Insertion, has_db_default
 from turbo_orm.plans.connections import compiling_connection
 from turbo_orm.plans.instances import is_free
 from turbo_orm.plans.row_updates import PlannedWrite
 from turbo_orm.plans.running import connected_wrapper, run, run_on_wire_in_bridge
 from turbo_orm.plans.single_rows import Inserter, insert_row, row_insert
-from turbo_orm.plans.verify_inserts import verify_bulk_insert, verify_row_insert
+from turbo_orm.plans.verify_writes import verify_bulk_insert, verify_row_insert
 
 if TYPE_CHECKING:
     _Base = QuerySet[Any, Any]

@@ -36,7 +36,7 @@ from turbo_orm.plans.inserts import inserts_of, note_hooks
 from turbo_orm.plans.keeping import make_and_keep
 from turbo_orm.plans.planned import has_all_rows
 from turbo_orm.plans.row_updates import PlannedWrite, RowUpdate, do_update, update_plan
-from turbo_orm.plans.verify_inserts import verify_row_insert, verify_row_update
+from turbo_orm.plans.verify_writes import verify_row_insert, verify_row_update
 
 __all__ = ["Inserter", "insert_row", "install", "row_insert"]
 

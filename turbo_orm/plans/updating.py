@@ -23,7 +23,7 @@ from turbo_orm.plans.planned import has_all_rows
 from turbo_orm.plans.row_updates import PlannedWrite
 from turbo_orm.plans.running import run, run_in_bridge
 from turbo_orm.plans.state import djangos
-from turbo_orm.plans.verify_inserts import verify_bulk_update
+from turbo_orm.plans.verify_writes import verify_bulk_update
 
 __all__ = ["abulk_update", "bulk_update_in_bridge"]
 

@@ -7,8 +7,8 @@ import enum
 import gc
 import json
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext, suppress
 from decimal import Decimal
 from typing import Any, NamedTuple
 from weakref import ref
@@ -45,7 +45,7 @@ from turbo_orm.db.statements import statement
 from turbo_orm.errors import PlanMismatchError
 from turbo_orm.plans import bulk_updates, running
 from turbo_orm.plans.verify import Verified
-from turbo_orm.plans.verify_inserts import verify_bulk_update
+from turbo_orm.plans.verify_writes import verify_bulk_update
 from turbo_orm.testing import capture_queries
 
 pytestmark = pytest.mark.usefixtures("at_once", "snapshot", "frozen_now")
@@ -225,11 +225,6 @@ CASES: dict[str, Case] = {
 }
 
 
-@asynccontextmanager
-async def no_block() -> AsyncIterator[None]:
-    yield
-
-
 class Outcome(NamedTuple):
     """Everything there is to see of one way to update."""
 
@@ -252,7 +247,7 @@ async def outcome(snapshot: Snapshot, case: Case, update: Any, *, watched: bool,
     await AsyncQuerySet(Tag).acount()  # then the server's version is known
     objs = await run_sync(case.make)
     returned = error = broken = at_the_end = None
-    with capture_queries() if watched else contextmanager(lambda: iter([[]]))() as queries:
+    with capture_queries() if watched else nullcontext([]) as queries:
         try:
             async with block():
                 try:
@@ -301,9 +296,9 @@ WAYS = (by_abulk_update, in_bridge, verified, verified_in_bridge, with_cursors)
 @pytest.mark.parametrize(
     ("watched", "block"),
     [
-        pytest.param(False, no_block, id="on the wire"),
+        pytest.param(False, nullcontext, id="on the wire"),
         pytest.param(False, atomic, id="on the wire, in a block"),
-        pytest.param(True, no_block, id="watched"),
+        pytest.param(True, nullcontext, id="watched"),
         pytest.param(True, atomic, id="watched, in a block"),
     ],
 )
@@ -926,7 +921,7 @@ async def test_more_parameters_than_a_server_takes(
     run_with_cursor = running._run_with_cursor
     monkeypatch.setattr(running, "_run_with_cursor", with_cursor)
     monkeypatch.setattr(statements, "_PARAMS_MAX", 11)
-    async with atomic() if in_block else no_block():
+    async with atomic() if in_block else nullcontext():
         assert await Book.objects.abulk_update(titled("x"), ["title"]) == 4
         assert await Book.objects.abulk_update(titled("y", 3), ["title"]) == 3
         assert await run_sync(lambda: Book.objects.bulk_update(titled("z"), ["title"])) == 4

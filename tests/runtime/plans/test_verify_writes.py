@@ -13,7 +13,7 @@ from django.test.utils import isolate_apps
 
 from tests.project.library.models import Place, Tag
 from tests.runtime.parity.data import Snapshot
-from tests.runtime.plans.test_bulk import COLUMNS, MAKERS, _papers, by_unnest, paper  # noqa: F401  fixtures
+from tests.runtime.plans.test_bulk_inserts import COLUMNS, MAKERS, by_unnest, paper, papers  # noqa: F401  fixtures
 from tests.runtime.plans.test_inserts import CREATIONS
 from turbo_orm import AsyncManager, AsyncQuerySet, run_sync
 from turbo_orm.db.arrays import ENCODERS
@@ -71,7 +71,7 @@ async def test_columns(paper: Any, name: str) -> None:  # noqa: F811  the fixtur
     await _know_the_server()
     columns = {"left": range(6), **COLUMNS[name]} if hasattr(models, "GeneratedField") else COLUMNS[name]
     same = Verified.same
-    await AsyncQuerySet(paper).abulk_create(_papers(paper, **columns)())
+    await AsyncQuerySet(paper).abulk_create(papers(paper, **columns)())
     assert Verified.same > same
 
 

@@ -27,7 +27,7 @@ from turbo_orm.bridge.greenlets import await_only
 from turbo_orm.db.arrays import ENCODERS
 from turbo_orm.db.statements import statement
 from turbo_orm.db.wire import wire_of
-from turbo_orm.plans import bulk, inserting
+from turbo_orm.plans import bulk_inserts, inserting
 from turbo_orm.testing import capture_queries
 
 try:
@@ -49,7 +49,7 @@ class Watched:
         self.statements: list[str] = []
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        found = bulk.bulk_insert(*args, **kwargs)
+        found = bulk_inserts.bulk_insert(*args, **kwargs)
         if found is not None:
             self.statements.append(found.statement.sql)
         return found
@@ -276,7 +276,7 @@ async def test_bulk_create(snapshot: Snapshot, watched: Watched, name: str) -> N
     assert await compare(snapshot, watched, *MAKERS[name])
 
 
-def _papers(paper: Any, **columns: Sequence[Any]) -> Callable[[], list[Any]]:
+def papers(paper: Any, **columns: Sequence[Any]) -> Callable[[], list[Any]]:
     rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=False)]
     return lambda: [paper(**row) for row in rows]
 
@@ -312,7 +312,7 @@ COLUMNS: dict[str, dict[str, Sequence[Any]]] = {
 async def test_columns(snapshot: Snapshot, paper: Any, watched: Watched, name: str) -> None:
     await run_sync(_restart, paper)
     columns = {"left": range(6), **COLUMNS[name]} if hasattr(models, "GeneratedField") else COLUMNS[name]
-    assert await compare(snapshot, watched, _papers(paper, **columns), {})
+    assert await compare(snapshot, watched, papers(paper, **columns), {})
 
 
 async def without_bridge(monkeypatch: pytest.MonkeyPatch, queryset: Any, *args: Any, **kwargs: Any) -> Any:
