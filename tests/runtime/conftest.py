@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -15,6 +15,7 @@ from django.db import connections
 from django.db.models import prefetch_related_objects
 from django.utils import timezone
 
+from turbo_orm import run_sync
 from turbo_orm.bridge import handler
 
 
@@ -50,6 +51,19 @@ def janitors(django_databases: None) -> Iterator[list[psycopg.Connection[Any]]]:
     yield janitors
     for janitor in janitors:
         janitor.close()
+
+
+@pytest.fixture(params=["on the wire", "declared"])
+def begin(request: pytest.FixtureRequest) -> Callable[[], Awaitable[None]]:
+    """The first thing in a block: a row, and Django's wrapper or none."""
+    from tests.project.library.models import Author
+
+    async def begin() -> None:
+        await Author.objects.acreate(name="first")
+        if request.param == "declared":
+            await run_sync(Author.objects.count)
+
+    return begin
 
 
 #: How the janitors' sessions are told from those a test left behind.

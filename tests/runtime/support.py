@@ -11,6 +11,7 @@ import pytest
 from django.db import connection
 from psycopg.pq import TransactionStatus
 
+from tests.project.library.models import Author
 from turbo_orm import run_sync
 from turbo_orm.db import loop_pools, pools
 
@@ -28,6 +29,10 @@ def backend_pid() -> int:
 
 def sleep(seconds: float) -> None:
     query("SELECT pg_sleep(%s)", [seconds])
+
+
+async def author_names() -> list[str]:
+    return await Author.objects.order_by("name").values_list("name", flat=True).alist()
 
 
 async def until(reached: Callable[[], object], seconds: float = 30.0) -> None:

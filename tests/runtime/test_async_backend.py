@@ -24,7 +24,15 @@ from django.db import IntegrityError, ProgrammingError, connection, transaction
 from django.db.models.signals import post_save
 
 from tests.project.library.models import Author, Book, Tag
-from tests.runtime.support import assert_pool_is_clean, backend_pid, destroy_when, pool, query, sleep
+from tests.runtime.support import (
+    assert_pool_is_clean,
+    author_names,
+    backend_pid,
+    destroy_when,
+    pool,
+    query,
+    sleep,
+)
 from turbo_orm import advisory_lock, atomic, on_commit, run_sync
 from turbo_orm.bridge.async_backend.guest import Guest
 from turbo_orm.db import loop_pools
@@ -86,10 +94,6 @@ async def native_pid() -> int:
     return pid
 
 
-async def names() -> list[str]:
-    return await Author.objects.order_by("name").values_list("name", flat=True).alist()
-
-
 async def native_names() -> list[str]:
     return [author.name async for author in NATIVE.order_by("name")]
 
@@ -105,8 +109,8 @@ class TestOurQueriesInTheirBlock:
             )
             await NATIVE.acreate(name="native")
             await Author.objects.acreate(name="ours")
-            assert await names() == await native_names() == ["native", "ours"]
-        assert await names() == ["native", "ours"]
+            assert await author_names() == await native_names() == ["native", "ours"]
+        assert await author_names() == ["native", "ours"]
         assert async_connections["default"].autocommit
 
     async def test_roll_back_with_it(self):
@@ -115,7 +119,7 @@ class TestOurQueriesInTheirBlock:
                 await NATIVE.acreate(name="native")
                 await Author.objects.acreate(name="ours")
                 raise LookupError
-        assert await names() == []
+        assert await author_names() == []
 
     async def test_leave_no_trace(self):
         async with async_atomic():
@@ -157,7 +161,7 @@ class TestOurQueriesInTheirBlock:
                     await NATIVE.acreate(name="dropped again")
                     raise LookupError
             assert async_connections["default"].in_atomic_block
-        assert await names() == ["kept"]
+        assert await author_names() == ["kept"]
 
     async def test_a_failed_query_breaks_it_for_both(self):
         with pytest.raises(IntegrityError):
@@ -177,7 +181,7 @@ class TestOurQueriesInTheirBlock:
                 with pytest.raises(transaction.TransactionManagementError):
                     await Author.objects.acount()
                 raise LookupError
-        assert await names() == []
+        assert await author_names() == []
 
     async def test_an_inner_block_without_savepoint_marks_it(self):
         async with async_atomic():
@@ -187,7 +191,7 @@ class TestOurQueriesInTheirBlock:
                     raise LookupError
             with pytest.raises(transaction.TransactionManagementError):
                 await NATIVE.acount()
-        assert await names() == []
+        assert await author_names() == []
 
     async def test_durable_is_refused(self):
         async with async_atomic():
@@ -195,7 +199,7 @@ class TestOurQueriesInTheirBlock:
                 async with atomic(durable=True):
                     pass
             await NATIVE.acreate(name="fine")
-        assert await names() == ["fine"]
+        assert await author_names() == ["fine"]
 
     async def test_on_commit(self):
         log: list[Any] = []
@@ -230,7 +234,7 @@ class TestOurQueriesInTheirBlock:
                 await on_commit(fail)
                 await NATIVE.acreate(name="b")
         await async_connections["default"].close()
-        assert await names() == ["a", "b"]
+        assert await author_names() == ["a", "b"]
 
     async def test_receivers_join_too(self):
         seen: list[int] = []
@@ -279,7 +283,7 @@ class TestOurQueriesInTheirBlock:
             with pytest.raises(BridgeError, match="async_new_connection"):
                 await asyncio.create_task(child())
             assert await asyncio.wait_for(Author.objects.acount(), 5) == 1
-        assert await names() == ["a"]
+        assert await author_names() == ["a"]
 
     async def test_a_task_with_a_connection_of_its_own(self):
         async def child() -> tuple[int, int]:
@@ -293,7 +297,7 @@ class TestOurQueriesInTheirBlock:
             await Author.objects.acreate(name="parent")
             assert await asyncio.create_task(child()) == (0, 1)
             assert await Author.objects.acount() == 2
-        assert await names() == ["child", "parent"]
+        assert await author_names() == ["child", "parent"]
 
     async def test_a_task_started_in_a_block_of_ours_inside_it(self):
         async def child(number: int) -> int:
@@ -311,7 +315,7 @@ class TestOurQueriesInTheirBlock:
                 with pytest.raises(RuntimeError, match=r"nested tasks|owned by another task"):
                     await asyncio.create_task(native_child())
             await Author.objects.filter(name="child 0").adelete()
-        assert await names() == ["child 1", "child 2"]
+        assert await author_names() == ["child 1", "child 2"]
 
     async def test_a_task_that_outlives_it(self):
         go = asyncio.Event()
@@ -334,7 +338,7 @@ class TestOurQueriesInTheirBlock:
             for count in (NATIVE.acount, Author.objects.acount):
                 with pytest.raises(transaction.TransactionManagementError):
                     await count()
-        assert await names() == []
+        assert await author_names() == []
 
         async def victim() -> None:
             async with async_new_connection(), async_atomic():
@@ -346,7 +350,7 @@ class TestOurQueriesInTheirBlock:
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert await names() == []
+        assert await author_names() == []
 
     async def test_an_operation_that_is_destroyed(self):
         async with async_atomic():
@@ -356,7 +360,7 @@ class TestOurQueriesInTheirBlock:
             operation.close()
             with pytest.raises(ProgrammingError, match="in an atomic block"):
                 await Author.objects.acount()
-        assert await names() == []
+        assert await author_names() == []
 
     async def test_closed_inside(self):
         async with async_atomic():
@@ -365,7 +369,7 @@ class TestOurQueriesInTheirBlock:
             for count in (NATIVE.acount, Author.objects.acount):
                 with pytest.raises(ProgrammingError, match="in an atomic block"):
                     await count()
-        assert await names() == []
+        assert await author_names() == []
 
     async def test_what_asks_for_a_session_of_its_own_gets_it(self):
         async with async_atomic():
@@ -388,7 +392,7 @@ class TestOurQueriesInTheirBlock:
                 await on_commit(lambda: Author.objects.create(name="b"))
                 await NATIVE.acreate(name="c")
         await async_connections["default"].close()
-        assert await names() == ["a", "b", "c"]
+        assert await author_names() == ["a", "b", "c"]
 
 
 async def _create_twice() -> None:
@@ -405,16 +409,16 @@ class TestTheirCallsInOurBlock:
             await Author.objects.acreate(name="ours")
             author = Author(name="saved")
             await author.async_save()
-            assert await names() == await native_names() == ["native", "ours", "saved"]
+            assert await author_names() == await native_names() == ["native", "ours", "saved"]
             assert async_connections["default"].in_atomic_block
-        assert await names() == ["native", "ours", "saved"]
+        assert await author_names() == ["native", "ours", "saved"]
 
     async def test_roll_back_with_it(self):
         with pytest.raises(LookupError):
             async with atomic():
                 await NATIVE.acreate(name="native")
                 raise LookupError
-        assert await names() == []
+        assert await author_names() == []
 
     async def test_cost_nothing_when_unused(self):
         async with atomic():
@@ -439,7 +443,7 @@ class TestTheirCallsInOurBlock:
                     await NATIVE.acreate(name="dropped again")
                     raise LookupError
             await NATIVE.acreate(name="last")
-        assert await names() == ["kept", "last"]
+        assert await author_names() == ["kept", "last"]
 
     async def test_a_failed_query_breaks_it_for_both(self):
         with pytest.raises(LookupError):
@@ -456,7 +460,7 @@ class TestTheirCallsInOurBlock:
                 async with async_atomic():
                     await _create_twice()
             await NATIVE.acreate(name="kept")
-        assert await names() == ["kept"]
+        assert await author_names() == ["kept"]
 
     async def test_durable_is_refused(self):
         async with atomic():
@@ -464,7 +468,7 @@ class TestTheirCallsInOurBlock:
                 async with async_atomic(durable=True):
                     pass
             await NATIVE.acreate(name="fine")
-        assert await names() == ["fine"]
+        assert await author_names() == ["fine"]
 
     async def test_without_savepoint(self):
         async with atomic():
@@ -474,7 +478,7 @@ class TestTheirCallsInOurBlock:
                     raise LookupError
             with pytest.raises(transaction.TransactionManagementError):
                 await Author.objects.acount()
-        assert await names() == []
+        assert await author_names() == []
 
     async def test_on_commit(self):
         log: list[Any] = []
@@ -508,8 +512,8 @@ class TestTheirCallsInOurBlock:
             await close_old_async_connections()
             await async_connections.close_all()
             await async_connections["default"].close()
-            assert await names() == await native_names() == ["a"]
-        assert await names() == ["a"]
+            assert await author_names() == await native_names() == ["a"]
+        assert await author_names() == ["a"]
 
     async def test_their_rule_for_tasks(self):
         async def child() -> None:
@@ -527,7 +531,7 @@ class TestTheirCallsInOurBlock:
                 await asyncio.create_task(child())
             assert await asyncio.create_task(child_with_a_block()) == 1
             await NATIVE.acreate(name="parent")
-        assert await names() == ["child", "parent"]
+        assert await author_names() == ["child", "parent"]
 
     async def test_a_task_with_a_connection_of_its_own(self):
         async def child() -> tuple[bool, list[str]]:
@@ -536,7 +540,7 @@ class TestTheirCallsInOurBlock:
                 async with async_atomic():
                     await NATIVE.acreate(name="child")
                     await Author.objects.acreate(name="child's own")
-                    inside = await names()
+                    inside = await author_names()
             assert await run_sync(backend_pid) == pid
             return apart, inside
 
@@ -549,7 +553,7 @@ class TestTheirCallsInOurBlock:
                 assert await native_pid() != pid
                 assert await run_sync(backend_pid) == pid
             assert await native_pid() == pid
-        assert await names() == ["child", "child's own", "parent"]
+        assert await author_names() == ["child", "child's own", "parent"]
 
     async def test_their_block_has_its_turn_to_its_end(self):
         entered = asyncio.Event()
@@ -575,7 +579,7 @@ class TestTheirCallsInOurBlock:
                 async with async_atomic():
                     proceed.set()
                     await task
-        assert await names() == ["child"]
+        assert await author_names() == ["child"]
 
     async def test_a_query_of_theirs_waits_for_a_nested_block(self):
         entered, leave = asyncio.Event(), asyncio.Event()
@@ -594,7 +598,7 @@ class TestTheirCallsInOurBlock:
             await NATIVE.acreate(name="kept")  # not in the child's savepoint, which is dropped
             assert leave.is_set()
             await task
-        assert await names() == ["kept"]
+        assert await author_names() == ["kept"]
 
     async def test_at_the_same_time_as_ours(self):
         async def ours(number: int) -> None:
@@ -625,7 +629,7 @@ class TestTheirCallsInOurBlock:
                 for count in (NATIVE.acount, Author.objects.acount):
                     with pytest.raises(transaction.TransactionManagementError):
                         await count()
-        assert await names() == []
+        assert await author_names() == []
 
         async def victim() -> None:
             async with atomic(), async_atomic():
@@ -637,7 +641,7 @@ class TestTheirCallsInOurBlock:
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert await names() == []
+        assert await author_names() == []
 
     async def test_a_guest_kept_after_the_block(self):
         async with atomic():
@@ -709,12 +713,12 @@ class TestTheirCallsInOurBlock:
                 async with async_atomic("other"):
                     await theirs.acreate(name="there")
                     assert await Author.objects.using("other").acount() == 1
-                    assert await names() == ["here"]
+                    assert await author_names() == ["here"]
                     assert await native_names() == ["here"]
                     raise LookupError
             await async_connections["other"].close()
             assert await Author.objects.using("other").acount() == 0
-        assert await names() == ["here"]
+        assert await author_names() == ["here"]
         found = loop_pools._loops[asyncio.get_running_loop()]
         for key in [key for key in found if key.alias == "other"]:
             await found.pop(key).close()
@@ -773,7 +777,7 @@ async def test_cancelled_anywhere(seed: int):
     for start in range(0, 40, 4):
         await asyncio.gather(*map(cancelled, range(start, start + 4)))
     await assert_pool_is_clean()
-    found = Counter(name.split()[0] for name in await names())
+    found = Counter(name.split()[0] for name in await author_names())
     assert set(found.values()) <= {3}
     await work(100, [])
     assert await Author.objects.filter(name__startswith="100 ").acount() == 3
@@ -792,7 +796,7 @@ async def test_a_coroutine_destroyed_in_both_blocks():
     with pytest.raises((StopAsyncIteration, GeneratorExit)):
         await closing
     await assert_pool_is_clean()
-    assert await names() == []
+    assert await author_names() == []
 
 
 @pytest.mark.usefixtures("one_pool")
@@ -808,7 +812,7 @@ async def test_tasks_that_wait_in_their_block_in_ours_as_both_are_destroyed():
     for task in tasks:
         with pytest.raises(transaction.TransactionManagementError):
             await task
-    assert await names() == []
+    assert await author_names() == []
     await assert_pool_is_clean()
 
 
@@ -841,13 +845,13 @@ def test_their_test_case():
         async def test_joins(self) -> None:
             await NATIVE.acreate(name="theirs")
             await Author.objects.acreate(name="ours")
-            assert await names() == ["ours", "theirs"]
+            assert await author_names() == ["ours", "theirs"]
             async with atomic(), async_atomic():
                 await NATIVE.filter(name="ours").adelete()
             assert await native_names() == ["theirs"]
 
         async def test_starts_empty(self) -> None:
-            assert await names() == []
+            assert await author_names() == []
 
         test_starts_empty_again = test_starts_empty
 
@@ -870,7 +874,7 @@ def test_our_test_case():
             await NATIVE.acreate(name="theirs")
             async with async_atomic():
                 await Author.objects.acreate(name="ours")
-            assert await names() == await native_names() == ["ours", "set up", "theirs"]
+            assert await author_names() == await native_names() == ["ours", "set up", "theirs"]
 
         async def test_starts_anew(self) -> None:
             assert await native_names() == ["set up"]

@@ -15,25 +15,17 @@ from django.db import DatabaseError, Error, OperationalError, connections, trans
 
 from tests.project.library.models import Author, Tag
 from tests.runtime.conftest import asleep
-from tests.runtime.support import assert_pool_is_clean, cancelled_when, destroy_when, query, sleep, until
+from tests.runtime.support import (
+    assert_pool_is_clean,
+    author_names,
+    cancelled_when,
+    destroy_when,
+    query,
+    sleep,
+    until,
+)
 from turbo_orm import atomic, batch, run_sync
 from turbo_orm.errors import ConnectionReleasedError
-
-
-@pytest.fixture(params=["on the wire", "declared"])
-def begin(request: pytest.FixtureRequest) -> Callable[[], Awaitable[None]]:
-    """The first thing in a block: a row, and Django's wrapper or none."""
-
-    async def begin() -> None:
-        await Author.objects.acreate(name="first")
-        if request.param == "declared":
-            await run_sync(Author.objects.count)
-
-    return begin
-
-
-async def names() -> list[str]:
-    return await Author.objects.order_by("name").values_list("name", flat=True).alist()
 
 
 async def in_nested_block(work: Callable[[], Awaitable[Any]]) -> Any:
@@ -55,7 +47,7 @@ async def test_a_timeout_that_is_caught_is_noticed_at_the_end(begin: Any, timed_
             await begin()
             await timed_out(run_sync(sleep, 30))
     assert isinstance(caught.value.__cause__, asyncio.CancelledError)
-    assert await names() == []
+    assert await author_names() == []
     await assert_pool_is_clean()
 
 
@@ -67,7 +59,7 @@ async def test_and_by_whatever_comes_after_it(begin: Any, timed_out: Any):
             for work in (Author.objects.acount, lambda: run_sync(query, "SELECT 1")):
                 with pytest.raises(transaction.TransactionManagementError, match="An error occurred in"):
                     await work()
-    assert await names() == []
+    assert await author_names() == []
     await assert_pool_is_clean()
 
 
@@ -99,7 +91,7 @@ async def test_whatever_comes_after_one_that_closed_the_connection(
                 with pytest.raises(transaction.TransactionManagementError, match="An error occurred in"):
                     await step()
             await rows.aclose()
-    assert await names() == ["a", "b"]
+    assert await author_names() == ["a", "b"]
     await assert_pool_is_clean()
 
 
@@ -123,7 +115,7 @@ async def test_a_timeout_in_a_nested_block_is_noticed_there(begin: Any, timed_ou
         with pytest.raises(transaction.TransactionManagementError, match="a statement in it was cancelled"):
             await nested()
         await Author.objects.acreate(name="second")
-    assert await names() == ["first", "second"]
+    assert await author_names() == ["first", "second"]
     await assert_pool_is_clean()
 
 
@@ -132,7 +124,7 @@ async def test_a_timeout_of_a_nested_block_is_no_matter(begin: Any, timed_out: A
         await begin()
         await timed_out(in_nested_block(lambda: run_sync(sleep, 30)))
         await Author.objects.acreate(name="second")
-    assert await names() == ["first", "second"]
+    assert await author_names() == ["first", "second"]
     await assert_pool_is_clean()
 
 
@@ -146,7 +138,7 @@ async def test_a_timeout_of_a_nested_block_of_sync_code_is_no_matter(begin: Any,
         await begin()
         await timed_out(run_sync(nested))
         await Author.objects.acreate(name="second")
-    assert await names() == ["first", "second"]
+    assert await author_names() == ["first", "second"]
     await assert_pool_is_clean()
 
 
@@ -169,7 +161,7 @@ async def test_cancelled_at_the_savepoint(begin: Any):
                 nested.cancel()
                 with pytest.raises(asyncio.CancelledError):
                     await nested
-    assert await names() == []
+    assert await author_names() == []
     await assert_pool_is_clean()
 
 
@@ -179,7 +171,7 @@ async def test_errors_of_statements_are_djangos_matter(begin: Any):
         await begin()
         with suppress(DatabaseError):
             await Author.objects.acreate(name="first")
-    assert await names() == []
+    assert await author_names() == []
     await assert_pool_is_clean()
 
 
@@ -195,7 +187,7 @@ async def test_an_error_after_a_cancellation_that_is_over(begin: Any, timed_out:
         await timed_out(run_sync(nested))
         with suppress(DatabaseError):
             await Author.objects.acreate(name="first")
-    assert await names() == []
+    assert await author_names() == []
     await assert_pool_is_clean()
 
 
@@ -225,7 +217,7 @@ async def test_a_lost_session(begin: Any, next_step: str, janitors: list[psycopg
                 await step()
             refused += 1
     assert refused == 9
-    assert await names() == []
+    assert await author_names() == []
 
 
 async def test_the_end_of_a_block_whose_session_is_lost(begin: Any, janitors: list[psycopg.Connection[Any]]):
@@ -237,7 +229,7 @@ async def test_the_end_of_a_block_whose_session_is_lost(begin: Any, janitors: li
                 "WHERE datname = current_database() AND state = 'idle in transaction'"
             )
             await asyncio.sleep(0.01)
-    assert await names() == []
+    assert await author_names() == []
 
 
 async def test_a_coroutine_that_is_destroyed(begin: Any):
@@ -254,7 +246,7 @@ async def test_a_coroutine_that_is_destroyed(begin: Any):
                     await Author.objects.acreate(name=name)
                 with pytest.raises(transaction.TransactionManagementError):
                     await in_nested_block(lambda: Tag.objects.acreate(label="x"))
-    assert await names() == []
+    assert await author_names() == []
     assert await Tag.objects.acount() == 0
     await asyncio.sleep(0.05)
     await assert_pool_is_clean()
@@ -281,7 +273,7 @@ async def test_a_task_of_a_block_that_is_destroyed():
     going_on.set()
     with pytest.raises(ConnectionReleasedError, match="destroyed"):
         await tasks[0]
-    assert await names() == []
+    assert await author_names() == []
     await asyncio.sleep(0.05)
     await assert_pool_is_clean()
 
@@ -319,7 +311,7 @@ async def test_tasks_that_wait_in_a_block_that_is_destroyed(begin: Any, in_neste
     for task in tasks[1:]:
         with pytest.raises(transaction.TransactionManagementError, match="its coroutine was closed"):
             await task
-    assert await names() == []
+    assert await author_names() == []
     assert await Tag.objects.acount() == 3
     await assert_pool_is_clean()
 
@@ -340,7 +332,7 @@ async def test_a_task_that_waits_below_sync_code_that_is_destroyed():
     for task in tasks:
         with pytest.raises(transaction.TransactionManagementError):
             await task
-    assert await names() == []
+    assert await author_names() == []
     assert await Tag.objects.acount() == 0
     await assert_pool_is_clean()
 
@@ -355,6 +347,6 @@ async def test_sync_code_that_is_destroyed(begin: Any):
             with pytest.raises(transaction.TransactionManagementError):
                 await Author.objects.acreate(name="x")
             assert connections["default"].needs_rollback
-    assert await names() == []
+    assert await author_names() == []
     await asyncio.sleep(0.05)
     await assert_pool_is_clean()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -14,22 +15,10 @@ from tests.runtime.support import assert_pool_is_clean
 from turbo_orm import atomic, run_sync
 
 
-@pytest.fixture(params=["on the wire", "declared"])
-def begun(request: pytest.FixtureRequest) -> Any:
-    """What a block begins with."""
-
-    async def begin() -> None:
-        await Author.objects.acreate(name="first")
-        if request.param == "declared":
-            await run_sync(Author.objects.count)
-
-    return begin
-
-
-async def test_they_know_of_the_block(begun: Any):
+async def test_they_know_of_the_block(begin: Callable[[], Awaitable[None]]):
     assert not connection.in_atomic_block
     async with atomic():
-        await begun()
+        await begin()
         assert connection.in_atomic_block
         assert transaction.get_connection().in_atomic_block
         assert connections["default"] in connections.all(initialized_only=True)
@@ -40,19 +29,19 @@ async def test_they_know_of_the_block(begun: Any):
     await assert_pool_is_clean()
 
 
-async def test_a_block_is_told_to_roll_back(begun: Any):
+async def test_a_block_is_told_to_roll_back(begin: Callable[[], Awaitable[None]]):
     async with atomic():
-        await begun()
+        await begin()
         transaction.set_rollback(True)
         assert transaction.get_rollback()
     assert await Author.objects.acount() == 0
     await assert_pool_is_clean()
 
 
-async def test_hooks_of_sync_code(begun: Any):
+async def test_hooks_of_sync_code(begin: Callable[[], Awaitable[None]]):
     called: list[str] = []
     async with atomic():
-        await begun()
+        await begin()
         transaction.on_commit(lambda: called.append("committed"))
         with pytest.raises(LookupError):
             async with atomic():
@@ -64,9 +53,9 @@ async def test_hooks_of_sync_code(begun: Any):
     assert await Tag.objects.acount() == 0
 
 
-async def test_nothing_is_executed_with_them(begun: Any):
+async def test_nothing_is_executed_with_them(begin: Callable[[], Awaitable[None]]):
     async with atomic():
-        await begun()
+        await begin()
         with pytest.raises(SynchronousOnlyOperation):
             connection.cursor()
         with pytest.raises(SynchronousOnlyOperation):
@@ -76,7 +65,7 @@ async def test_nothing_is_executed_with_them(begun: Any):
     await assert_pool_is_clean()
 
 
-async def test_they_show_what_the_block_executes(begun: Any):
+async def test_they_show_what_the_block_executes(begin: Callable[[], Awaitable[None]]):
     shown: list[str] = []
 
     def wrapper(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
@@ -84,7 +73,7 @@ async def test_they_show_what_the_block_executes(begun: Any):
         return execute(sql, params, many, context)
 
     async with atomic():
-        await begun()
+        await begin()
         with connection.execute_wrapper(wrapper):
             await Author.objects.acount()
             await run_sync(Tag.objects.count)

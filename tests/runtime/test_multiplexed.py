@@ -8,12 +8,8 @@ import contextvars
 from django.test.utils import override_settings
 
 from tests.project.library.models import Author
-from tests.runtime.support import pool
+from tests.runtime.support import author_names, pool
 from turbo_orm import atomic, close_pools, pool_stats
-
-
-async def names() -> list[str]:
-    return [author.name for author in await Author.objects.order_by("name").alist()]
 
 
 @override_settings(TURBO_ORM={"MULTIPLEX": {"connections": 2, "in_flight": 200, "slow_after": 30}})
@@ -33,11 +29,11 @@ async def test_reads_of_many_tasks_share_two_connections():
 @override_settings(TURBO_ORM={"MULTIPLEX": True})
 async def test_blocks_and_writes_have_connections_of_their_own():
     for _ in range(3):
-        await names()
+        await author_names()
     async with atomic():
         await Author.objects.acreate(name="inside")
-        assert await names() == ["inside"]
-        outside = contextvars.Context().run(asyncio.ensure_future, names())
+        assert await author_names() == ["inside"]
+        outside = contextvars.Context().run(asyncio.ensure_future, author_names())
         assert await outside == []
-    assert await names() == ["inside"]
+    assert await author_names() == ["inside"]
     await close_pools()

@@ -11,15 +11,11 @@ from django.db import DatabaseError, IntegrityError, connection, connections, tr
 from psycopg.pq import TransactionStatus
 
 from tests.project.library.models import Author, Book
-from tests.runtime.support import assert_pool_is_clean, backend_pid, pool, sleep
+from tests.runtime.support import assert_pool_is_clean, author_names, backend_pid, pool, sleep
 from turbo_orm import atomic, on_commit, run_sync
 from turbo_orm.bridge.wire_blocks import WireBlock
 from turbo_orm.errors import BlockDeadlockError
 from turbo_orm.testing import capture_queries
-
-
-async def names() -> list[str]:
-    return await Author.objects.order_by("name").values_list("name", flat=True).alist()
 
 
 async def test_commit_and_rollback():
@@ -29,7 +25,7 @@ async def test_commit_and_rollback():
         async with atomic():
             await Author.objects.acreate(name="lost")
             raise LookupError
-    assert await names() == ["kept"]
+    assert await author_names() == ["kept"]
     await assert_pool_is_clean()
 
 
@@ -41,7 +37,7 @@ async def test_savepoints():
                 await Author.objects.acreate(name="b")
                 raise LookupError
         await Author.objects.acreate(name="c")
-    assert await names() == ["a", "c"]
+    assert await author_names() == ["a", "c"]
 
 
 async def test_no_savepoint_marks_the_outer_block():
@@ -51,7 +47,7 @@ async def test_no_savepoint_marks_the_outer_block():
                 async with atomic(savepoint=False):
                     raise LookupError
             await Author.objects.acount()
-    assert await names() == []
+    assert await author_names() == []
 
 
 async def test_durable():
@@ -60,7 +56,7 @@ async def test_durable():
             async with atomic(durable=True):
                 pass
         await Author.objects.acreate(name="a")
-    assert await names() == ["a"]
+    assert await author_names() == ["a"]
 
 
 @atomic
@@ -80,7 +76,7 @@ async def decorated_with_arguments() -> bool:
 async def test_decorators():
     with pytest.raises(LookupError):
         await decorated_plainly(True)
-    assert await names() == []
+    assert await author_names() == []
     assert await decorated_plainly(False)
     assert await asyncio.gather(*[decorated_with_arguments() for _ in range(5)]) == [True] * 5
     assert decorated_with_arguments.__doc__ == "Documented."
@@ -109,7 +105,7 @@ async def test_one_object_many_entries():
             return pids[-1 - number]
 
     assert len(set(await asyncio.gather(*map(enter, range(6))))) == 6
-    assert len(await names()) == 7
+    assert len(await author_names()) == 7
 
 
 async def test_tasks_started_in_a_block_join_it_one_after_another():
@@ -126,8 +122,8 @@ async def test_tasks_started_in_a_block_join_it_one_after_another():
 
         outcomes = await asyncio.gather(*map(child, range(6)), return_exceptions=True)
         assert {outcome for outcome in outcomes if isinstance(outcome, int)} == {pid}
-        assert await names() == ["c0", "c2", "c4"]
-    assert len(await names()) == 3
+        assert await author_names() == ["c0", "c2", "c4"]
+    assert len(await author_names()) == 3
 
 
 async def test_a_task_that_outlives_the_block_leaves_it():
@@ -290,7 +286,7 @@ async def test_on_commit_while_tasks_of_the_block_want_their_turn():
         tasks.append(asyncio.create_task(run_sync(sleep, 0.02)))
     await asyncio.wait_for(asyncio.gather(*tasks), 10)
     assert ("hook", 1) in log
-    assert await names() == ["a", "by the hook"]
+    assert await author_names() == ["a", "by the hook"]
     await assert_pool_is_clean()
 
 
@@ -383,7 +379,7 @@ async def test_on_commit_errors():
             await on_commit(lambda: log.append("not reached"))
             await Author.objects.acreate(name="b")
     assert log == ["after"]
-    assert await names() == ["a", "b"]
+    assert await author_names() == ["a", "b"]
 
 
 async def test_select_for_update_outside_a_block_is_djangos_error():
@@ -395,13 +391,13 @@ async def test_two_aliases():
     async with atomic(), atomic(using="other"):
         await Author.objects.acreate(name="here")
         await Author.objects.using("other").acreate(name="there")
-    assert await names() == ["here"]
+    assert await author_names() == ["here"]
     with pytest.raises(LookupError):
         async with atomic(using="other"):
             await Author.objects.using("other").acreate(name="lost")
             await Author.objects.acreate(name="kept")
             raise LookupError
-    assert await names() == ["here", "kept"]
+    assert await author_names() == ["here", "kept"]
     assert await Author.objects.using("other").acount() == 1
 
 
@@ -458,7 +454,7 @@ class TestCommitInTheBridge:
         (conn,) = pool()._pool
         assert conn.wire.attached
         assert conn.pgconn.transaction_status == TransactionStatus.IDLE
-        assert await names() == [*"abcdef"]
+        assert await author_names() == [*"abcdef"]
 
     async def test_an_error_that_comes_with_it(self):
         def dangling() -> None:
@@ -470,7 +466,7 @@ class TestCommitInTheBridge:
             with pytest.raises(IntegrityError, match="library_book_author_id"):
                 await run_sync(dangling)
             await run_sync(self.add, name)
-        assert await names() == ["a", "b", "c"]
+        assert await author_names() == ["a", "b", "c"]
         await assert_pool_is_clean()
 
     async def test_hooks_run_after_it(self):
@@ -494,7 +490,7 @@ class TestCommitInTheBridge:
 
         for name in ("a", "b", "c"):
             await run_sync(block, name)
-        assert await names() == ["a", "b", "c"]
+        assert await author_names() == ["a", "b", "c"]
         await assert_pool_is_clean()
 
     async def test_cancelled(self):
@@ -517,5 +513,5 @@ class TestCommitInTheBridge:
             await run_sync(self.add, name)
         with pytest.raises(asyncio.TimeoutError):
             await asyncio.wait_for(run_sync(slow), 0.3)
-        assert await names() == ["a", "b"]
+        assert await author_names() == ["a", "b"]
         await assert_pool_is_clean()

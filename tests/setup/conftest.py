@@ -1,13 +1,21 @@
-"""Programs that stand in for Python, uv, apt: small shell scripts in a folder of the test's own."""
+"""A server, and programs that stand in for Python, uv, apt: scripts in a folder of the test's own."""
 
 from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from devtools.postgres import Postgres
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Postgres]:
+    with Postgres() as server:
+        yield server
 
 
 @pytest.fixture

@@ -31,12 +31,6 @@ ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Postgres]:
-    with Postgres() as server:
-        yield server
-
-
 def databases(server: Postgres) -> list[str]:
     with psycopg.connect(server.url()) as connection:
         rows = connection.execute(

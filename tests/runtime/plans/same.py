@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 from weakref import ref
 
 from django.db.models import Model
 from django.db.models.base import ModelState
 
-__all__ = ["seen"]
+__all__ = ["outcome", "seen"]
+
+
+async def outcome(call: Callable[[], Awaitable[Any]]) -> Any:
+    """Return what *call* returns, as `seen()`; the type and text of an error in its place."""
+    try:
+        return seen(await call())
+    except Exception as error:
+        return type(error), str(error)
 
 
 def seen(value: Any, _met: dict[int, int] | None = None) -> Any:

@@ -12,7 +12,7 @@ from django.test import override_settings
 
 from tests.project.library.models import Author, Book, Tag
 from tests.runtime.parity.data import Snapshot
-from tests.runtime.plans.same import seen
+from tests.runtime.plans.same import outcome
 from turbo_orm import AsyncQuerySet, run_sync
 from turbo_orm.plans.verify import Verified
 from turbo_orm.testing import capture_queries
@@ -139,17 +139,10 @@ async def test_as_django(snapshot: Snapshot, name: str, watched: bool) -> None:
         with override_settings(TURBO_ORM=settings):
             if watched:
                 with capture_queries() as queries:
-                    found = await _outcome(call)
+                    found = await outcome(lambda: run_sync(call))
                 statements = [query["sql"] for query in queries]
             else:
-                found, statements = await _outcome(call), []
+                found, statements = await outcome(lambda: run_sync(call)), []
         outcomes.append((found, statements, snapshot.rows()))
     assert outcomes[0] == outcomes[1]
     assert (Verified.same > same) is planned
-
-
-async def _outcome(call: Callable[[], Any]) -> Any:
-    try:
-        return seen(await run_sync(call))
-    except Exception as error:
-        return type(error), str(error)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -171,11 +171,6 @@ def receivers(log: list[Any]) -> Iterator[None]:
         post_save.disconnect(receiver)
 
 
-@asynccontextmanager
-async def no_block() -> AsyncIterator[None]:
-    yield
-
-
 async def outcome(
     snapshot: Snapshot, case: Case, save: Any, *, watched: bool, signals: bool, block: Any
 ) -> Any:
@@ -185,11 +180,11 @@ async def outcome(
     obj = await run_sync(case.make)
     log: list[Any] = []
     error = broken = None
-    with capture_queries() if watched else contextmanager(lambda: iter([[]]))() as queries:
+    with capture_queries() if watched else nullcontext([]) as queries:
         try:
             async with block():
                 try:
-                    with receivers(log) if signals else contextmanager(lambda: iter([None]))():
+                    with receivers(log) if signals else nullcontext():
                         await save(obj, case.kwargs)
                 except Exception as exc:
                     error = (type(exc), str(exc))
@@ -219,9 +214,9 @@ async def in_bridge(obj: Any, kwargs: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("watched", "signals", "block"),
     [
-        pytest.param(False, False, no_block, id="on the wire"),
+        pytest.param(False, False, nullcontext, id="on the wire"),
         pytest.param(False, True, atomic, id="on the wire, with receivers, in a block"),
-        pytest.param(True, True, no_block, id="watched, with receivers"),
+        pytest.param(True, True, nullcontext, id="watched, with receivers"),
         pytest.param(True, False, atomic, id="watched, in a block"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from django.db.models import Count, Max, Sum
 from django.test import override_settings
 
 from tests.project.library.models import Author, Book, Tag
-from tests.runtime.plans.same import seen
+from tests.runtime.plans.same import outcome, seen
 from turbo_orm import atomic, run_sync
 from turbo_orm.plans.verify import Verified
 
@@ -49,24 +50,21 @@ TERMINALS: dict[str, Callable[[Any], Any]] = {
 _WITHOUT_PLAN = {"last", "get of a filter", "update", "delete", "latest"}
 
 
-async def _outcome(make: Callable[[], Any], limits: slice, terminal: str) -> Any:
-    try:
-        return seen(await TERMINALS[terminal](make()[limits]))
-    except Exception as error:
-        return type(error), str(error)
-
-
 @pytest.mark.parametrize("name", QUERYSETS)
 @pytest.mark.parametrize("terminal", TERMINALS)
 async def test_answers_and_errors_are_djangos(name: str, terminal: str):
     make = QUERYSETS[name]
     slices = [slice(*limits) for limits in LIMITS]
+
+    async def answer(limits: slice) -> Any:
+        return await TERMINALS[terminal](make()[limits])
+
     with override_settings(TURBO_ORM={"PLANS": False, "POOL": POOL}):
-        expected = [await _outcome(make, limits, terminal) for limits in slices]
+        expected = [await outcome(partial(answer, limits)) for limits in slices]
     with override_settings(TURBO_ORM={"VERIFY_PLANS": True, "POOL": POOL}):
         await Tag.objects.acount()  # then the server's version is known
         before = Verified.same
-        found = [await _outcome(make, limits, terminal) for limits in slices]
+        found = [await outcome(partial(answer, limits)) for limits in slices]
     assert found == expected
     # The last one is empty, and Django executes nothing for it.
     assert Verified.same - before == (0 if terminal in _WITHOUT_PLAN else len(slices) - 1)
