@@ -11,7 +11,6 @@ import pytest
 from django.db import connection
 from psycopg.pq import TransactionStatus
 
-from tests.project.library.models import Author
 from turbo_orm import run_sync
 from turbo_orm.db import loop_pools, pools
 
@@ -32,6 +31,8 @@ def sleep(seconds: float) -> None:
 
 
 async def author_names() -> list[str]:
+    from tests.project.library.models import Author  # projects without it use this module too
+
     return await Author.objects.order_by("name").values_list("name", flat=True).alist()
 
 
