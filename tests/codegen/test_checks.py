@@ -82,3 +82,12 @@ def test_change_which_types_do_not_show_is_no_drift(notes: Project) -> None:
     notes.generate()
     notes.replace("notes/models.py", "max_length=10", "max_length=20, db_index=True")
     assert "turbo_orm.W1" not in warnings(notes)
+
+
+def test_what_a_method_says_of_itself_is_no_drift(notes: Project) -> None:
+    method = 'def twin(self) -> "Note":\n        """Says this."""\n        return self\n'
+    notes.replace("notes/models.py", "    objects = ", f"    {method}    objects = ")
+    notes.generate()
+    assert "def twin(" in notes.read("notes/turbo.pyi")
+    notes.replace("notes/models.py", "Says this", "Says that")
+    assert "turbo_orm.W1" not in warnings(notes)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
+from tests.codegen.support import ROOT
 from turbo_orm.codegen.imports import Imports
+from turbo_orm.codegen.render import _SYMBOLS
 
 
 def test_names_are_imported_once_and_sorted_in_groups() -> None:
@@ -39,3 +43,9 @@ def test_modules_of_hand_written_code_have_short_aliases() -> None:
     assert (imports.module("shop.models"), imports.module("blog.models")) == ("_m", "_m2")
     assert imports.module("shop.models") == "_m"
     assert imports.lines() == ["import blog.models as _m2", "import shop.models as _m"]
+
+
+def test_templates_use_all_names_there_are_for_them() -> None:
+    text = "".join(path.read_text() for path in (ROOT / "templates").glob("*.j2"))
+    used = set(re.findall(r"\buse\.(\w+)", text))
+    assert {name for names in _SYMBOLS.values() for name in names} == used

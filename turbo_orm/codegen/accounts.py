@@ -53,5 +53,4 @@ def account_method(owner: type[Any], called: str, function: Any, row: str) -> ir
         is_override=False,
         parameters=parameters,
         returns=ir.SAME_QUERYSET if called == "with_perm" else row,
-        doc="",
     )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from turbo_orm.codegen import ir
 from turbo_orm.codegen.docstrings import comment
-from turbo_orm.codegen.expressions import ANY, builtin, generic, name, optional, union
+from turbo_orm.codegen.expressions import ANY, builtin, generic, name, optional, ours, union
 from turbo_orm.codegen.ir import RelationKind
 from turbo_orm.codegen.literals import Literals
 from turbo_orm.codegen.loading import is_loadable
@@ -15,8 +15,6 @@ from turbo_orm.codegen.naming import is_name
 from turbo_orm.codegen.views import Entry, MemberView
 
 __all__ = ["Attributes"]
-
-_STUB = "turbo_orm.typing"
 
 
 class Attributes:
@@ -51,7 +49,7 @@ class Attributes:
                 entries.append(self._relation(self._model.foreign_keys[field.name]))
                 entries.append(Entry(field.attname, self._spell(field.read)))
             elif field.descriptor:
-                both = generic(name(_STUB, "Rel"), field.read, field.accept)
+                both = generic(ours("Rel"), field.read, field.accept)
                 entries.append(Entry(field.name, self._spell(both), " = ...", comment(field.help)))
             else:
                 entries.append(Entry(field.name, self._spell(field.read), "", comment(field.help)))
@@ -63,7 +61,7 @@ class Attributes:
         entries += [
             Entry(
                 member.method.name,
-                self._spell(generic(name(_STUB, "Rel"), member.method.returns, member.accept)),
+                self._spell(generic(ours("Rel"), member.method.returns, member.accept)),
                 " = ...",
             )
             for member in self._model.members
@@ -104,11 +102,9 @@ class Attributes:
             row, base = self._result(relation.target), name("@base", relation.target)
             nullable = optional if relation.null and relation.kind.is_forward_one else union
             types = [nullable(row), nullable(base)]
-            descriptor = generic(name(_STUB, "Rel"), *types)
+            descriptor = generic(ours("Rel"), *types)
             if self._is_strict and is_loadable(relation, self._model):
-                descriptor = generic(
-                    name(_STUB, "LoadedRel"), self._literals.literal([relation.name]), *types
-                )
+                descriptor = generic(ours("LoadedRel"), self._literals.literal([relation.name]), *types)
             return Entry(
                 relation.name,
                 self._spell(descriptor),
@@ -122,15 +118,15 @@ class Attributes:
 
     def _related_manager(self, relation: ir.Relation) -> str:
         target = self._models[relation.target]
-        through = self._result(relation.through) if relation.through else name(_STUB, "AutoThrough")
+        through = self._result(relation.through) if relation.through else ours("AutoThrough")
         if target.facade and any(manager.is_default for manager in target.managers):
             if not relation.kind.takes_keys:
                 return name("@related", relation.target)
             return generic(name("@many", relation.target), through)
         base, row = name("@base", relation.target), self._result(relation.target)
         if relation.kind.takes_keys:
-            return generic(name(_STUB, "PlainManyManager"), base, relation.key_accept, row, through)
-        return generic(name(_STUB, "PlainRelatedManager"), base, row)
+            return generic(ours("PlainManyManager"), base, relation.key_accept, row, through)
+        return generic(ours("PlainRelatedManager"), base, row)
 
 
 def _with_first(member: ir.Member, parameters: str) -> str:

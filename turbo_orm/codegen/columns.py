@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from turbo_orm.codegen import ir
-from turbo_orm.codegen.expressions import NONE, generic, name, union
+from turbo_orm.codegen.expressions import NONE, generic, name, ours, union
 from turbo_orm.codegen.naming import is_name
 from turbo_orm.codegen.views import Entry
 
 __all__ = ["view_columns"]
-
-_STUB = "turbo_orm.typing"
 
 
 def view_columns(
@@ -37,6 +35,6 @@ def _column(column: ir.Column, *, null: bool) -> str:
 
 def _columns_of(relation: ir.Relation, target: ir.Model) -> str:
     if not target.facade:
-        return generic(name(_STUB, "OtherColumns"), "_M")
+        return generic(ours("OtherColumns"), "_M")
     missing = relation.null or not relation.kind.is_forward_one
     return generic(name("@columns", target.label), "_M", NONE if missing else "_N")

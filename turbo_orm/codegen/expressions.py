@@ -15,6 +15,7 @@ __all__ = [
     "name",
     "names",
     "optional",
+    "ours",
     "split_union",
     "substitute",
     "union",
@@ -33,8 +34,13 @@ def builtin(qualname: str) -> str:
     return name("", qualname)
 
 
+def ours(qualname: str) -> str:
+    """Return the expression for ``qualname`` of `turbo_orm.typing`, which all stubs share."""
+    return name("turbo_orm.typing", qualname)
+
+
 ANY = name("typing", "Any")
-EXPR = name("turbo_orm.typing", "Expr")
+EXPR = ours("Expr")
 NONE = "None"
 
 

@@ -15,7 +15,7 @@ from django.db.models.fields.proxy import OrderWrt
 
 from turbo_orm.codegen import ir
 from turbo_orm.codegen.annotations import AnnotationReader, UnreadableAnnotation, is_importable
-from turbo_orm.codegen.expressions import EXPR, builtin, generic, name, optional, union, without_none
+from turbo_orm.codegen.expressions import EXPR, builtin, generic, name, optional, ours, union, without_none
 from turbo_orm.codegen.lookups import field_lookups
 from turbo_orm.codegen.options import Breadth, Options
 from turbo_orm.codegen.signatures import annotations_of
@@ -167,9 +167,9 @@ def _path(cls: type[Any]) -> str:
 def column_of(kind: ValueType) -> ir.Column:
     """Describe the columns of values of ``kind``."""
     if kind.exact_column:
-        return ir.Column(name("turbo_orm.typing", kind.exact_column))
+        return ir.Column(ours(kind.exact_column))
     shared = kind.shared_column or _COLUMNS.get(kind.family, "Column")
-    return ir.Column(name("turbo_orm.typing", shared), kind.row or kind.read, kind.value)
+    return ir.Column(ours(shared), kind.row or kind.read, kind.value)
 
 
 def _configured(field_path: str, type_path: str) -> str:

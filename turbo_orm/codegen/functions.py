@@ -45,7 +45,6 @@ class Function:
                 is_override=hasattr(QuerySet, self.called),
                 parameters=self._parameters(self._after_self(signature), namespace, annotations),
                 returns=returns.read(function, signature.return_annotation, namespace),
-                doc=inspect.cleandoc(function.__doc__ or "").split("\n")[0],
             )
 
     def first_parameter(self, annotations: AnnotationReader) -> str:

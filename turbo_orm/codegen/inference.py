@@ -11,7 +11,7 @@ import ast
 import inspect
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import Any, TypeVar
 
@@ -68,10 +68,7 @@ def infer_made(function: Any) -> Any:
     if definition is None:
         return None
     nodes = list(_own_nodes(definition))
-    assigned: dict[str, list[ast.expr]] = {}
-    for node in nodes:
-        if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
-            assigned.setdefault(node.targets[0].id, []).append(node.value)
+    assigned = _assigned(nodes)
     names = {**getattr(inspect.unwrap(function), "__globals__", {}), **dict.fromkeys(assigned)}
     returned = {_made(node.value, names, assigned) for node in nodes if isinstance(node, ast.Return)}
     return returned.pop() if len(returned) == 1 else None
@@ -152,13 +149,7 @@ class _Method:
             return None
         self._this = definition.args.args[0].arg
         nodes = list(_own_nodes(definition))
-        for node in nodes:
-            if (
-                isinstance(node, ast.Assign)
-                and len(node.targets) == 1
-                and isinstance(node.targets[0], ast.Name)
-            ):
-                self._assigned.setdefault(node.targets[0].id, []).append(node.value)
+        self._assigned = _assigned(nodes)
         returned = [node.value for node in nodes if isinstance(node, ast.Return)]
         if not returned or any(isinstance(node, (ast.Yield, ast.YieldFrom)) for node in nodes):
             return None
@@ -209,6 +200,15 @@ def _own_nodes(definition: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[a
         yield node
         if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)):
             pending.extend(ast.iter_child_nodes(node))
+
+
+def _assigned(nodes: Iterable[ast.AST]) -> dict[str, list[ast.expr]]:
+    """Return what is assigned to each variable."""
+    found: dict[str, list[ast.expr]] = {}
+    for node in nodes:
+        if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
+            found.setdefault(node.targets[0].id, []).append(node.value)
+    return found
 
 
 def _join(found: list[str | None]) -> str | None:

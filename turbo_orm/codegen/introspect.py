@@ -17,7 +17,7 @@ from typing_extensions import Self
 
 from turbo_orm.codegen import ir
 from turbo_orm.codegen.annotations import AnnotationReader, is_importable
-from turbo_orm.codegen.expressions import ANY, generic, name, names
+from turbo_orm.codegen.expressions import ANY, generic, name, names, ours
 from turbo_orm.codegen.facades import Facade, find_facades, why_no_facade
 from turbo_orm.codegen.fields import FieldReader, column_of
 from turbo_orm.codegen.lookups import key_lookups
@@ -142,7 +142,7 @@ class Introspection:
             if relation is None or other._meta.proxy or not issubclass(model, relation.model):
                 continue
             key = self._fields.value_type(other._meta.pk)
-            queryset = generic(name("turbo_orm.typing", "AsyncQuerySet"), ANY, key.read)
+            queryset = generic(ours("AsyncQuerySet"), ANY, key.read)
             returns = queryset if is_async(other._default_manager) else ANY
             yield ir.Order(other.__name__.lower(), returns, key.accept)
 

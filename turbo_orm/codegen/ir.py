@@ -175,7 +175,6 @@ class Method:
     #: The parameters after ``self``, as source text with type expressions.
     parameters: str
     returns: str
-    doc: str
 
 
 @dataclass(frozen=True)

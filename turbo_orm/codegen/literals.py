@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from turbo_orm.codegen import ir
-from turbo_orm.codegen.expressions import ANY, generic, name
+from turbo_orm.codegen.expressions import ANY, generic, name, ours
 from turbo_orm.codegen.naming import ModelNames, name_types
 from turbo_orm.codegen.paths import relation_paths, value_paths
 from turbo_orm.codegen.views import Entry
 
 __all__ = ["MOST_MEMBERS", "Literals", "split_literal"]
 
-_STUB = "turbo_orm.typing"
 _NEVER = name("typing_extensions", "Never")
 #: pyrefly takes a Literal of more than 256 members for a str.
 MOST_MEMBERS = 250
@@ -80,12 +79,12 @@ class Literals:
 
     def _arguments(self) -> list[Entry]:
         """What methods take. Aliases too: elsewhere pyrefly loses many members of a Literal in a ``|``."""
-        sort = generic(name(_STUB, "Sort"), self._row)
+        sort = generic(ours("Sort"), self._row)
         arguments = {
-            "_Paths": (("Path",), (name(_STUB, "Expr"), name(_STUB, "Misspelt"))),
-            "_Orders": (("Path", "_Descending"), (name(_STUB, "SortExpr"), sort)),
-            "_Prefetches": (("Prefetch",), (name(_STUB, "PrefetchLike"), "None")),
-            "_Fetches": (("Prefetch", "Field"), (name(_STUB, "Misspelt"),)),
+            "_Paths": (("Path",), (ours("Expr"), ours("Misspelt"))),
+            "_Orders": (("Path", "_Descending"), (ours("SortExpr"), sort)),
+            "_Prefetches": (("Prefetch",), (ours("PrefetchLike"), "None")),
+            "_Fetches": (("Prefetch", "Field"), (ours("Misspelt"),)),
         }
         return [
             Entry(

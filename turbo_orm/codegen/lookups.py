@@ -11,7 +11,7 @@ from typing import Any, cast
 from django.db.models import Field, Transform, lookups
 from django.db.models.expressions import Col
 
-from turbo_orm.codegen.expressions import ANY, builtin, name, optional
+from turbo_orm.codegen.expressions import ANY, builtin, optional, ours
 from turbo_orm.codegen.ir import Lookup, Reach
 from turbo_orm.codegen.options import Breadth
 from turbo_orm.codegen.types import Family, ValueType
@@ -56,7 +56,7 @@ _FAR: dict[str, frozenset[str]] = {
 }
 #: The transforms which people compare with more than equality.
 _COMPARED_TRANSFORMS = frozenset(("year", "date"))
-_STR_VALUE = name("turbo_orm.typing", "StrValue")
+_STR_VALUE = ours("StrValue")
 
 
 def key_lookups(field: Any, kind: ValueType, *, null: bool) -> tuple[Lookup, ...]:

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from turbo_orm.codegen import ir
-from turbo_orm.codegen.expressions import ANY, generic, name
+from turbo_orm.codegen.expressions import ANY, generic, ours
 from turbo_orm.codegen.expressions import names as names_in
 from turbo_orm.codegen.methods import view_methods
 from turbo_orm.codegen.naming import ModelNames
 from turbo_orm.codegen.views import ManagerView
 
 __all__ = ["view_managers"]
-
-_STUB = "turbo_orm.typing"
 
 
 def view_managers(
@@ -55,7 +53,7 @@ class _Viewer:
         annotated = (
             f"_{queryset}Annotated"
             if manager.queryset
-            else self._spell(generic(name(_STUB, "AsyncQuerySet"), self._row, annotated_row))
+            else self._spell(generic(ours("AsyncQuerySet"), self._row, annotated_row))
         )
         own = {method.name for method in manager.methods}
         on_rows = _gives_generated(manager.queryset_methods)
@@ -92,24 +90,24 @@ class _Viewer:
         )
 
     def _manager_bases(self, manager: ir.Manager) -> str:
-        bases = [self._spell(generic(name(_STUB, "ManagerOverlay"), self._fresh))]
+        bases = [self._spell(generic(ours("ManagerOverlay"), self._fresh))]
         if manager.base:
             bases.append(self._spell(manager.base))
         if manager.base and not manager.is_attached:
-            bases.insert(1, self._spell(generic(name(_STUB, "ManagerOf"), self._row)))
+            bases.insert(1, self._spell(generic(ours("ManagerOf"), self._row)))
         else:  # next to a base which cannot be edited, importing the facade puts ours
-            bases.append(self._spell(generic(name(_STUB, "AsyncManager"), self._row)))
+            bases.append(self._spell(generic(ours("AsyncManager"), self._row)))
         return ", ".join(bases)
 
     def _queryset_bases(self, manager: ir.Manager, rows: str) -> str:
         """Return the bases of a queryset class that gives ``rows``."""
-        bases = [f"{self._spell(name(_STUB, 'Rows'))}[{rows}]"]
+        bases = [f"{self._spell(ours('Rows'))}[{rows}]"]
         if manager.queryset:
             bases.append(self._spell(manager.queryset))
         if manager.queryset and manager.is_queryset_async:
-            bases.insert(1, self._spell(generic(name(_STUB, "QuerySetOf"), self._row, rows)))
+            bases.insert(1, self._spell(generic(ours("QuerySetOf"), self._row, rows)))
         else:
-            bases.append(self._spell(generic(name(_STUB, "AsyncQuerySet"), self._row, rows)))
+            bases.append(self._spell(generic(ours("AsyncQuerySet"), self._row, rows)))
         return ", ".join(bases)
 
 

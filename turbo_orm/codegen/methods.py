@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from turbo_orm.codegen import ir
-from turbo_orm.codegen.docstrings import comment
 from turbo_orm.codegen.views import MethodView
 
 __all__ = ["view_methods"]
@@ -27,7 +26,6 @@ def view_methods(
             parameters=spell(f", {method.parameters}" if method.parameters else ""),
             returns=returns(method.returns),
             is_overload=method.is_overload,
-            doc=comment(method.doc),
         )
         for method in methods
     )

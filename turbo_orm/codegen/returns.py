@@ -14,7 +14,7 @@ from django.db.models import Model, QuerySet
 
 from turbo_orm.codegen import ir
 from turbo_orm.codegen.annotations import AnnotationReader, UnreadableAnnotation
-from turbo_orm.codegen.expressions import ANY, generic, name
+from turbo_orm.codegen.expressions import ANY, generic, name, ours
 from turbo_orm.codegen.inference import infer_return
 from turbo_orm.codegen.signatures import written_return
 
@@ -101,7 +101,7 @@ class ReturnReader:
         is_ours = written[0].startswith("{@row:") or origin.__module__.startswith("turbo_orm.")
         if written[0] == written[-1]:
             written = written[:1]
-        stub, djangos = name("turbo_orm.typing", "AsyncQuerySet"), name("django.db.models", "QuerySet")
+        stub, djangos = ours("AsyncQuerySet"), name("django.db.models", "QuerySet")
         return generic(stub if is_ours else djangos, *written)
 
     def _row(self, argument: Any, namespace: Mapping[str, Any]) -> Any:

@@ -5,17 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from turbo_orm.codegen.expressions import ANY, EXPR, builtin, generic, name, optional, union
+from turbo_orm.codegen.expressions import ANY, EXPR, builtin, generic, name, optional, ours, union
 
 __all__ = ["KNOWN_FIELDS", "UNKNOWN", "Family", "ValueType", "array_of", "inline", "range_of"]
 
 _ITERABLE = name("collections.abc", "Iterable")
 _INT = builtin("int")
 _STR = builtin("str")
-
-
-def _shared(alias: str) -> str:
-    return name("turbo_orm.typing", alias)
 
 
 class Family:
@@ -76,12 +72,12 @@ def _aliased(
     return ValueType(
         read=read,
         accept=accept or read,
-        value=_shared(f"{alias}Value"),
-        values=_shared(f"{alias}Values"),
-        range=_shared(f"{alias}Range"),
+        value=ours(f"{alias}Value"),
+        values=ours(f"{alias}Values"),
+        range=ours(f"{alias}Range"),
         family=family,
         exact_column=f"{alias}Column",
-        arguments={"contained_by": _shared(f"{alias}Span")} if has_ranges else {},
+        arguments={"contained_by": ours(f"{alias}Span")} if has_ranges else {},
     )
 
 
@@ -141,9 +137,9 @@ _JSON = replace(
     arguments={
         "contains": ANY,
         "contained_by": ANY,
-        "has_key": _shared("StrValue"),
-        "has_keys": _shared("StrValues"),
-        "has_any_keys": _shared("StrValues"),
+        "has_key": ours("StrValue"),
+        "has_keys": ours("StrValues"),
+        "has_any_keys": ours("StrValues"),
     },
 )
 _HSTORE_READ = generic(builtin("dict"), _STR, optional(_STR))
@@ -155,7 +151,7 @@ _HSTORE = replace(
 
 
 def _file(module: str, qualname: str) -> ValueType:
-    return replace(_TEXT, read=name(module, qualname), accept=_shared("FileLike"), row=_STR)
+    return replace(_TEXT, read=name(module, qualname), accept=ours("FileLike"), row=_STR)
 
 
 def _spatial(module: str, qualname: str, *texts: str) -> ValueType:

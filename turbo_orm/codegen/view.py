@@ -10,7 +10,7 @@ from turbo_orm.codegen.attributes import Attributes
 from turbo_orm.codegen.columns import view_columns
 from turbo_orm.codegen.dicts import view_dicts
 from turbo_orm.codegen.docstrings import docstring
-from turbo_orm.codegen.expressions import ANY, generic, name
+from turbo_orm.codegen.expressions import ANY, generic, name, ours
 from turbo_orm.codegen.imports import Imports
 from turbo_orm.codegen.literals import Literals
 from turbo_orm.codegen.loading import LOADED_VARIABLES, is_loadable, view_loading
@@ -36,7 +36,6 @@ _PRIVATE = (
     "_Prefetches",
     "_Fetches",
 )
-_STUB = "turbo_orm.typing"
 _NEVER = name("typing_extensions", "Never")
 #: Of how many columns `select()` knows the types.
 SELECTED = 8
@@ -83,7 +82,7 @@ def view_app(app: ir.App, options: Options, imports: Imports) -> AppView:
         for manager in model.managers
         if manager.is_attached
     )
-    return AppView(app.facade, app.label, tuple(aliases.entries()), views, attached)
+    return AppView(app.label, tuple(aliases.entries()), views, attached)
 
 
 class _ModelViewer:
@@ -182,5 +181,5 @@ class _ModelViewer:
             for parent in self._model.parents
         ]
         if self._is_strict(self._model) and not strict:
-            parents.append(generic(name(_STUB, "Loaded"), "_L"))
+            parents.append(generic(ours("Loaded"), "_L"))
         return parents

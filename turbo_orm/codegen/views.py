@@ -36,7 +36,6 @@ class MethodView:
     parameters: str
     returns: str
     is_overload: bool
-    doc: str
 
 
 @dataclass(frozen=True)
@@ -158,7 +157,6 @@ class ModelView:
 
 @dataclass(frozen=True)
 class AppView:
-    facade: str
     label: str
     #: Types which occur often, by the names that stand for them.
     aliases: tuple[Entry, ...]
