@@ -1,1 +1,1 @@
-"""Tools for working on this checkout: the private PostgreSQL and the demo. Not shipped in the wheel."""
+"""What `dev.py` runs: the demo, checks, benchmarks, and the servers they need. Not in the wheel."""

@@ -15,7 +15,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 def end_with_parent(signum: signal.Signals) -> Callable[[], object] | None:
-    """Return a `preexec_fn` by which Linux sends the child `signum` when we are killed.
+    """Return a `preexec_fn` by which Linux sends the child *signum* when we are killed.
 
     From the main thread only: the kernel sends it when the *thread* which started the child ends.
     subprocess calls it after it changed the user, as it must be: changing the user clears the setting.
@@ -27,7 +27,7 @@ def end_with_parent(signum: signal.Signals) -> Callable[[], object] | None:
 
 
 def stop(process: subprocess.Popen[bytes], signum: signal.Signals, seconds: float) -> None:
-    """End a child with `signum`, and by force if that takes too long."""
+    """End a child with *signum*, and by force if that takes too long."""
     if process.poll() is not None:
         return
     process.send_signal(signum)

@@ -72,7 +72,7 @@ class Column(F):
     """
 
     def __init__(self, name: str, model: type[Model], source: Any) -> None:
-        """`source` is the field, or the transform of one, which knows the lookups."""
+        """*source* is the field, or the transform of one, which knows the lookups."""
         super().__init__(name)
         self.model = model
         self.source = source
@@ -151,11 +151,11 @@ class Column(F):
         return self.lookup("lte", value)
 
     def range(self, first: Any, last: Any) -> Q:
-        """Return the condition that the value is between `first` and `last`, both included."""
+        """Return the condition that the value is between *first* and *last*, both included."""
         return self.lookup("range", (first, last))
 
     def in_(self, values: Any) -> Q:
-        """Return the condition that the value is one of `values`, an iterable or a queryset."""
+        """Return the condition that the value is one of *values*, an iterable or a queryset."""
         if isinstance(values, str | bytes):
             raise TypeError(f"{self!r}.in_() takes a list of values, not the text {values!r}: [{values!r}].")
         return self.lookup("in", values)
@@ -200,9 +200,9 @@ class Column(F):
 
 
 def paths_of(model: type[Model], columns: Iterable[object], method: str) -> list[str]:
-    """Return the paths of `columns`, for a query of `model`.
+    """Return the paths of *columns*, for a query of *model*.
 
-    Raises `TypeError` for what is not a column, or one of another model; `method` is what was called.
+    Raises `TypeError` for what is not a column, or one of another model; *method* is what was called.
     """
     return [_path_of(model, column, method) for column in columns]
 

@@ -128,7 +128,7 @@ _NUMBERS = {
 
 
 def check_pool_options(given: Any, where: str) -> None:
-    """Raise `ImproperlyConfigured` for options psycopg_pool does not take; ``where`` they are set."""
+    """Raise `ImproperlyConfigured` for options psycopg_pool does not take; *where* says who has set them."""
     if not isinstance(given, Mapping):
         raise ImproperlyConfigured(f'{where} must be a dictionary such as {{"max_size": 20}}, not {given!r}.')
     known = set(inspect.signature(AsyncConnectionPool.__init__).parameters) - _OUR_PARAMETERS

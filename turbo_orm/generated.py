@@ -18,7 +18,7 @@ __all__ = ["attach_manager", "manager_class", "model_class", "queryset_class", "
 
 
 def model_class(module: str, name: str) -> Any:
-    """Return the model ``name`` of ``module``."""
+    """Return the model *name* of *module*."""
     found = importlib.import_module(module)
     try:
         return getattr(found, name)
@@ -38,7 +38,7 @@ def model_class(module: str, name: str) -> Any:
 
 
 def attach_manager(model: type[Model], name: str) -> None:
-    """Make the manager ``name`` of a model which cannot be edited an `AsyncManager` as well.
+    """Make the manager *name* of a model which cannot be edited an `AsyncManager` as well.
 
     It keeps its class as a base, so that its own methods, such as ``create_user()``, stay. For
     migrations it is still the manager of the model's app. Does nothing if it is async already.
@@ -61,14 +61,14 @@ def attach_manager(model: type[Model], name: str) -> None:
 
 
 def manager_class(model: type[Model], name: str) -> Any:
-    """The class of the manager ``name`` of ``model``."""
+    """The class of the manager *name* of *model*."""
     return type(_manager(model, name))
 
 
 def queryset_class(model: type[Model], name: str, made: str = "") -> Any:
-    """The class of the querysets which the manager ``name`` of ``model`` returns.
+    """The class of the querysets which the manager *name* of *model* returns.
 
-    ``made`` is its path where `get_queryset()` of the manager makes them: ``blog.models:PostQuerySet``.
+    *made* is its path where `get_queryset()` of the manager makes them: ``blog.models:PostQuerySet``.
     """
     declared = _manager(model, name)._queryset_class
     try:
@@ -86,7 +86,7 @@ def typing_only(
     """Return a module ``__getattr__`` for names which exist for type checkers only.
 
     They read as ``typing.Any``, so that ``from blog.turbo import BookOrder`` works in code which runs;
-    ``dicts`` as TypedDicts, which can be called, and ``generic`` as classes which take parameters.
+    *dicts* as TypedDicts, which can be called, and *generic* as classes which take parameters.
     """
     known = {*names, *dicts, *generic}
     made: dict[str, Any] = {}
@@ -120,7 +120,7 @@ def _stand_in(module: str, name: str, *, is_dict: bool, is_generic: bool) -> Any
 
 
 def _is_import(frame: FrameType) -> bool:
-    """Whether ``frame`` is at a ``from ... import``, which says of an AttributeError only that it was one."""
+    """Whether *frame* is at a ``from ... import``, which says of an AttributeError only that it was one."""
     return frame.f_lasti >= 0 and frame.f_code.co_code[frame.f_lasti] == opmap["IMPORT_FROM"]
 
 

@@ -57,9 +57,9 @@ class _Member:
 
 
 def values_as(queryset: Any, row_class: Any, sources: Mapping[str, Any]) -> Any:
-    """Return a clone of `queryset` whose rows are instances of `row_class`.
+    """Return a clone of *queryset* whose rows are instances of *row_class*.
 
-    `sources` are columns or expressions, by the field of the class they are for; the others are
+    *sources* are columns or expressions, by the field of the class they are for; the others are
     paths of the model. After `values_list()` or `select()` the fields take its columns in order.
     Raises `TypeError` where class and columns do not fit.
     """
@@ -206,7 +206,7 @@ def _source(model: type[Model], path: str) -> tuple[Any, bool] | None:
 
 
 def _check(row_class: type[Any], member: _Member, queryset: Any, path: str) -> None:
-    """Raise `TypeError` if the type of `member` is not that of the column at `path`."""
+    """Raise `TypeError` if the type of *member* is not that of the column at *path*."""
     known = None if path in queryset.query.annotations else _source(queryset.model, path)
     members = _union_members(member.type)
     if known is None or not all(isinstance(each, type) for each in members) or {object, Any} & {*members}:
@@ -231,7 +231,7 @@ def _union_members(annotation: Any) -> tuple[Any, ...]:
 
 
 def _python_type(field: Any) -> type[Any] | None:
-    """The type of the values of `field`; ``None`` where they are a matter of the field's class."""
+    """The type of the values of *field*; ``None`` where they are a matter of the field's class."""
     if field is None or hasattr(field, "from_db_value"):
         return None
     return _PYTHON_TYPES.get(field.get_internal_type())

@@ -49,7 +49,7 @@ def certificates() -> str | None:
 
 
 def download_wheel(index: str, project: str) -> bytes:
-    """Download the newest wheel of `project` for this machine, and check its SHA-256."""
+    """Download the newest wheel of *project* for this machine, and check its SHA-256."""
     page = urljoin(index.rstrip("/") + "/", project + "/")
     answer = json.loads(_get(page, {"Accept": _SIMPLE_JSON}))
     files = [file for file in answer["files"] if not file.get("yanked") and _fits(file["filename"])]

@@ -24,7 +24,7 @@ _EXE = ".exe" if os.name == "nt" else ""
 
 
 def get_uv(folder: Path) -> str:
-    """Return a uv that runs, fetching it into `folder` when this machine has none."""
+    """Return a uv that runs, fetching it into *folder* when this machine has none."""
     own = folder / "bin" / ("uv" + _EXE)
     places = [os.environ.get("UV"), shutil.which("uv"), str(Path.home() / ".local/bin/uv"), str(own)]
     for place in places:

@@ -42,6 +42,6 @@ def fetch(url: str, body: dict[str, Any] | None = None) -> Answer:
 
 
 def fetch_many(url: str, count: int) -> list[Answer]:
-    """Request an address `count` times at once."""
+    """Request an address *count* times at once."""
     with ThreadPoolExecutor(count) as pool:
         return list(pool.map(fetch, [url] * count))

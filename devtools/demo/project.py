@@ -35,7 +35,7 @@ class TypeCheck:
 
 
 class Project:
-    """A copy of the book shop in `folder`, on the database at `url`.
+    """A copy of the book shop in *folder*, on the database at *url*.
 
     A copy, because what `turbo_generate` writes depends on the Django installed, and ours is committed.
     """

@@ -46,7 +46,7 @@ class ExternalServer:
         return urlsplit(self._url).netloc.rpartition("@")[2] or "the local socket"
 
     def url(self, database: str | None = None) -> str:
-        """Return the address of `database` on this server, or the address as it was given."""
+        """Return the address of *database* on this server, or the address as it was given."""
         return (
             self._url
             if database is None

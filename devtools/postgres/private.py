@@ -78,7 +78,7 @@ class Postgres:
         return self._process.pid
 
     def url(self, database: str | None = None) -> str:
-        """Return the address of `database` on this server."""
+        """Return the address of *database* on this server."""
         return (
             f"postgresql://postgres:{self._password}@127.0.0.1:{self._port}/{quote(database or 'postgres')}"
         )

@@ -162,7 +162,7 @@ def _compare_rows(project: _Project, server: Server) -> tuple[str, list[str]]:
 
 
 def main(names: Sequence[str] = ()) -> int:
-    """Print the tables of the applications called ``names``, of all by default; 1 if something is wrong."""
+    """Print the tables of the applications called *names*, of all by default; 1 if something is wrong."""
     unknown = sorted(set(names) - set(APPLICATIONS))
     if unknown:
         print(f"There is no application {unknown[0]!r}. Known are: {', '.join(APPLICATIONS)}.")

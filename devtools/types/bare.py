@@ -17,9 +17,9 @@ _OF_OVERLAYING = frozenset(("misc", "override"))
 def check_bare(
     project: Path, target: str, *, python: Path | None = None, follow: bool = False
 ) -> list[Error]:
-    """Strip the stubs in ``target`` of their headers; return mypy's errors but for those of overlaying.
+    """Strip the stubs in *target* of their headers; return mypy's errors but for those of overlaying.
 
-    ``project`` is a copy to be changed, ``target`` a folder in it. Raises `RuntimeError` where a stub has no
+    *project* is a copy to be changed, *target* a folder in it. Raises `RuntimeError` where a stub has no
     such header.
     """
     stubs: set[str] = set()

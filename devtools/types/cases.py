@@ -24,7 +24,7 @@ class Case:
     wrong: dict[int, str]
 
     def missed(self, reported: Iterable[int]) -> list[int]:
-        """Return the wrong lines which are not among the ``reported`` ones."""
+        """Return the wrong lines which are not among the *reported* ones."""
         return sorted(set(self.wrong) - set(reported))
 
     def false_positives(self, reported: Iterable[int]) -> list[int]:

@@ -40,7 +40,7 @@ class Report:
     memory: float
 
     def lines(self, file: str) -> dict[int, str]:
-        """Return the code of the first error on each line of ``file`` (a path in the project)."""
+        """Return the code of the first error on each line of *file* (a path in the project)."""
         found: dict[int, str] = {}
         for error in self.errors:
             if error.file == file:
@@ -49,7 +49,7 @@ class Report:
 
 
 def check(checker: str, project: Path, target: str, *, python: Path | None = None, **options: bool) -> Report:
-    """Run ``checker`` over ``target`` in ``project``, with the packages of ``python``.
+    """Run *checker* over *target* in *project*, with the packages of *python*.
 
     Raises `RuntimeError` if it could not be run.
     """
@@ -72,7 +72,7 @@ class _Used:
 
 
 def _run(command: list[str], project: Path) -> tuple[_Used, str, str]:
-    """Run ``command`` in ``project``; return what it took, and what it wrote to its two outputs."""
+    """Run *command* in *project*; return what it took, and what it wrote to its two outputs."""
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as complaint:
         started = time.monotonic()
         process = subprocess.Popen(

@@ -108,7 +108,7 @@ def _serving(folder: Path) -> Iterator[_LanguageServer]:
 
 
 def complete(project: Path, lines: list[str]) -> dict[str, list[str]]:
-    """Return what is offered at the bar in each of ``lines``, in a project made by `prepare`."""
+    """Return what is offered at the bar in each of *lines*, in a project made by `prepare`."""
     config = {"extraPaths": [str(ROOT), "."], "typeCheckingMode": "standard"}
     (project / "pyrightconfig.json").write_text(json.dumps(config), encoding="utf-8")
     found = {}

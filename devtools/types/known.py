@@ -21,7 +21,7 @@ KNOWN: Mapping[tuple[str, str], Mapping[str, str]] = {
 
 
 def reason(checker: str, environment: str, line: str) -> str | None:
-    """Return why ``line`` deviates there, if that is known."""
+    """Return why *line* deviates there, if that is known."""
     for key in ((checker, environment), (checker, "*")):
         for text, why in KNOWN.get(key, {}).items():
             if text in line:

@@ -19,9 +19,9 @@ ADDITIONS = ROOT / "tests" / "typing" / "project"
 
 
 def prepare(folder: Path, python: Path | None = None) -> Path:
-    """Put the project, its additions, its facades and the cases into ``folder`` and return it.
+    """Put the project, its additions, its facades and the cases into *folder* and return it.
 
-    ``python`` makes the facades, or that which runs this: they depend on its Django.
+    *python* makes the facades, or that which runs this: they depend on its Django.
     """
     for source in (BOOKSHOP, ADDITIONS):
         shutil.copytree(source, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
@@ -31,7 +31,7 @@ def prepare(folder: Path, python: Path | None = None) -> Path:
 
 
 def environment(project: Path) -> dict[str, str]:
-    """Return the environment variables in which ``project`` runs with this checkout's turbo_orm."""
+    """Return the environment variables in which *project* runs with this checkout's turbo_orm."""
     return {
         **os.environ,
         "PYTHONPATH": f"{ROOT}{os.pathsep}{project}",
@@ -40,7 +40,7 @@ def environment(project: Path) -> dict[str, str]:
 
 
 def generate(project: Path, *arguments: str, python: Path | None = None) -> None:
-    """Run `turbo_generate` in ``project``, by ``python`` or by that which runs this.
+    """Run `turbo_generate` in *project*, by *python* or by that which runs this.
 
     Raises `RuntimeError` with what it printed, if it fails.
     """

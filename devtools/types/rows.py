@@ -32,7 +32,7 @@ class Rows:
         self._made: dict[Any, Any] = {}
 
     def of(self, model: Any, depth: int = 0) -> Any:
-        """Return a stored row of ``model``, the same at each call; ``None`` where that is too deep."""
+        """Return a stored row of *model*, the same at each call; ``None`` where that is too deep."""
         if model not in self._made:
             if depth > _DEPTH:
                 return None

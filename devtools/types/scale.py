@@ -53,7 +53,7 @@ class Measurement:
 
 
 def synthesize(folder: Path, models: int) -> None:
-    """Write a project of ``models`` models, each with keys to three others, some in other apps."""
+    """Write a project of *models* models, each with keys to three others, some in other apps."""
     apps = [f"app{number}" for number in range(-(-models // _MODELS_PER_APP))]
     settings = _SETTINGS.format(apps=", ".join(f'"{app}"' for app in apps))
     (folder / "settings.py").write_text(settings, encoding="utf-8")
@@ -95,7 +95,7 @@ def _queries(models: int) -> str:
 
 
 def megabytes(folder: Path) -> float:
-    """Return the size of all stubs of the project in ``folder``."""
+    """Return the size of all stubs of the project in *folder*."""
     return sum(path.stat().st_size for path in folder.rglob("turbo.pyi")) / 1e6
 
 

@@ -95,7 +95,7 @@ def print_table(rows: Sequence[Row]) -> None:
 
 
 def main(arguments: Sequence[str], environments: Sequence[Environment] = ENVIRONMENTS) -> int:
-    """Print the table for the checkers named in ``arguments``, or for all."""
+    """Print the table for the checkers named in *arguments*, or for all."""
     unknown = sorted(set(arguments) - set(CHECKERS))
     if unknown:
         print(f"There is no checker {unknown[0]!r}. Known are: {', '.join(CHECKERS)}.")

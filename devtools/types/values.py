@@ -28,7 +28,7 @@ def evaluate(expression: str) -> Any:
 
 
 def holds(value: Any, declaration: Any) -> bool:
-    """Whether ``value`` is of the declared type, its items too."""
+    """Whether *value* is of the declared type, its items too."""
     if declaration is Any:
         return True
     origin, arguments = typing.get_origin(declaration), typing.get_args(declaration)

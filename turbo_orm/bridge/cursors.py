@@ -1,4 +1,4 @@
-"""Whether the cursors that the wire does without are Django's own.
+"""Whether statements that do not go to the wire would go through Django's own cursors, and nobody else's.
 
 A database backend of another package may do something of its own with each statement or connection
 (set the tenant's schema, count), and so may what replaces methods of Django's cursors (caches,

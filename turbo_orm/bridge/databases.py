@@ -62,7 +62,7 @@ def open_pool_of(loop: asyncio.AbstractEventLoop, alias: str) -> Pool | None:
 
 
 def known_pool(loop: asyncio.AbstractEventLoop, alias: str) -> Pool | None:
-    """Return what `open_pool_of()` does if it has found it before, and it checks no connections."""
+    """Return what `open_pool_of()` does, sooner; None for a pool that it has yet to find, or with a check."""
     known = _known_pool((loop, alias))
     if known is not None:
         identity, pool = known

@@ -34,8 +34,8 @@ server_versions: dict[str, int] = {}
 def note_ready(alias: str, conn: Any, zone: dt.tzinfo | None) -> None:
     """Note that Django's `connect()` has just run on *conn*: time zone, role, autocommit.
 
-    The mark is the `Epoch` it was in. Datetimes are loaded in *zone* from now on, None for naive ones:
-    Django looks at it for each cursor, for settings may be others than when the connection was opened.
+    It is marked with the `Epoch` of now. Datetimes are loaded in *zone* from now on, None for naive ones.
+    (Django sees to that with each cursor: the settings may be others than when the connection was opened.)
     """
     loader = conn.adapters.get_loader(_TIMESTAMPTZ, Format.TEXT)
     if getattr(loader, "timezone", zone) != zone:

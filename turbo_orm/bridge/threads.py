@@ -72,9 +72,9 @@ def _place(call: SyncToAsync[..., Any]) -> object:
 
 
 class _Part:
-    """What one function in a thread has of the blocks that it was called in.
+    """The part that one function in a thread takes in the blocks it was called in.
 
-    All but `run()`, and what `Waiter` has, is called in the thread of the event loop.
+    All but `run()`, and the methods of `Waiter`, are called in the thread of the event loop.
     """
 
     __slots__ = (

@@ -41,7 +41,7 @@ _PARAMETERS: Mapping[str, Mapping[str, str]] = {
 
 
 def account_method(owner: type[Any], called: str, function: Any, row: str) -> ir.Method | None:
-    """Describe ``function`` of ``owner`` if it is one of them; ``row`` are the model's rows."""
+    """Describe *function* of *owner* if it is one of them; *row* are the model's rows."""
     parameters = _PARAMETERS.get(f"{owner.__module__}.{owner.__qualname__}", {}).get(called)
     if parameters is None:
         return None

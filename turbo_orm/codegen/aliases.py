@@ -26,7 +26,7 @@ class Aliases:
     """The names of a stub for the types that occur often in it."""
 
     def __init__(self, expressions: Iterable[str], imports: Imports) -> None:
-        """``expressions`` are the type expressions of all keywords, each as often as it occurs."""
+        """*expressions* are the type expressions of all keywords, each as often as it occurs."""
         self._imports = imports
         self._names: dict[str, str] = {}
         for expression, uses in Counter(expressions).items():

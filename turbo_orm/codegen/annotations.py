@@ -58,8 +58,8 @@ def is_importable(obj: Any) -> bool:
 class AnnotationReader:
     """Reads annotations with the names which their module has, at run time or for type checkers.
 
-    ``fallback`` are names to try where the module has none, and Python neither. ``model_expression``
-    tells how a model is written; ``None`` if it is a class like others. So does ``queryset_expression`` of
+    *fallback* are names to try where the module has none, and Python neither. *model_expression*
+    tells how a model is written; ``None`` if it is a class like others. So does *queryset_expression* of
     a hand-written queryset class and the rows which the annotation says it has, if any.
     """
 
@@ -74,7 +74,7 @@ class AnnotationReader:
         self._fallback = {key: value for key, value in fallback.items() if not hasattr(builtins, key)}
 
     def evaluate(self, annotation: Any, namespace: Mapping[str, Any]) -> Any:
-        """Return the object which ``annotation`` stands for, if it is text."""
+        """Return the object which *annotation* stands for, if it is text."""
         read: set[str] = set()
         while isinstance(annotation, (str, ForwardRef)):
             text = annotation.__forward_arg__ if isinstance(annotation, ForwardRef) else annotation
@@ -102,9 +102,9 @@ class AnnotationReader:
         namespace: Mapping[str, Any],
         special: Callable[[Any], str | None] = lambda value: None,
     ) -> str:
-        """Return the type expression of ``annotation``.
+        """Return the type expression of *annotation*.
 
-        Of what ``special`` returns an expression for, in it too, it is that one.
+        Where *special* returns an expression for the annotation, or for a part of it, that is taken.
         Raises `UnreadableAnnotation` where there is none.
         """
         return _Reading(self, namespace, special).read(annotation)

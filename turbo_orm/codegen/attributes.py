@@ -29,7 +29,7 @@ class Attributes:
         *,
         is_strict: bool,
     ) -> None:
-        """``is_strict`` says that rows know which relations they have."""
+        """*is_strict* says that rows know which relations they have."""
         self._model = model
         self._models = models
         self._literals = literals

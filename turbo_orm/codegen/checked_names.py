@@ -87,7 +87,7 @@ def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
 
 
 def _bound(node: ast.AST, module: str) -> Iterator[tuple[str, Any]]:
-    """Yield each name that a statement of ``module`` binds, and what it stands for."""
+    """Yield each name that a statement of *module* binds, and what it stands for."""
     if isinstance(node, ast.ImportFrom):
         origin = _absolute(node, module)
         for alias in node.names:
@@ -115,7 +115,7 @@ def _absolute(node: ast.ImportFrom, module: str) -> str:
 
 
 def _resolve(module: str, name: str) -> Any:
-    """Return what ``name`` of ``module`` stands for, or a stand-in; ``None`` if there is nothing."""
+    """Return what *name* of *module* stands for, or a stand-in; ``None`` if there is nothing."""
     model = _model(module, name)
     if model is not None:
         return model

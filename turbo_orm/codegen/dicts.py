@@ -20,7 +20,7 @@ _IDENTIFYING = frozenset(("iexact", "date", "year", "month", "day"))
 def view_dicts(
     model: ir.Model, keywords: Iterable[Iterable[Keyword]], spell: Callable[[str], str], aliases: Aliases
 ) -> Dicts:
-    """Return the entries for ``model``, which has these ``keywords`` of lookups."""
+    """Return the entries for *model*, which has these *keywords* of lookups."""
     required = {field.name for field in model.fields if field.required}
     init = _distinct(_init(model, required), spell)
     init_names = {entry.name for entry in init}
@@ -39,7 +39,7 @@ def view_dicts(
 
 
 def _distinct(entries: Iterable[tuple[str, str]], spell: Callable[[str], str]) -> tuple[Entry, ...]:
-    """Return ``entries``, the last one of each name."""
+    """Return *entries*, the last one of each name."""
     return tuple(Entry(key, spell(type_)) for key, type_ in dict(entries).items())
 
 

@@ -26,7 +26,7 @@ _NAME = re.compile(r"\{([^{}:]*):([^{}]*)\}")
 
 
 def name(module: str, qualname: str) -> str:
-    """Return the expression for ``qualname`` of ``module``."""
+    """Return the expression for *qualname* of *module*."""
     return f"{{{'' if module == 'builtins' else module}:{qualname}}}"
 
 
@@ -35,7 +35,7 @@ def builtin(qualname: str) -> str:
 
 
 def ours(qualname: str) -> str:
-    """Return the expression for ``qualname`` of `turbo_orm.typing`, which all stubs share."""
+    """Return the expression for *qualname* of `turbo_orm.typing`, which all stubs share."""
     return name("turbo_orm.typing", qualname)
 
 
@@ -50,7 +50,7 @@ def generic(origin: str, *arguments: str) -> str:
 
 @cache
 def union(*parts: str) -> str:
-    """Join ``parts`` with ``|``, each once, ``None`` last. A union with ``Any`` is ``Any``."""
+    """Join *parts* with ``|``, each once, ``None`` last. A union with ``Any`` is ``Any``."""
     members = list(dict.fromkeys(member for part in parts for member in split_union(part)))
     if ANY in members:
         return ANY

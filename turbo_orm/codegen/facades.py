@@ -53,7 +53,7 @@ def find_facades(options: Options) -> dict[str, Facade]:
 
 
 def _in_package(config: AppConfig, module: str) -> Facade:
-    """The facade, in the module ``module``, of an app which cannot be edited."""
+    """The facade, in the module *module*, of an app which cannot be edited."""
     package, _, name = module.rpartition(".")
     try:
         folders = list(importlib.import_module(package).__path__) if package else []
@@ -71,7 +71,7 @@ def _in_package(config: AppConfig, module: str) -> Facade:
 
 
 def why_no_facade(label: str, known: list[str]) -> str:
-    """Say why the app called ``label`` has no facade, and what would give it one."""
+    """Say why the app called *label* has no facade, and what would give it one."""
     try:
         config = apps.get_app_config(label)
     except LookupError:

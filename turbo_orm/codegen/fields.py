@@ -51,7 +51,7 @@ class FieldReader:
         return tuple(self._column(model, field, breadth) for field in model._meta.concrete_fields)
 
     def value_type(self, field: Any) -> ValueType:
-        """Return the value type of ``field``; of the key it holds, where it is a relation."""
+        """Return the value type of *field*; of the key it holds, where it is a relation."""
         if field.is_relation:
             return self.value_type(field.target_field)
         if type(field).__name__ == "CompositePrimaryKey":
@@ -60,7 +60,7 @@ class FieldReader:
         return self._of_model_annotation(field) or self._of_class(field)
 
     def missing(self, field: Any) -> str:
-        """Return the type of ``field`` in rows of a join which found none: of a composite key, each part."""
+        """Return the type of *field* in rows of a join which found none: of a composite key, each part."""
         if type(field).__name__ != "CompositePrimaryKey":
             return optional(self.value_type(field).read)
         return generic(builtin("tuple"), *(optional(self.value_type(part).read) for part in field.fields))
@@ -145,7 +145,7 @@ class FieldReader:
 
 
 def _like_its_bases(field_class: type[Any], read: str) -> ValueType:
-    """Describe values of type ``read`` of a field which extends one that is known.
+    """Describe values of type *read* of a field which extends one that is known.
 
     It has the lookups of that one, and takes what that one takes.
     """
@@ -165,7 +165,7 @@ def _path(cls: type[Any]) -> str:
 
 
 def column_of(kind: ValueType) -> ir.Column:
-    """Describe the columns of values of ``kind``."""
+    """Describe the columns of values of *kind*."""
     if kind.exact_column:
         return ir.Column(ours(kind.exact_column))
     shared = kind.shared_column or _COLUMNS.get(kind.family, "Column")

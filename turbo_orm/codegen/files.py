@@ -76,7 +76,7 @@ def check_syntax(files: Iterable[GeneratedFile]) -> None:
 
 
 def _parse(text: str) -> None:
-    """Raise `SyntaxError` or `ValueError` if ``text`` is not Python.
+    """Raise `SyntaxError` or `ValueError` if *text* is not Python.
 
     It is parsed model by model, since a tree takes 60 times the memory of its text.
     """

@@ -33,7 +33,7 @@ class Plan:
 def make_plan(
     labels: Sequence[str], options: Options, progress: Callable[[str], None] = lambda label: None
 ) -> Plan:
-    """Plan the facades of the apps called ``labels``, of all apps if there are none.
+    """Plan the facades of the apps called *labels*, of all apps if there are none.
 
     Raises `CodegenError` for what cannot be generated. Nothing is written.
     """

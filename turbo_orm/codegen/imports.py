@@ -35,7 +35,7 @@ _MODEL_CLASSES = {
 class Imports:
     """The imports of one module.
 
-    ``taken`` are the names which the module defines itself, and those of attributes in its classes:
+    *taken* are the names which the module defines itself, and those of attributes in its classes:
     ``date: date`` in a class would hide the type from the lines below it, so the type becomes ``_date``.
     """
 
@@ -54,7 +54,7 @@ class Imports:
         return self._spelled[expression]
 
     def name(self, module: str, name: str) -> str:
-        """Return the local name of ``name`` from ``module``."""
+        """Return the local name of *name* from *module*."""
         if not module:
             if name not in self._taken:
                 return name
@@ -102,7 +102,7 @@ class Imports:
         return self._modules[module]
 
     def define(self, name: str) -> str:
-        """Return a name like ``name`` which nothing else in the module has, and keep it from the others."""
+        """Return a name like *name* which nothing else in the module has, and keep it from the others."""
         return self._unused(name)
 
     def _unused(self, name: str) -> str:

@@ -55,12 +55,12 @@ _SAME = frozenset(
 
 
 def infer_return(function: Any, owner: type[Any]) -> str | None:
-    """Return which queryset ``function``, a method of ``owner``, gives; ``None`` if that is not plain."""
+    """Return which queryset *function*, a method of *owner*, gives; ``None`` if that is not plain."""
     return _Method(owner, frozenset()).infer(function)
 
 
 def infer_made(function: Any) -> Any:
-    """Return the class of the querysets which ``function``, `get_queryset()` of a manager, makes.
+    """Return the class of the querysets which *function*, `get_queryset()` of a manager, makes.
 
     It is `super` where they are those of the base, ``None`` if it is not plain.
     """
@@ -97,7 +97,7 @@ def row_variables(cls: type[Any]) -> tuple[TypeVar, ...]:
 
 
 def _made(node: ast.expr | None, names: dict[str, Any], assigned: dict[str, list[ast.expr]]) -> Any:
-    """What is called where the chain begins whose value ``node`` is."""
+    """What is called where the chain begins whose value *node* is."""
     while isinstance(node, (ast.Call, ast.Attribute, ast.Subscript)):
         if isinstance(node, ast.Call):
             called = _named(node.func, names)
@@ -135,7 +135,7 @@ def _named(node: ast.expr, names: dict[str, Any]) -> Any:
 
 
 class _Method:
-    """Reads one method; ``seen`` are the names of those which led here."""
+    """Reads one method; *seen* are the names of those which led here."""
 
     def __init__(self, owner: type[Any], seen: frozenset[str]) -> None:
         self._owner = owner
@@ -156,7 +156,7 @@ class _Method:
         return _join([self._chain(value, frozenset()) for value in returned])
 
     def _chain(self, node: ast.expr | None, following: frozenset[str]) -> str | None:
-        """What the expression gives; ``following`` are the variables whose values led here."""
+        """What the expression gives; *following* are the variables whose values led here."""
         if isinstance(node, ast.Name):
             return self._variable(node.id, following)
         if isinstance(node, ast.IfExp):

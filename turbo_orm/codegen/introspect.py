@@ -62,7 +62,7 @@ class Introspection:
         return sorted(set(wanted)) or list(self.facades)
 
     def read(self, labels: Iterable[str], progress: Callable[[str], None] = lambda label: None) -> ir.Schema:
-        """Describe the apps called ``labels``; ``progress`` is called with each model's label."""
+        """Describe the apps called *labels*; *progress* is called with each model's label."""
         with translation.override(None):  # help texts in the language of the source, whoever runs the command
             return ir.Schema(tuple(self._app(self.facades[label], progress) for label in labels))
 
@@ -81,7 +81,7 @@ class Introspection:
         )
 
     def _reachable(self, models: list[ir.Model]) -> tuple[ir.Model, ...]:
-        """Return the models which the paths and annotations of ``models`` lead to, and their parents."""
+        """Return the models which the paths and annotations of *models* lead to, and their parents."""
         found = {model.label: model for model in models}
         frontier = list(models)
         for _ in range(1 + max((self._options.depth_of(model.label) for model in models), default=0)):
@@ -147,7 +147,7 @@ class Introspection:
             yield ir.Order(other.__name__.lower(), returns, key.accept)
 
     def _parents(self, model: type[Model]) -> tuple[str, ...]:
-        """Return the labels of the nearest generated models which ``model`` extends."""
+        """Return the labels of the nearest generated models which *model* extends."""
         nearest: list[type[Model]] = []
         for base in model.__mro__[1:]:
             options = vars(base).get("_meta")
@@ -226,7 +226,7 @@ def _labels(expressions: Iterable[str]) -> set[str]:
 
 
 def _is_overridden(model: type[Model], method: str) -> bool:
-    """Whether the model's own ``method`` has parameters which Django's does not have."""
+    """Whether the model's own *method* has parameters which Django's does not have."""
     own = getattr(model, method, None)
     # `afull_clean()` is ours, with the parameters of the other.
     djangos = getattr(Model, method, None) or getattr(Model, method.removeprefix("a"))

@@ -293,5 +293,5 @@ class Schema:
 
 
 def dump(node: App | Schema) -> str:
-    """Return ``node`` as JSON text, for people to read."""
+    """Return *node* as JSON text, for people to read."""
     return json.dumps(asdict(node), indent=1, sort_keys=True, ensure_ascii=False)

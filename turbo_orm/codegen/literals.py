@@ -18,7 +18,7 @@ MOST_MEMBERS = 250
 
 
 def split_literal(alias: str, members: list[str], literal: Callable[[list[str]], str]) -> list[Entry]:
-    """Return what defines ``alias`` as the Literal of ``members``, in several parts if they are many."""
+    """Return what defines *alias* as the Literal of *members*, in several parts if they are many."""
     if len(members) <= MOST_MEMBERS:
         return [Entry(alias, literal(members))]
     parts = [members[start : start + MOST_MEMBERS] for start in range(0, len(members), MOST_MEMBERS)]
@@ -38,7 +38,7 @@ class Literals:
         row: str,
         spell: Callable[[str], str],
     ) -> None:
-        """``row`` is the type expression of what columns belong to."""
+        """*row* is the type expression of what columns belong to."""
         self._model = model
         self._models = models
         self._depth = depth
@@ -95,7 +95,7 @@ class Literals:
         ]
 
     def _union(self, members: list[str]) -> str:
-        """Join ``members``, source text. pyright makes a union of each pair that a ``|`` joins."""
+        """Join *members*, source text. pyright makes a union of each pair that a ``|`` joins."""
         if len(members) < 4:
             return " | ".join(members)
         return f"{self._spell(name('typing', 'Union'))}[{', '.join(members)}]"

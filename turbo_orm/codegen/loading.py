@@ -18,7 +18,7 @@ LOADED_VARIABLES = ("_Loads1", "_Loads2", "_Loads3")
 
 
 def is_loadable(relation: ir.Relation, model: ir.Model) -> bool:
-    """Whether reading the relation of ``model`` needs another row, which a parent's fields do not."""
+    """Whether reading the relation of *model* needs another row, which a parent's fields do not."""
     is_parent = relation.kind is ir.RelationKind.ONE_TO_ONE and relation.target in model.parents
     return bool(relation.name) and relation.kind.is_one and bool(relation.target) and not is_parent
 
@@ -30,7 +30,7 @@ def view_loading(
     names: ModelNames,
     literal: Callable[[list[str]], str],
 ) -> Loading:
-    """Group the paths from ``model`` by the relation they begin with; ``literal`` spells a Literal.
+    """Group the paths from *model* by the relation they begin with; *literal* spells a Literal.
 
     Groups too big for one are left out: such paths load something that is not known.
     """

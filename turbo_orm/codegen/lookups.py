@@ -60,7 +60,7 @@ _STR_VALUE = ours("StrValue")
 
 
 def key_lookups(field: Any, kind: ValueType, *, null: bool) -> tuple[Lookup, ...]:
-    """Return the lookups of the primary key ``field`` under its alias ``pk``."""
+    """Return the lookups of the primary key *field* under its alias ``pk``."""
     # A composite key is compared column by column, but has no range.
     unknown = () if field.concrete else ("range",)
     return tuple(
@@ -74,9 +74,9 @@ def key_lookups(field: Any, kind: ValueType, *, null: bool) -> tuple[Lookup, ...
 def field_lookups(
     field: Field[Any, Any], kind: ValueType, breadth: Breadth, type_of: Any
 ) -> tuple[Lookup, ...]:
-    """Return the lookups of ``field``, exact first.
+    """Return the lookups of *field*, exact first.
 
-    ``type_of`` gives the `ValueType` of a field, for the outputs of transforms.
+    *type_of* gives the `ValueType` of a field, for the outputs of transforms.
     """
     found = dict(_direct(field, kind, breadth, null=field.null))
     for transform_name, transform in sorted(field.get_lookups().items()):
@@ -154,7 +154,7 @@ def _builtin_argument(lookup: str, kind: ValueType, *, null: bool) -> str:
 
 
 def _output_field(transform: Any, field: Any) -> Any:
-    """What ``transform`` makes of a column of ``field``; ``None`` where it needs arguments to know."""
+    """What *transform* makes of a column of *field*; ``None`` where it needs arguments to know."""
     try:
         return transform(Col("_", field)).output_field
     except (TypeError, AttributeError, ValueError):

@@ -17,7 +17,7 @@ __all__ = ["view_managers"]
 def view_managers(
     model: ir.Model, names: ModelNames, fresh: str, spell: Callable[[str], str]
 ) -> tuple[ManagerView, ...]:
-    """Return the managers of ``model``, the main one first; ``fresh`` is the row as querysets give it."""
+    """Return the managers of *model*, the main one first; *fresh* is the row as querysets give it."""
     viewer = _Viewer(model.name, names, fresh, spell)
     views: list[ManagerView] = []
     by_queryset: dict[str | None, ManagerView] = {}
@@ -30,7 +30,7 @@ def view_managers(
 
 
 class _Viewer:
-    """Makes the views of the managers of the model ``row``."""
+    """Makes the views of the managers of the model *row*."""
 
     def __init__(self, row: str, names: ModelNames, fresh: str, spell: Callable[[str], str]) -> None:
         self._row = row
@@ -39,7 +39,7 @@ class _Viewer:
         self._spell = spell
 
     def view(self, manager: ir.Manager, *, is_main: bool, shared: ManagerView | None) -> ManagerView:
-        """Return the view; ``shared`` is that of a manager before it with the same queryset class."""
+        """Return the view; *shared* is that of a manager before it with the same queryset class."""
 
         def called(suffix: str) -> str:
             return self._names[suffix] if is_main else self._names.of_manager(manager.words, suffix)
@@ -100,7 +100,7 @@ class _Viewer:
         return ", ".join(bases)
 
     def _queryset_bases(self, manager: ir.Manager, rows: str) -> str:
-        """Return the bases of a queryset class that gives ``rows``."""
+        """Return the bases of a queryset class that gives *rows*."""
         bases = [f"{self._spell(ours('Rows'))}[{rows}]"]
         if manager.queryset:
             bases.append(self._spell(manager.queryset))

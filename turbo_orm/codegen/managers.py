@@ -44,9 +44,9 @@ def has_async_manager(model: type[Model]) -> bool:
 def model_managers(
     model: type[Model], annotations: AnnotationReader, *, attach: bool
 ) -> tuple[ir.Manager, ...]:
-    """Return the async managers of ``model``, the default one first.
+    """Return the async managers of *model*, the default one first.
 
-    With ``attach``, the default manager of a model that has none becomes one when its facade is
+    With *attach*, the default manager of a model that has none becomes one when its facade is
     imported. Where that has happened already, the managers are described as they were before.
     """
     default = model._default_manager.name
@@ -62,7 +62,7 @@ def model_managers(
 def generated_querysets(
     models: Iterable[type[Model]], annotations: AnnotationReader
 ) -> dict[type[Any], list[type[Model]]]:
-    """Return the ``models`` of facades whose main managers make querysets of each hand-written class."""
+    """Return the *models* of facades whose main managers make querysets of each hand-written class."""
     found: dict[type[Any], list[type[Model]]] = {}
     for model in models:
         for manager in _managers(model, attach=True)[:1]:
@@ -181,7 +181,7 @@ def _is_made_by_django(cls: type[Any]) -> bool:
 def _methods(
     cls: type[Any], manager: Any, queryset: type[Any], annotations: AnnotationReader
 ) -> Iterator[ir.Method]:
-    """Describe the hand-written methods of ``cls``, the class of ``manager`` or that of its querysets."""
+    """Describe the hand-written methods of ``cls``, the class of *manager* or that of its querysets."""
     found: dict[str, tuple[ir.Method, ...]] = {}
     querysets = _hand_written(queryset)
     row = annotations.read(manager.model, {})

@@ -40,9 +40,9 @@ _FUNCTION_OF: Mapping[type[Any], str] = {
 def model_members(
     model: type[Model], parents: Iterable[type[Model]], annotations: AnnotationReader
 ) -> Iterator[ir.Member]:
-    """Yield the members of ``model`` whose annotations name generated classes.
+    """Yield the members of *model* whose annotations name generated classes.
 
-    Of others type checkers know as much from the hand-written class, and of what ``parents`` have from
+    Of others type checkers know as much from the hand-written class, and of what *parents* have from
     these, the generated ones.
     """
     inherited = {*Model.__mro__, *(base for parent in parents for base in parent.__mro__)}

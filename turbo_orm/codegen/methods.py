@@ -13,7 +13,7 @@ __all__ = ["view_methods"]
 def view_methods(
     methods: Iterable[ir.Method], same: str, annotated: str, spell: Callable[[str], str]
 ) -> tuple[MethodView, ...]:
-    """Return views of ``methods``, which return the querysets ``same`` and ``annotated``."""
+    """Return views of *methods*, which return the querysets *same* and *annotated*."""
 
     def returns(expression: str) -> str:
         filled = expression.replace(ir.SAME_QUERYSET, same).replace(ir.ANNOTATED_QUERYSET, annotated)

@@ -38,7 +38,7 @@ class ModelNames:
     prefix: str
 
     def __getitem__(self, suffix: str) -> str:
-        """Return the name with ``suffix``; one that begins with an underscore is private."""
+        """Return the name with *suffix*; one that begins with an underscore is private."""
         if suffix.startswith("_"):
             return f"_{self.prefix}{suffix[1:]}"
         return f"{self.prefix}{suffix}"
@@ -49,7 +49,7 @@ class ModelNames:
 
 
 def is_name(text: str) -> bool:
-    """Whether ``text`` can be a keyword of a call, or an attribute.
+    """Whether *text* can be a keyword of a call, or an attribute.
 
     Not what Django calls the way back from a model ``Class``: ``class``.
     """
@@ -57,7 +57,7 @@ def is_name(text: str) -> bool:
 
 
 def choose_prefixes(models: Sequence[str]) -> list[str]:
-    """Return the prefix of each of the ``models`` of one facade.
+    """Return the prefix of each of the *models* of one facade.
 
     It is the model's name. Where ``Book`` would make ``BookRow`` and there is a model ``BookRow``
     too, the names of ``Book`` get an underscore: ``Book_Row``.
@@ -80,7 +80,7 @@ def name_managers(managers: Iterable[str]) -> list[str]:
 
 
 def name_types(prefix: str, types: Iterable[str]) -> list[str]:
-    """Return a name for each of the ``types``: ``_BookPathStrNone`` for the source text ``str | None``."""
+    """Return a name for each of the *types*: ``_BookPathStrNone`` for the source text ``str | None``."""
     names: list[str] = []
     for text in types:
         words = "".join(word[:1].upper() + word[1:] for word in re.findall(r"[A-Za-z0-9]+", text))

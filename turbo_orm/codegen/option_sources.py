@@ -32,7 +32,7 @@ _TABLES: Mapping[str, tuple[type[Any], str]] = {
 
 
 def load_options(**overrides: Any) -> Options:
-    """Read ``[tool.turbo_orm]`` of pyproject.toml, then the settings, then ``overrides``.
+    """Read ``[tool.turbo_orm]`` of pyproject.toml, then the settings, then *overrides*.
 
     What comes later comes first where both say something; of mappings, entry by entry. Overrides
     which are ``None`` say nothing. Raises `CodegenError` for an option that does not exist or has a
@@ -123,9 +123,9 @@ def _candidates() -> Iterator[Path]:
 
 
 def _check_options(given: Mapping[str, Any], where: str, *, upper: bool = False) -> None:
-    """Raise `CodegenError` if an option has a wrong value; ``where`` is where it was written.
+    """Raise `CodegenError` if an option has a wrong value; *where* is where it was written.
 
-    With ``upper``, options are called there in upper case.
+    With *upper*, options are called there in upper case.
     """
     templates = given.get("templates")
     if not isinstance(templates, str | os.PathLike | None):

@@ -1,7 +1,7 @@
 """Decides which attributes of a row have a base class of their own, before the hand-written one.
 
-mypy refuses an attribute whose type is not that of the base (`assignment`, the code of real mistakes too).
-Where two bases disagree, it says so as of any overlay (`misc`) and takes the first.
+Of an attribute whose type is not that of the base, mypy says `assignment`, as of real mistakes. Where two
+bases disagree it says `misc`, as of all that overlays the hand-written class, and takes the first.
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ def _keywords(
 
 
 def _columns(model: ir.Model, prefix: str) -> Iterator[tuple[str, tuple[ir.Lookup, ...]]]:
-    """Yield the columns of ``model`` and their lookups; a foreign key's are those of its ``_id``."""
+    """Yield the columns of *model* and their lookups; a foreign key's are those of its ``_id``."""
     foreign_keys = {relation.name for relation in model.relations if relation.kind.is_forward_one}
     far = _is_far(prefix)
     if not far or "pk" in {field.name for field in model.fields}:
@@ -71,7 +71,7 @@ def _columns(model: ir.Model, prefix: str) -> Iterator[tuple[str, tuple[ir.Looku
 
 
 def _is_far(prefix: str) -> bool:
-    """Whether ``prefix`` crosses two relations or more."""
+    """Whether *prefix* crosses two relations or more."""
     return "__" in prefix
 
 
@@ -82,7 +82,7 @@ def _column_keywords(path: str, lookups: Iterable[ir.Lookup], reach: Reach) -> I
 
 
 def _ends(relation: ir.Relation, depth: int, prefix: str) -> bool:
-    """Whether a path may end with ``relation``: a backward one is itself a table to cross to."""
+    """Whether a path may end with *relation*: a backward one is itself a table to cross to."""
     return relation.kind.is_forward_one or depth > 0 or not prefix
 
 
@@ -129,7 +129,7 @@ def _values(
 def relation_paths(
     model: ir.Model, models: Mapping[str, ir.Model], depth: int, *, only_one: bool
 ) -> list[str]:
-    """Return what ``prefetch_related()`` takes; with ``only_one``, what ``select_related()`` takes."""
+    """Return what ``prefetch_related()`` takes; with *only_one*, what ``select_related()`` takes."""
     return list(dict.fromkeys(_relations(model, models, depth, "", only_one)))
 
 

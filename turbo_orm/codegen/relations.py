@@ -15,7 +15,7 @@ __all__ = ["model_relations"]
 
 
 def model_relations(model: type[Model], fields: FieldReader) -> tuple[ir.Relation, ...]:
-    """Return the relations of ``model``: forward in order of declaration, backward by name."""
+    """Return the relations of *model*: forward in order of declaration, backward by name."""
     forward = list(_forward(model, fields))
     backward = sorted(_backward(model, fields), key=lambda relation: (relation.query_name, relation.name))
     return (*forward, *backward)

@@ -22,10 +22,10 @@ __all__ = ["ReturnReader", "RowReturnReader"]
 
 
 class ReturnReader:
-    """Reads what methods of ``owner`` return, a manager or queryset class of ``model``.
+    """Reads what methods of *owner* return, a manager or queryset class of *model*.
 
-    ``querysets`` are the hand-written classes which the generated queryset is an instance of, ``variables``
-    type variables of ``owner`` which stand for the model.
+    *querysets* are the hand-written classes which the generated queryset is an instance of, *variables*
+    type variables of *owner* which stand for the model.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class ReturnReader:
         self._variables = variables
 
     def read(self, function: Any, annotation: Any, namespace: Mapping[str, Any]) -> str:
-        """Return the type; ``annotation`` is what the signature of ``function`` says."""
+        """Return the type; *annotation* is what the signature of *function* says."""
         if annotation is inspect.Signature.empty:
             return infer_return(function, self._owner) or ANY
         context = _context(function)
@@ -109,7 +109,7 @@ class ReturnReader:
         return self._model if isinstance(row, TypeVar) and row in self._variables else row
 
     def _is_own(self, model: Any) -> bool:
-        """Whether rows of ``model``, or of a type variable, are those of the own model."""
+        """Whether rows of *model*, or of a type variable, are those of the own model."""
         return not isinstance(model, type) or issubclass(self._model, model)
 
 
@@ -161,7 +161,7 @@ _CONTEXTS: Mapping[CodeType, str] = {
 
 
 def _context(function: Any) -> str | None:
-    """Return the context manager that ``function`` gives, if one of its decorators makes it that."""
+    """Return the context manager that *function* gives, if one of its decorators makes it that."""
     while function is not None:
         found = _CONTEXTS.get(getattr(function, "__code__", None))  # type: ignore[arg-type]
         if found:

@@ -28,7 +28,7 @@ _STARS = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 def signature_of(function: Any) -> inspect.Signature:
-    """Return the signature of ``function``."""
+    """Return the signature of *function*."""
     if sys.version_info >= (3, 14):
         try:
             return inspect.signature(function)
@@ -48,12 +48,12 @@ def annotations_of(obj: Any) -> dict[str, Any]:
 
 
 def takes_anything(method: Any) -> bool:
-    """Whether ``method`` has ``*args`` or ``**kwargs``."""
+    """Whether *method* has ``*args`` or ``**kwargs``."""
     return any(parameter.kind in _STARS for parameter in signature_of(method).parameters.values())
 
 
 def own_parameters(own: Any, djangos: Any) -> list[inspect.Parameter]:
-    """Return the parameters of ``own`` which the method of Django's that it overrides does not have."""
+    """Return the parameters of *own* which the method of Django's that it overrides does not have."""
     known = signature_of(djangos).parameters
     after_self = list(signature_of(own).parameters.values())[1:]
     return [
@@ -62,7 +62,7 @@ def own_parameters(own: Any, djangos: Any) -> list[inspect.Parameter]:
 
 
 def definition_of(function: Any) -> ast.FunctionDef | ast.AsyncFunctionDef | None:
-    """Return the syntax tree of ``function``; ``None`` where there is no source."""
+    """Return the syntax tree of *function*; ``None`` where there is no source."""
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
     except (OSError, SyntaxError, TypeError):

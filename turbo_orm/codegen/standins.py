@@ -99,7 +99,7 @@ def _has_none(name: str) -> Any:
 
 
 def _as_generated(module: str, config: AppConfig, name: str) -> Any:
-    """Return what ``name`` will be once the facade is generated; if none can tell, `Anything`."""
+    """Return what *name* will be once the facade is generated; if none can tell, `Anything`."""
     for model in _models(config):
         if name == model.__name__:
             return model

@@ -68,7 +68,7 @@ def inline(read: str, accept: str = "", *, family: str = Family.OTHER) -> ValueT
 def _aliased(
     alias: str, read: str, accept: str = "", *, family: str = Family.ORDERED, has_ranges: bool = False
 ) -> ValueType:
-    """``has_ranges`` says that PostgreSQL has ranges of such values."""
+    """*has_ranges* says that PostgreSQL has ranges of such values."""
     return ValueType(
         read=read,
         accept=accept or read,
@@ -82,7 +82,7 @@ def _aliased(
 
 
 def array_of(items: ValueType, *, null: bool) -> ValueType:
-    """Describe django.contrib.postgres's ``ArrayField`` of ``items``, which may be ``null``."""
+    """Describe django.contrib.postgres's ``ArrayField`` of *items*, which may be *null*."""
     nullable = optional if null else union
     read, accept = nullable(items.read), nullable(items.accept)
     members = generic(_ITERABLE, accept)
@@ -155,7 +155,7 @@ def _file(module: str, qualname: str) -> ValueType:
 
 
 def _spatial(module: str, qualname: str, *texts: str) -> ValueType:
-    """Describe one of GeoDjango's fields, which takes ``texts`` too.
+    """Describe one of GeoDjango's fields, which takes *texts* too.
 
     Lookups take whatever a geometry can be made of, rasters, and pairs with a distance or a band: any object,
     and not `Any`, with which mypy finds no type of ``select()`` of such a column.

@@ -100,7 +100,7 @@ class _ModelViewer:
         self._literals = Literals(model, models, self._depth, self._names, self._fresh(), self._spell)
 
     def view(self, keywords: list[list[Keyword]], aliases: Aliases) -> ModelView:
-        """Return the view, with these ``keywords`` of lookups, those of one field together."""
+        """Return the view, with these *keywords* of lookups, those of one field together."""
         model = self._model
         keyword_names = {keyword.name for group in keywords for keyword in group}
         base = self._spell(name("@base", model.label))

@@ -31,7 +31,7 @@ def watched_folders() -> list[Path]:
 
 
 def take_snapshot(folders: Iterable[Path], generated: Iterable[Path]) -> Snapshot:
-    """Return the time of the last change of each source file, but of those ``generated``."""
+    """Return the time of the last change of each source file, but of those *generated*."""
     own = {str(path) for path in generated}
     found: Snapshot = {}
     for folder in folders:
@@ -46,7 +46,7 @@ def take_snapshot(folders: Iterable[Path], generated: Iterable[Path]) -> Snapsho
 
 
 def watch(command: Sequence[str], snapshot: Callable[[], Snapshot], say: Callable[[str], None]) -> None:
-    """Run ``command`` now and after each change, until interrupted.
+    """Run *command* now and after each change, until interrupted.
 
     It is a process of its own: the models of this one cannot be loaded twice.
     """

@@ -1,4 +1,4 @@
-"""What becomes of a connection whose use is interrupted."""
+"""Bring a connection back to order, or close it, when what used it is interrupted or fails."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def abort(channel: Channel, exc: BaseException) -> None:
     """Bring *channel*'s connection back to order after *exc* came while it was in use, or close it."""
     conn, pgconn, loop = channel.conn, channel.pgconn, channel.loop
     if not isinstance(exc, asyncio.CancelledError | KeyboardInterrupt | SystemExit):
-        # It is lost; or nothing can be awaited any more. Who waited does not.
+        # The connection is lost; or this coroutine is destroyed, and can await nothing any more.
         channel.stop_waiting()
         if pgconn.transaction_status == _ACTIVE and loop.is_running() and capabilities.has_cancel_safe():
             # The server would go on until it next writes to the closed socket.
@@ -58,9 +58,9 @@ async def _request_to_stop(requests: list[PGcancelConn]) -> None:
 
 
 def break_off(channel: Channel, error: BaseException) -> None:
-    """Close *channel*'s connection, which did not take commands as a whole.
+    """Close *channel*'s connection, where only some of the commands to be sent together could be queued.
 
-    Raises what libpq says of it, if it is lost: psycopg takes whatever fails for a wrong mode.
+    If that is because it is lost, raises what libpq says of it: psycopg's *error* speaks of a wrong mode.
     """
     pgconn = channel.pgconn
     lost = isinstance(error, psycopg.Error) and pgconn.status != CONNECTION_OK

@@ -75,7 +75,7 @@ def _array(name: str, oid: int, format: Format) -> type[Array]:  # noqa: A002  p
 
 
 def _written(name: str, oid: int, write: Callable[[Sequence[Any], bool], str]) -> Encode:
-    """For types whose text needs no quotes inside of an array."""
+    """Return what encodes an array as text, for types whose texts need no quotes in it."""
     kind = _array(name, oid, Format.TEXT)
     return lambda values, has_null: kind(f"{{{write(values, has_null)}}}".encode())
 
@@ -96,9 +96,10 @@ def _integers(name: str, oid: int, element: int, code: str) -> Encode:
 def _packed(
     name: str, oid: int, element: int, code: str, numbers: Callable[[Sequence[Any]], Sequence[int]]
 ) -> Encode:
-    """For types of four or eight bytes; *numbers* makes of values what `struct` packs with *code*.
+    """Return what encodes an array of types of four or eight bytes, in binary.
 
-    Numbers that are too large raise `OverflowError` or `struct.error`.
+    *numbers* makes of the values what `struct` packs with *code*. What that returns raises `OverflowError`
+    or `struct.error` for numbers that are too large.
     """
     kind = _array(name, oid, Format.BINARY)
     size = struct.calcsize(f"!{code}")
@@ -128,7 +129,7 @@ def _packed(
 
 
 def _prefixed(name: str, oid: int, element: int, prefix: bytes = b"") -> Encode:
-    """For texts; *prefix* comes before each, counted in its length."""
+    """Return what encodes an array of texts, in binary; *prefix* comes before each, counted in its length."""
     kind = _array(name, oid, Format.BINARY)
     longer = len(prefix)
     lengths = [length + prefix for length in _LENGTHS[longer:]]

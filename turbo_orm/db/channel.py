@@ -61,7 +61,8 @@ class Channel:
         #: The socket is registered with the event loop, and nothing has arrived since the last
         #: statement: an idle connection is alive.
         self.listening = False
-        #: It is, and nobody else has used the connection since.
+        #: `listening`, and only the wire has used the connection since it was registered: the settings of
+        #: its session are what they were.
         self.attached = False
         #: How many synchronisation points have been sent and not been answered (pipeline mode).
         self.syncs_due = 0

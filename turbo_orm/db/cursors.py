@@ -19,10 +19,10 @@ _READABLE = Ready.R
 
 
 async def serve(channel: Channel, gen: PQGen[T]) -> T:
-    """Do for a cursor's *gen*, which begins a statement, what `AsyncConnection.wait()` does for it.
+    """Drive a cursor's *gen*, which begins a statement, as `AsyncConnection.wait()` does.
 
-    But for registering the socket with the event loop: it is. Where it comes to more than waiting for an
-    answer, it is left to psycopg.
+    The socket is not registered with the event loop for it: it is registered already. Once *gen* waits for
+    anything but an answer, psycopg's own `wait()` takes over.
     """
     channel.attached = False  # it may change settings of the session
     try:

@@ -108,7 +108,7 @@ def take_wire(pool: Pool, ready: object) -> Wire | None:
     """Do what `take_idle()` does, sooner; return the wire of the connection, which is marked as *ready*.
 
     None, and nothing is taken, if the one used last is not, or if nobody listens to its socket. For
-    pools that check no connections. (One that is closed has none with a wire.)
+    pools that check no connections. (In a pool that is closed no connection has a wire.)
     """
     idle = pool._pool
     if not idle or pool._waiting:

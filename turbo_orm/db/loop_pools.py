@@ -131,7 +131,10 @@ def find_pool(loop: asyncio.AbstractEventLoop, key: PoolKey, build: Callable[[],
 
 
 def free_places(loop: asyncio.AbstractEventLoop, alias: str) -> int:
-    """Return how many more connections of *alias*'s pool could be taken now without waiting."""
+    """Return how many more connections of *alias*'s pool could be taken now without waiting.
+
+    One, the task's own, where there is no pool yet.
+    """
     pools = _loops.get(loop)
     for key, pool in pools.items() if pools is not None else ():
         if key.alias == alias:

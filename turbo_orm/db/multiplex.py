@@ -28,7 +28,7 @@ __all__ = ["Multiplexer", "Take"]
 #: Seconds after which the server is asked to stop the next statement of those sent on one connection.
 _STOP_INTERVAL = 0.02
 
-#: Seconds for which no more connections are shared than it was possible to leave shared.
+#: Seconds for which, after the server has refused the pool a connection, no more are shared than were then.
 _SCARCITY = 10.0
 
 logger = logging.getLogger(__name__)

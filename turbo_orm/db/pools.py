@@ -112,6 +112,8 @@ class Pool(AsyncConnectionPool[AsyncConnection[Any]]):
         self.shares_sessions: bool | None = None
         #: Of the requests for connections, those which are not in psycopg_pool's statistics yet.
         self.taken = 0
+        #: Whether somebody cancelled the pool's workers: it could not open connections any more.
+        self.deserted = False
         #: Shares some of its connections, where they are to be shared.
         self.multiplexer: Multiplexer | None = None
         self.waiters = Waiters(self)
@@ -151,9 +153,6 @@ class Pool(AsyncConnectionPool[AsyncConnection[Any]]):
     async def worker(cls, q: Any) -> None:
         with suppress(_WorkerCancelled):
             await super().worker(q)
-
-    #: Whether somebody cancelled the pool's workers: it could not open connections any more.
-    deserted = False
 
     def _note_desertion(self, worker: object) -> None:
         self.deserted = True

@@ -24,7 +24,8 @@ from turbo_orm.plans.values import SCALARS, Bail
 
 __all__ = ["Argument", "Arguments", "Kind", "made", "made_by_name", "made_condition"]
 
-#: What expressions hold that there is one of: `Trunc`'s argument *is_dst*, before Django 5.0.
+#: Single objects that expressions refer to, and their copies must too: what `Trunc` takes for *is_dst* if
+#: nothing is given, before Django 5.0.
 _ALONE: dict[int, Any] = {id(each): each for each in (getattr(timezone, "NOT_PASSED", None),)}
 
 #: Types of a `Value` that is part of the shape. The type of a text depends on what is around it.

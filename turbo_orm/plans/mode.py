@@ -134,8 +134,9 @@ class PlannedQuerySet(Chaining):
         return (self, None) if filtered is None else (filtered, filtered._bound("get"))
 
     def _outermost(self, terminal: str, fields: tuple[Any, ...]) -> Self | None:
-        """Return what has the only row ``earliest(*fields)`` or ``latest()`` gets; None if only Django knows.
+        """Return the queryset of the one row that ``earliest(*fields)`` gets, or ``latest()``, by *terminal*.
 
+        None if only Django can make it.
         Raises what Django raises for names which are no fields.
         """
         planned = self._planned

@@ -99,8 +99,8 @@ _SAMPLES = {Decimal: Decimal(1), dt.datetime: _NOW, dt.date: _NOW.date(), dt.tim
 class FieldReads:
     """Source code that reads the *fields* of an instance, as `Field.pre_save()` does.
 
-    It is for an INSERT unless it does not *add*. Raises `Unsupported` for a field whose `pre_save()`
-    is the project's; also for that of files, unless the code is to run *in_bridge*.
+    *add* says that it is for an INSERT. Raises `Unsupported` for a field whose `pre_save()` is the
+    project's; also for that of files, unless the code is to run *in_bridge*.
     """
 
     def __init__(self, model: type[Model], fields: Any, *, add: bool, in_bridge: bool = False) -> None:

@@ -308,7 +308,8 @@ class PlanMode(QuerySet[Any, Any]):
     def _readable(self) -> Self:
         """Return this queryset, or a copy in plan mode for methods of Django's that only look at ``query``.
 
-        They see the template's, which has no values. What they derive of the copy is as of this one.
+        They see the query of the template, which has no values. What they derive from the copy is as if it
+        were derived from this one.
         """
         planned = self._planned
         if (

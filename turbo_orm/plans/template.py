@@ -30,7 +30,7 @@ class Param:
         self.found: list[tuple[type, Any]] = []
         #: Why no parameter can stand for it.
         self.bad: str | None = None
-        #: It is no lookup's.
+        #: It is no lookup's, which would have prepared it.
         self.is_stored_as_given = False
 
 

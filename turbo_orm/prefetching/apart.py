@@ -1,4 +1,4 @@
-"""A queryset that several tasks evaluate at once, by one for itself each."""
+"""One queryset that several tasks evaluate at once: each evaluates a copy of its own."""
 
 from __future__ import annotations
 
