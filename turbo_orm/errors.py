@@ -6,8 +6,7 @@ TurboError
 │   └── BlockDeadlockError         a block waits for a task which waits for the block
 ├── NotLoadedError             a field or relation would be loaded synchronously in async code
 ├── SyncCallError              a method that has an async twin was called in async code
-├── PoolError                  no usable pool or connection
-│   └── LoopMismatchError          an object of one event loop used in another
+├── LoopMismatchError          an object of one event loop used in another
 ├── PlanMismatchError          a planned statement differs from Django's own (with VERIFY_PLANS)
 ├── UnsupportedDatabaseError   the alias is not PostgreSQL through psycopg 3
 └── CodegenError               `turbo_generate` can't describe the models it was given
@@ -27,7 +26,6 @@ __all__ = [
     "LoopMismatchError",
     "NotLoadedError",
     "PlanMismatchError",
-    "PoolError",
     "SyncCallError",
     "TurboError",
     "UnsupportedDatabaseError",
@@ -58,11 +56,7 @@ class SyncCallError(TurboError, SynchronousOnlyOperation):
     """A sync method of the ORM was called in async code; the message says which async one there is."""
 
 
-class PoolError(TurboError, RuntimeError):
-    """The connection pool can't serve this call."""
-
-
-class LoopMismatchError(PoolError):
+class LoopMismatchError(TurboError, RuntimeError):
     """An object bound to one event loop was used in another."""
 
 
