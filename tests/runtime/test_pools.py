@@ -147,6 +147,23 @@ async def test_statistics_of_known_work(alias: Any) -> None:
     assert pool_stats() == {}
 
 
+async def test_who_waits_leaves_no_place_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That is, to a task that asks how many queries it may run at once."""
+    assert await Author.objects.acount() == 0
+    loop, everything = asyncio.get_running_loop(), pool().max_size
+    assert loop_pools.free_places(loop, "default") == everything
+    monkeypatch.setattr(pool(), "run_task", lambda task: None)  # it grows when we say so, which is never
+    async with atomic():
+        assert loop_pools.free_places(loop, "default") == everything - 1
+        tasks = [asyncio.create_task(in_its_own_context(Author.objects.acount)) for _ in range(everything)]
+        await until(lambda: len(pool()._waiting) + pool().waiters.count() == everything)
+        assert loop_pools.free_places(loop, "default") == 0
+        monkeypatch.undo()
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+
 @pytest.mark.threads
 async def test_statistics_in_a_thread() -> None:
     async def stats() -> Any:
