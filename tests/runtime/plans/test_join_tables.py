@@ -16,6 +16,7 @@ from django.test import override_settings
 
 from tests.project.library.models import Author, Book, Person, Plain, Tag
 from tests.runtime.parity.data import Snapshot
+from tests.runtime.plans.same import outcome
 from tests.runtime.support import assert_pool_is_clean
 from turbo_orm import AsyncQuerySet, atomic, run_sync
 from turbo_orm.base_manager import BaseManager
@@ -222,13 +223,6 @@ ASYNC_CHANGES |= {
 }
 
 
-async def _async_outcome(change: Callable[[], Awaitable[Any]]) -> Any:
-    try:
-        return await change()
-    except Exception as error:
-        return type(error), str(error)
-
-
 @pytest.mark.parametrize("in_block", [False, True])
 @pytest.mark.parametrize("name", ASYNC_CHANGES)
 async def test_async_changes_are_djangos(snapshot: Snapshot, name: str, in_block: bool, bridged: list[Any]):
@@ -241,14 +235,14 @@ async def test_async_changes_are_djangos(snapshot: Snapshot, name: str, in_block
             bridged.clear()
             try:
                 async with atomic() if in_block else nullcontext():
-                    outcome = await _async_outcome(change)
+                    found = await outcome(change)
                     if plans and without_bridge is not None:
                         assert (bridged == []) is without_bridge
                     # Whether the block can go on.
-                    broken = await _async_outcome(Tag.objects.acount) if in_block else None
+                    broken = await outcome(Tag.objects.acount) if in_block else None
             except Exception as error:  # a foreign key that is looked at when the block ends
-                outcome = type(error), str(error)
-        outcomes.append((outcome, broken, snapshot.rows()))
+                found = type(error), str(error)
+        outcomes.append((found, broken, snapshot.rows()))
     assert outcomes[0] == outcomes[1]
     await assert_pool_is_clean()
 

@@ -13,7 +13,7 @@ from django.test import override_settings
 
 from tests.project.library.models import Author, Book, Person, Tag
 from tests.runtime.parity.data import Snapshot
-from tests.runtime.plans.same import seen
+from tests.runtime.plans.same import outcome
 from tests.runtime.support import assert_pool_is_clean
 from turbo_orm import AsyncManager, atomic
 from turbo_orm.testing import capture_queries
@@ -113,13 +113,6 @@ CALLS: dict[str, tuple[Callable[[], Awaitable[Any]], bool | None]] = {
 }
 
 
-async def _outcome(call: Callable[[], Awaitable[Any]]) -> Any:
-    try:
-        return seen(await call())
-    except Exception as error:
-        return type(error), str(error)
-
-
 @pytest.mark.parametrize("in_block", [False, True])
 @pytest.mark.parametrize("name", CALLS)
 async def test_as_django(snapshot: Snapshot, name: str, in_block: bool, bridged: list[Any]):
@@ -133,13 +126,13 @@ async def test_as_django(snapshot: Snapshot, name: str, in_block: bool, bridged:
             bridged.clear()
             try:
                 async with atomic() if in_block else nullcontext():
-                    outcome = await _outcome(call)
+                    found = await outcome(call)
                     if plans and without_bridge is not None and not in_block:
                         assert (bridged == []) is without_bridge
-                    broken = await _outcome(Tag.objects.acount) if in_block else None
+                    broken = await outcome(Tag.objects.acount) if in_block else None
             except Exception as error:  # a foreign key that is looked at when the block ends
-                outcome = type(error), str(error)
-        outcomes.append((outcome, broken, snapshot.rows()))
+                found = type(error), str(error)
+        outcomes.append((found, broken, snapshot.rows()))
     assert outcomes[0] == outcomes[1]
     await assert_pool_is_clean()
 
