@@ -310,6 +310,13 @@ async def test_async_verbs_give_the_mode(shelf: None) -> None:
             _ = row.editor if row.editor_id else row.author
 
 
+async def test_a_single_row_is_its_only_peer(shelf: None) -> None:
+    books = Book.objects.fetch_mode(FETCH_PEERS).order_by("title")
+    for _ in range(3):  # then there are plans
+        for book in (await books.afirst(), await books.aget(title="t0")):
+            assert [peer() for peer in book._state.peers] == [book]
+
+
 def test_no_such_mode(shelf: None) -> None:
     with pytest.raises((TypeError, AttributeError)):
         list(Book.objects.fetch_mode("peers"))

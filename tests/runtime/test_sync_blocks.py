@@ -438,6 +438,27 @@ def test_a_block_cancelled_before_the_thread_ends_it():
     assert goes_on_after(work) == ["after", "sync"]
 
 
+def test_a_block_of_a_task_that_outlives_the_code():
+    """The thread has ended it when the sync code goes on."""
+
+    async def block(written: asyncio.Event) -> None:
+        async with atomic():
+            await Tag.objects.acreate(label="first")
+            written.set()
+            for _ in range(10):
+                await asyncio.sleep(0)
+            await Tag.objects.acreate(label="second")
+
+    async def work() -> None:
+        written = asyncio.Event()
+        tasks.append(asyncio.create_task(block(written)))
+        await written.wait()
+
+    tasks: list[asyncio.Task[None]] = []
+    assert goes_on_after(work) == ["first", "second", "sync"]
+    assert not tasks[0].cancelled()
+
+
 def test_a_block_in_a_generator_that_is_left_early():
     async def generator() -> AsyncGenerator[int, None]:
         async with atomic():

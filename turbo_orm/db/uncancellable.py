@@ -30,8 +30,6 @@ async def uncancellable(coro: Coroutine[Any, Any, T]) -> T:
         try:
             await asyncio.shield(task)
         except asyncio.CancelledError as exc:
-            if task.cancelled():
-                raise
             cancelled = exc
         except BaseException:
             if not task.done():
