@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
+from functools import partial
 from typing import Any
 
 import pytest
 from django.db import router
-from django.db.models import Manager, QuerySet, prefetch_related_objects
+from django.db.models import Manager, Prefetch, QuerySet, prefetch_related_objects
 
 from tests.project.library.models import Author, Book, Contribution, Person, Plain, Writer
 from turbo_orm import prefetching, run_sync
@@ -196,12 +197,33 @@ async def test_a_copy_shares_what_was_prefetched() -> None:
     assert str(copied.books.filter(title="b0").query) == expected
 
 
+@pytest.mark.parametrize("another", [False, True])
+async def test_an_instance_whose_key_is_changed_afterwards(another: bool) -> None:
+    """As one that is saved as a copy: it keeps what was prefetched, but filters are for its new rows."""
+    ways: list[Any] = [prefetching.aprefetch_related_objects, partial(run_sync, prefetch_related_objects)]
+    seen = []
+    for prefetch in ways:
+        for _ in range(3):
+            lookup = Prefetch("books", Book.objects.order_by("-title")) if another else "books"
+            found = await instances()
+            await prefetch(found, lookup)
+        author = found[0]
+        author.pk = found[1].pk
+        seen.append((list(author.books.all()), str(author.books.filter(title="b0").query)))
+    assert seen[0] == seen[1]
+    assert f'"author_id" = {author.pk} AND' in seen[0][1]
+
+
 @pytest.mark.parametrize("change", ["forgotten", "method"])
 async def test_what_is_known_holds_as_long_as_it_is_so(change: str, monkeypatch: pytest.MonkeyPatch) -> None:
     await prefetched()
     known: Any = vars(Author)["books"]
     found, asked = await instances(), Asked("books", known, None, None)
     assert known._turbo_prefetch.answer(found, asked) is not None
+    for node in known._turbo_prefetch._nodes:  # one alone is enough
+        monkeypatch.setattr(node, "forgotten", True)
+        assert known._turbo_prefetch.answer(found, asked) is None
+        monkeypatch.undo()
     if change == "forgotten":
         shapes.clear()
     else:

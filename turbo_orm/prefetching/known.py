@@ -201,9 +201,13 @@ class KnownRelation(ABC):
         """Whether *key* is the key of *instance* still."""
         return bool(instance.__dict__.get(self._attname) == key)
 
+    def key_now(self, instance: Any, key: Any) -> Any:
+        """Return the key that the queryset of *instance* is for; *key* was its own when it was prefetched."""
+        return key
+
     def queryset(self, instance: Any, key: Any, rows: list[Any]) -> Any:
         """Return what ``get_queryset()`` of the manager of *instance* does, with its rows."""
-        queryset: Any = self._queryset._derive(_planned(self._nodes[1], key))
+        queryset: Any = self._queryset._derive(_planned(self._nodes[1], self.key_now(instance, key)))
         queryset._hints = {"instance": instance}
         queryset._known_related_objects = self.known_objects(instance, key)
         queryset._result_cache = rows
@@ -226,6 +230,7 @@ class _OfAnother:
 
     def queryset(self, instance: Any, key: Any, rows: list[Any]) -> Any:
         """Return what Django makes of the other queryset for *instance*, with its rows."""
+        key = self._known.key_now(instance, key)
         if not self._known.has_key(instance, key):
             instance = self.stand_in(instance._state, key)
         return queryset_of(instance, self._asked, rows)

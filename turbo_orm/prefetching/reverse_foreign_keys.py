@@ -70,6 +70,11 @@ class _ReverseForeignKey(KnownRelation):
         )
         return rows
 
+    def key_now(self, instance: Any, key: Any) -> Any:
+        # Django filters by the instance, and not before somebody looks.
+        found = instance.__dict__.get(self._attname)
+        return found if type(found) is self._kind else key
+
     def known_objects(self, instance: Any, key: Any) -> dict[Any, dict[Any, Any]]:
         return {self._source: {key: instance}}
 
