@@ -247,6 +247,17 @@ async def test_a_slow_statement_that_somebody_waits_for_is_not_stopped(pool: Poo
     assert (await waiting).rows == [(1, "")]
 
 
+async def test_a_line_whose_slow_statement_was_answered_is_not_slow(pool: Pool) -> None:
+    """It would be given up with the next statement that is cancelled, be it as fast as any."""
+    shared = sharing(pool, connections=1, slow_after=0.02)
+    await number(shared, 1)
+    (line,) = shared._lines
+    running = asyncio.ensure_future(shared.run(SLEEP, (1, 1)))
+    await until(lambda: line.slow)
+    assert (await running).rows == [(1, "")]
+    assert not line.slow
+
+
 async def test_a_destroyed_coroutine_is_forgotten(pool: Pool) -> None:
     shared = sharing(pool, connections=1, slow_after=0.02)
     await number(shared, 1)
