@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from django.db import connections
+from django.db.models import QuerySet
 from django.test import override_settings
 
 from tests.project.library.models import Author, Book, Tag
@@ -83,6 +84,31 @@ async def test_the_values_are_those_of_the_moment(late: bool):
     if late:
         str(by_key.query)  # the query is made now
     assert [book.pk for book in await by_key.alist()] == [1, 2]
+
+
+def _set_with_an_order_of_its_own() -> set[int]:
+    """Return a set whose values come in another order than those of its copy."""
+    grown: set[int] = set()
+    for number in range(1, 2000, 37):
+        grown.add(number)
+        if [*grown] != [*set(grown)]:
+            return grown
+    raise AssertionError("All sets have the order of their copies.")
+
+
+async def test_the_order_is_that_of_the_set():
+    keys = _set_with_an_order_of_its_own()
+    with override_settings(TURBO_ORM={"VERIFY_PLANS": True, "POOL": POOL}):
+        await Tag.objects.acount()  # then the server's version is known
+        before = Verified.same
+        await Book.objects.filter(pk__in=keys).alist()
+        assert Verified.same > before
+    assert str(Book.objects.filter(pk__in=keys).query) == str(QuerySet(Book).filter(pk__in=keys).query)
+    labels = {f"label {number}" for number in range(40)}
+    for _ in range(3):  # any lookup but `__in` may say of which type it is
+        assert str(Tag.objects.filter(label__gt=labels).query) == str(
+            QuerySet(Tag).filter(label__gt=labels).query
+        )
 
 
 async def test_other_lookups_see_the_container():
