@@ -135,6 +135,12 @@ class Chaining(PlanMode):
             self._defer_next_filter = False
         return found
 
+    def complex_filter(self, filter_obj: Any) -> Any:
+        # As the validation of foreign keys calls it, mostly with an empty one.
+        if self._planned is None or type(filter_obj) is not dict:
+            return super().complex_filter(filter_obj)
+        return self._filter_packed((), filter_obj)
+
     def _filtered(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Self | None:
         """Return ``filter(*args, **kwargs)`` if that is possible without running foreign code.
 

@@ -44,6 +44,9 @@ CHAINS: list[Use] = [
     lambda rows: rows.filter(),
     lambda rows: rows.exclude(),
     lambda rows: rows.filter(Q()),
+    lambda rows: rows.complex_filter({}),
+    lambda rows: rows.complex_filter({"title": "x", "tags__label": "y"}).filter(tags__label="z"),
+    lambda rows: rows.complex_filter(Q(title="x") | Q(price=1)),
 ]
 
 
@@ -300,6 +303,9 @@ class TestWarnings:
     "use",
     [
         lambda rows: rows(Book).filter(pk="x"),
+        lambda rows: rows(Book).complex_filter({"pk": "x"}),
+        lambda rows: rows(Book).complex_filter(None),
+        lambda rows: rows(Book)[:3].complex_filter({"pk": 1}),
         lambda rows: rows(Book).filter(nonsense=1),
         lambda rows: rows(Book).filter(author=Author()),
         lambda rows: rows(Book).filter(author=Book(pk=1)),
