@@ -77,7 +77,6 @@ class Chaining(PlanMode):
             and not args
             and _has_instance(kwargs)
         ):
-            self._defer_next_filter = False
             return self._with_later(before, kwargs)
         if not args and (planned := self._known_filter(before, kwargs)) is not None:
             if self._defer_next_filter:
@@ -91,7 +90,11 @@ class Chaining(PlanMode):
         So Django does it for the managers of reverse foreign keys: until then, the instance may get
         another key.
         """
-        found = self._at(before)
+        try:
+            found = self._at(before)
+        except Exception:  # its class does something to the query, or Django raises it again
+            return djangos(self._ordinary(), "filter")(**kwargs)  # type: ignore[no-any-return]
+        self._defer_next_filter = False
         found._later = before, kwargs
         del found._planned  # `__getattr__()` is asked for it then, and for no other queryset
         return found
@@ -100,7 +103,10 @@ class Chaining(PlanMode):
         """Do what `_with_later()` has put off; return the state."""
         planned = self._known_filter(before, kwargs)
         if planned is None:
-            found = self._derive(before)._take_filter(False, (), kwargs)
+            # Of no class that has a part in making clones: Django filters in place.
+            found: Any = Chaining(self.model)
+            found._planned = before
+            found = found._take_filter(False, (), kwargs)
             planned = found._planned
             if planned is None:
                 self._query, self._trace = found.query, found._trace

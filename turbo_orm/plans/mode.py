@@ -14,6 +14,7 @@ from turbo_orm.bridge.refusals import refusals
 from turbo_orm.plans.aggregates import aggregation_of, named_aggregates
 from turbo_orm.plans.chaining import Chaining
 from turbo_orm.plans.finding import keep_plan, plan_for
+from turbo_orm.plans.own_clones import clones_as_django
 from turbo_orm.plans.plan import Bound, Plan
 from turbo_orm.plans.planned import Planned
 from turbo_orm.plans.shapes import trie
@@ -74,6 +75,10 @@ class PlannedQuerySet(Chaining):
                 terminal for terminal, methods in COMPOSED_OF.items() if not any(map(cls._overrides, methods))
             )
             cls._may_be_kept = not cls._replaces_anything()
+            if cls._clones_itself:
+                cls._plannable_terminals -= {"bulk_update"}
+                setattr(cls, "_bound", _bound_of_clone)  # noqa: B010  mypy has it that methods are not replaced
+                setattr(cls, "_bound_delete", _bound_delete_of_clone)  # noqa: B010
 
     def _bound(self, terminal: str, planned: Planned | None = None) -> Bound | None:
         """Return the planned statement of *terminal* with its parameters; None without a plan.
@@ -256,6 +261,23 @@ class PlannedQuerySet(Chaining):
         if plan.verified:
             verify(bound, self, planned, arguments)
         return bound
+
+
+#: Terminals that make no clone of their queryset.
+_WITHOUT_CLONES = frozenset({"list", "count", "exists"})
+
+
+def _bound_of_clone(self: PlannedQuerySet, terminal: str, planned: Planned | None = None) -> Bound | None:
+    """Do what ``_bound()`` does, for a class with a part in making clones."""
+    if self._planned is None or not (terminal in _WITHOUT_CLONES or clones_as_django(self)):
+        return None
+    return PlannedQuerySet._bound(self, terminal, planned)
+
+
+def _bound_delete_of_clone(self: PlannedQuerySet) -> Bound | None:
+    if self._planned is None or not clones_as_django(self):
+        return None
+    return PlannedQuerySet._bound_delete(self)
 
 
 #: Where ``router.routers`` is once somebody has asked for it: a cached property takes longer.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from copy import deepcopy
 from typing import Any, TypeAlias
 
@@ -56,10 +57,24 @@ def _keep(value: Any, stored: Any) -> Any:
 
 
 class Passed(Query):
-    """Stands for the `Query` of a queryset in plan mode where a ``_clone()`` hands it to its clone."""
+    """Stands for the `Query` of a queryset in plan mode where a ``_clone()`` hands it to its clone.
 
-    def __init__(self, planned: Planned) -> None:
-        self.planned = planned
+    Whoever looks at it, as the ``__init__()`` of a project's class may, sees that query: it becomes it.
+    """
+
+    def __init__(self, planned: Planned, make: Callable[[Planned], Query]) -> None:
+        vars(self).update(planned=planned, make=make)
 
     def chain(self, klass: Any = None) -> Any:
         return self
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in _OF_PASSED:
+            return super().__getattribute__(name)
+        query = self.make(self.planned)
+        self.__dict__ = query.__dict__
+        self.__class__ = type(query)
+        return getattr(self, name)
+
+
+_OF_PASSED = frozenset({"__class__", "__dict__", "chain", "make", "planned"})

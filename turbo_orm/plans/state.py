@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from django.db.models import Model, QuerySet
@@ -12,9 +13,11 @@ from typing_extensions import Self
 
 from turbo_orm.conf import get_config
 from turbo_orm.db.originals import original
+from turbo_orm.plans.own_clones import CLONING, FOLLOWED, copy_of
 from turbo_orm.plans.planned import Passed, Planned, further
 from turbo_orm.plans.shapes import ROOT, Node, make_root, note_use, seen, trie
 from turbo_orm.plans.steps import Call, Taken
+from turbo_orm.plans.values import Bail
 
 __all__ = ["ALWAYS_CLONES", "DEFAULT_FETCH_MODE", "INTERNALS", "PlanMode", "djangos"]
 
@@ -29,10 +32,8 @@ except ImportError:  # before Django 6.1
 
 #: Overriding one of these, a subclass may do anything to its query: there is no plan mode.
 INTERNALS = (
-    "__init__",
     "__getattr__",
     "_chain",
-    "_clone",
     "_filter_or_exclude",
     "_filter_or_exclude_inplace",
     "_next_is_sticky",
@@ -42,7 +43,7 @@ INTERNALS = (
 )
 
 #: What ``__init_subclass__()`` notes in a class.
-_NOTED = frozenset({"_plan_mode", "_plannable_terminals", "_may_be_kept"})
+_NOTED = frozenset({"_plan_mode", "_clones_itself", "_plannable_terminals", "_may_be_kept"})
 
 _CHAINED = Taken("all", lambda: Call("all", ()))
 
@@ -104,6 +105,8 @@ class PlanMode(QuerySet[Any, Any]):
     _peek: Query | None = None
 
     _plan_mode: ClassVar[bool] = True
+    #: The class has a part in making clones: see `plans.own_clones`.
+    _clones_itself: ClassVar[bool] = False
     #: In each class of the library itself.
     _runtime = True
 
@@ -112,6 +115,10 @@ class PlanMode(QuerySet[Any, Any]):
         if "_runtime" not in vars(cls):
             # In plan mode ours would note what the methods of a class behind them are to see first.
             cls._plan_mode = not (any(map(cls._overrides, INTERNALS)) or _replace_anything(cls._behind()))
+            cls._clones_itself = cls._plan_mode and any(map(cls._overrides, CLONING))
+            if cls._clones_itself:
+                for name, method in FOLLOWED.items():
+                    setattr(cls, name, method)
 
     @classmethod
     def _behind(cls) -> tuple[type, ...]:
@@ -147,6 +154,8 @@ class PlanMode(QuerySet[Any, Any]):
             or not self._plan_mode
             or model._meta.abstract
             or not get_config().plans
+            # Whose clones those would be is for nobody to say.
+            or (self._clones_itself and QuerySet._clone is not _clone_of_django)  # type: ignore[attr-defined]
         ):
             self._planned = None
             super().__init__(model=model, query=query, using=using, hints=hints)
@@ -274,7 +283,7 @@ class PlanMode(QuerySet[Any, Any]):
         # A copy, for this queryset may be cloned in another thread at the same time.
         copy: Any = _new(type(self))
         copy.__dict__.update(self.__dict__)
-        copy._planned, copy._peek = planned, Passed(planned)
+        copy._planned, copy._peek = planned, Passed(planned, self._make_query)
         clone: Any = QuerySet._clone(copy)  # type: ignore[attr-defined]
         if clone is copy:  # django-cacheops' `inplace()`: nothing is to be cloned
             clone = self
@@ -287,7 +296,9 @@ class PlanMode(QuerySet[Any, Any]):
         if planned is None:
             return super()._clone()  # type: ignore[misc, no-any-return]
         node, values, given, limits, _ = planned
-        clone = self._derive((node, values, given, limits, True))
+        planned = node, values, given, limits, True
+        # Of a class with a constructor of its own Django calls that.
+        clone = self._cloned_by_others(planned) if self._clones_itself else self._derive(planned)
         clone._sticky_filter = self._sticky_filter
         return clone
 
@@ -299,11 +310,16 @@ class PlanMode(QuerySet[Any, Any]):
             if not planned[0].sticky:
                 return self._clone()
             # Here the chain() of Django's Query has an effect on the filters to come.
-            found = self._step(_CHAINED)
-            if found is not None:
-                return found
+            with suppress(Bail):
+                found = self._step(_CHAINED)
+                if found is not None:
+                    return found
         self._materialise()
         return super()._chain()  # type: ignore[misc, no-any-return]
+
+    def _copy(self, planned: Planned) -> Self:
+        """Return a copy in the state *planned*, for Django's methods to be called on instead of this one."""
+        return copy_of(self, planned) if self._clones_itself else self._derive(planned)
 
     def _readable(self) -> Self:
         """Return this queryset, or a copy in plan mode for methods of Django's that only look at ``query``.
@@ -320,7 +336,7 @@ class PlanMode(QuerySet[Any, Any]):
             or not (ALWAYS_CLONES or self._cloning_enabled)
         ):
             return self
-        copy = self._derive(planned)
+        copy = self._copy(planned)
         if copy is not self:
             copy._peek = planned[0].template.query
         return copy
@@ -331,7 +347,7 @@ class PlanMode(QuerySet[Any, Any]):
         if planned is None or self._sticky_filter or not (ALWAYS_CLONES or self._cloning_enabled):
             return self
         # A copy, for this one may go on in plan mode in another direction.
-        copy = self._derive(planned)
+        copy = self._copy(planned)
         copy._defer_next_filter, self._defer_next_filter = self._defer_next_filter, False
         copy._materialise()
         return copy

@@ -263,7 +263,7 @@ def queryset_of(instance: Any, asked: Asked, rows: list[Any]) -> Any:
 def _node_of(queryset: Any, value: Any, instance: Any) -> Node:
     """Return the shape of *queryset*; raises `Unknown` if not of *value* and *instance* alone."""
     planned = queryset._planned if isinstance(queryset, PlannedQuerySet) else None
-    if planned is None:
+    if planned is None or queryset._clones_itself:
         raise Unknown
     node, stored, _, limits, chained = planned
     if (
