@@ -13,8 +13,9 @@ from copy import deepcopy
 from decimal import Decimal
 from typing import Any
 
-from django.db.models import Q, QuerySet, Value, When
+from django.db.models import Model, Q, QuerySet, Value, When
 from django.utils import timezone
+from django.utils.functional import SimpleLazyObject
 
 from turbo_orm.plans.expressions import CONSTANTS, identity, within
 from turbo_orm.plans.inner import Inner, inner_of, made_of
@@ -163,6 +164,10 @@ class Arguments:
         if value is None or value is True or value is False:
             return value
         kind = type(value)
+        if kind is SimpleLazyObject and isinstance(value._wrapped, Model):
+            # It was looked at, as `request.user` mostly was: of it, too, Django takes the key.
+            value = value._wrapped
+            kind = type(value)
         if kind in SCALARS or not hasattr(kind, "resolve_expression"):
             if kind is Decimal and value.is_snan():
                 raise Bail  # it has no hash, and expressions are compared by those of what is in them

@@ -9,6 +9,7 @@ import pytest
 from django.db import IntegrityError, transaction
 from django.db.models import Count, F, Max, Q
 from django.test import override_settings
+from django.utils.functional import SimpleLazyObject
 
 from tests.project.library.models import Author, Book, Tag
 from tests.runtime.parity.data import Snapshot
@@ -43,12 +44,29 @@ class Updating(AsyncQuerySet):
         return super().update(**kwargs, age=99)
 
 
+def _lazy(kind: Any = Author) -> Any:
+    return SimpleLazyObject(lambda: kind("1") if kind is int else kind(pk=1))
+
+
+def _looked_at(kind: Any = Author) -> Any:
+    """As `request.user` is."""
+    lazy = _lazy(kind)
+    assert isinstance(lazy, kind)
+    return lazy
+
+
 #: What is done, and whether all of it has plans.
 CALLS: dict[str, tuple[Callable[[], Any], bool]] = {
     "by key": (lambda: Book.objects.get(pk=1), True),
     "by fields": (lambda: Book.objects.get(title="Algebra", author__name="Ada"), True),
     "by Q": (lambda: Book.objects.get(Q(title="Algebra") | Q(title="x")), True),
     "by an expression": (lambda: Book.objects.get(pk=F("author_id"), title="Algebra"), True),
+    "by an object that is lazy": (lambda: Book.objects.get(author=_lazy(), title="Algebra"), False),
+    "by one that was looked at": (lambda: Book.objects.get(author=_looked_at(), title="Algebra"), True),
+    "by Q with that": (lambda: Book.objects.get(Q(author=_looked_at()) & Q(title="Algebra")), True),
+    "by another's key": (lambda: Book.objects.get(pk=_looked_at()), False),
+    "by one of another model": (lambda: Book.objects.get(author=_looked_at(Tag)), False),
+    "by a key that is lazy": (lambda: Book.objects.get(pk=_looked_at(int)), False),
     "of a filter": (lambda: Book.objects.filter(title="Algebra").get(), True),
     "of a filter, by key": (lambda: Book.objects.filter(title="Algebra").get(pk=1), True),
     "with relations": (lambda: Book.objects.select_related("author").get(pk=1), True),
