@@ -35,7 +35,7 @@ LAYERS: list[set[str]] = [
         "sql",
     },
     {"answers", "creation", "deletion"},
-    {"batching", "execution"},
+    {"batching", "execution", "streaming"},
     {"composed", "many_to_many"},
     {"related_creation"},
     {"raw", "queryset", "manager", "base_manager", "instance", "adoption", "related"},

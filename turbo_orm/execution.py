@@ -7,26 +7,23 @@ a plan again. `plans.running` executes the planned statements.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterator
-from functools import partial, wraps
-from itertools import islice
-from typing import Any, TypeVar
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
 
 from django.db import connections, transaction
-from django.db.models import Model, QuerySet
+from django.db.models import QuerySet
 from django.db.models.query import RawQuerySet
 
 from turbo_orm import answers
 from turbo_orm.bridge.databases import open_pool_of, pool_of
 from turbo_orm.bridge.greenlets import current_bridge
-from turbo_orm.bridge.held import Held
 from turbo_orm.bridge.run import run_sync
 from turbo_orm.bridge.wrapper import BridgedWrapper
 from turbo_orm.db.leases import warm
 from turbo_orm.db.loop_pools import close_pools
 from turbo_orm.db.pools import Pool, PoolStats
 from turbo_orm.db.wire import Result
-from turbo_orm.loading import remember_peers
 from turbo_orm.plans import running
 from turbo_orm.plans.mode import PlannedQuerySet
 from turbo_orm.plans.plan import Bound
@@ -47,21 +44,17 @@ __all__ = [
     "delete_in_bridge",
     "fetch",
     "get_verb",
-    "iterate",
     "open_pools",
     "outermost_verb",
     "pool_stats",
     "raw_delete_in_bridge",
     "reading_in_bridge",
     "run_sync",
-    "stream",
     "terminal_in_bridge",
     "terminal_verb",
     "update_in_bridge",
     "update_verb",
 ]
-
-T = TypeVar("T")
 
 
 async def call(owner: Any, name: str, /, *args: Any, **kwargs: Any) -> Any:
@@ -305,48 +298,6 @@ async def fetch(queryset: QuerySet[Any, Any] | RawQuerySet[Any]) -> list[Any]:
         internals._result_cache = found
     rows: Any = internals._result_cache
     return rows  # type: ignore[no-any-return]
-
-
-async def iterate(queryset: QuerySet[Any, Any] | RawQuerySet[Any]) -> AsyncGenerator[Any, None]:
-    """Yield the rows of *queryset*, as ``for`` does: all are fetched first."""
-    for row in await fetch(queryset):
-        yield row
-
-
-async def stream(queryset: QuerySet[Any, Any], chunk_size: int) -> AsyncGenerator[Any, None]:
-    """Yield the rows of *queryset* in chunks from a server-side cursor.
-
-    Outside a block the iterator holds a connection of its own until it has the last chunk or is
-    closed; inside one it uses the block's connection whenever it fetches.
-    """
-    held = Held("aiterator()")
-    rows: Iterator[Any] | None = None
-    try:
-        rows = await held.run(lambda: iter(queryset.iterator(chunk_size=chunk_size)))
-        held.keep(rows)
-        while rows is not None:
-            chunk = await held.run(_take, rows, chunk_size)
-            if len(chunk) < chunk_size:
-                # These are the last ones, and nobody needs a connection for them.
-                rows = None
-                await held.close()
-            for row in chunk:
-                yield row
-    finally:
-        await held.close(None if rows is None else partial(_close, rows))
-
-
-def _take(rows: Iterator[T], size: int) -> list[T]:
-    chunk = list(islice(rows, size))
-    if chunk and isinstance(chunk[0], Model) and not getattr(chunk[0]._state, "peers", ()):
-        remember_peers(chunk)
-    return chunk
-
-
-def _close(rows: Iterator[Any]) -> None:
-    close = getattr(rows, "close", None)
-    if close is not None:
-        close()
 
 
 async def open_pools(*aliases: str) -> None:

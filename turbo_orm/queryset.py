@@ -10,7 +10,7 @@ from django.core.exceptions import SynchronousOnlyOperation
 from django.db.models import QuerySet
 from django.db.models.query import ModelIterable
 
-from turbo_orm import answers, composed, creation, execution
+from turbo_orm import answers, composed, creation, execution, streaming
 from turbo_orm.bridge.greenlets import current_bridge
 from turbo_orm.columns import Columns, paths_of
 from turbo_orm.errors import TurboError
@@ -136,7 +136,7 @@ class AsyncQuerySet(InsertsByColumn, PlannedQuerySet):
         return super()._iterator(use_chunked_fetch, chunk_size)  # type: ignore[misc, no-any-return]
 
     def __aiter__(self) -> AsyncIterator[Any]:
-        return execution.iterate(self)
+        return streaming.Fetched(self)
 
     def aiterator(self, chunk_size: int = 2000) -> AsyncGenerator[Any, None]:
         """Yield the rows from a server-side cursor, *chunk_size* at a time, caching none.
@@ -144,8 +144,7 @@ class AsyncQuerySet(InsertsByColumn, PlannedQuerySet):
         Holds a connection until it ends or is closed; leaving the loop early closes it.
         Raises `ValueError` if *chunk_size* is not positive.
         """
-        # Not a generator around this one: of two that are collected at once, each is closed.
-        return execution.stream(self, chunk_size)
+        return streaming.Streamed(self, chunk_size)
 
     @property
     def columns(self) -> Columns:

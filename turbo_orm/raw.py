@@ -8,7 +8,7 @@ from typing import Any
 from django.core.exceptions import SynchronousOnlyOperation
 from django.db.models.query import RawQuerySet
 
-from turbo_orm import execution
+from turbo_orm import execution, streaming
 from turbo_orm.errors import TurboError
 from turbo_orm.fetch_modes.older_django.querysets import with_raw_fetch_modes
 from turbo_orm.loading import RowsNotLoadedError, remember_peers
@@ -51,4 +51,4 @@ class AsyncRawQuerySet(RawQuerySet):  # type: ignore[type-arg]  # not subscripta
         return list(await execution.fetch(self))
 
     def __aiter__(self) -> AsyncIterator[Any]:
-        return execution.iterate(self)
+        return streaming.Fetched(self)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from functools import partial
+from types import coroutine
 from typing import Any
 
 import pytest
@@ -95,6 +97,28 @@ async def destroy_when(is_time: Callable[[], bool], coroutine: Coroutine[Any, An
             future._asyncio_future_blocking = False
             await asyncio.wait([future], timeout=0.05)
     coroutine.close()
+
+
+@coroutine
+def watched(work: Coroutine[Any, Any, object], waits: Callable[[Any], bool]) -> Generator[Any, Any, None]:
+    """Run *work*, and tell *waits* of each future it waits for; destroy it where the answer is true."""
+    resume = partial(work.send, None)
+    while True:
+        try:
+            future = resume()
+        except StopIteration:
+            return
+        if waits(future):
+            if future is not None:
+                future._asyncio_future_blocking = False
+            work.close()
+            return
+        try:
+            yield future
+        except BaseException as exc:
+            resume = partial(work.throw, exc)
+        else:
+            resume = partial(work.send, None)
 
 
 async def assert_pool_is_clean() -> None:

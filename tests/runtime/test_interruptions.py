@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import sys
-from collections.abc import Callable, Coroutine, Generator
-from functools import partial
-from types import coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
@@ -15,7 +12,7 @@ from asgiref.sync import async_to_sync
 from django.db import connection, transaction
 
 from tests.project.library.models import Author, Book, Tag
-from tests.runtime.support import assert_pool_is_clean, query, until
+from tests.runtime.support import assert_pool_is_clean, query, until, watched
 from turbo_orm import advisory_lock, atomic, batch, close_pools, cursor, run_sync
 
 Operation = Callable[[], Coroutine[Any, Any, object]]
@@ -36,6 +33,7 @@ def leaves(*labels: str) -> Callable[[Operation], Operation]:
 async def reads() -> None:
     await asyncio.gather(*[Author.objects.aget(name=name) for name in "xyxy"])
     assert len(await Book.objects.prefetch_related("tags", "author", "contributors").alist()) == 2
+    assert len([book async for book in Book.objects.prefetch_related("author")]) == 2
 
 
 @leaves("a", "b", "c", "d")
@@ -94,37 +92,11 @@ async def locks() -> None:
         await Tag.objects.acreate(label="b")
 
 
-#: Those that wait in async generators.
-GENERATORS = (iterators, copies, locks)
-
-
 @leaves()
 async def ends_of_pools() -> None:
     await Author.objects.acount()
     await close_pools()
     await Author.objects.acount()
-
-
-@coroutine
-def watched(work: Coroutine[Any, Any, object], waits: Callable[[Any], bool]) -> Generator[Any, Any, None]:
-    """Run *work*, and tell *waits* of each future it waits for; destroy it where the answer is true."""
-    resume = partial(work.send, None)
-    while True:
-        try:
-            future = resume()
-        except StopIteration:
-            return
-        if waits(future):
-            if future is not None:
-                future._asyncio_future_blocking = False
-            work.close()
-            return
-        try:
-            yield future
-        except BaseException as exc:
-            resume = partial(work.throw, exc)
-        else:
-            resume = partial(work.send, None)
 
 
 async def interrupt(operation: Operation, way: str, at: int) -> bool:
@@ -170,8 +142,6 @@ async def test_wherever_it_waits(
 ) -> None:
     if operation is tasks_in_a_block and way == "destroy":
         pytest.skip("tasks that go on are no part of what is destroyed")
-    if operation in GENERATORS and way == "destroy" and sys.version_info < (3, 13):
-        pytest.skip("Python does not close an async generator with the coroutine that waits in it")
     authors = await Author.objects.abulk_create([Author(name=name) for name in "xy"])
     await Book.objects.abulk_create([Book(title=each.name, author=each) for each in authors])
     for _ in range(2):  # connections, plans

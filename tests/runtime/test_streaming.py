@@ -35,6 +35,10 @@ def open_cursors() -> int:
     return count
 
 
+def no_open_cursors() -> bool:
+    return open_cursors() == 0
+
+
 async def assert_given_back() -> None:
     """The iterator's clean-up may take a few turns of the loop; then all is as before."""
     await assert_pool_is_clean()
@@ -319,6 +323,31 @@ async def test_the_coroutine_is_destroyed(in_block: bool, fetching: bool, observ
     await asyncio.sleep(0)
     await assert_given_back()
     await until(lambda: not asleep(observer))
+
+
+@pytest.mark.parametrize("closing", [False, True])
+async def test_destroyed_while_it_waits_for_its_turn(closing: bool, monkeypatch: pytest.MonkeyPatch):
+    """The block goes on, and closes its cursor when its turn comes."""
+    ignored: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", ignored.append)
+    rows = await tags()
+    async with atomic():
+        iterator = rows.aiterator(chunk_size=1)
+        await iterator.__anext__()
+        has_turn = asyncio.create_task(run_sync(sleep, 0.05))
+        await asyncio.sleep(0)
+        waiting: Any = (iterator.aclose() if closing else iterator.__anext__()).__await__()
+        next(waiting)
+        waiting.close()
+        del waiting
+        await has_turn
+        await until(lambda: run_sync(no_open_cursors))
+        with pytest.raises(StopAsyncIteration):
+            await iterator.__anext__()
+        await Tag.objects.acreate(label="more")
+    assert await Tag.objects.acount() == 26
+    assert ignored == []
+    await assert_given_back()
 
 
 async def test_other_queries_in_the_body_share_the_block():

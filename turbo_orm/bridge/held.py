@@ -27,6 +27,9 @@ T = TypeVar("T")
 #: generator would be finalised on the spot, where nothing can await what it does at its end.
 _kept: dict[Held, list[object]] = {}
 
+#: Tasks nobody awaits, kept from being collected.
+_leaving: set[asyncio.Task[None]] = set()
+
 
 class Held:
     """What an iterator or a cursor keeps between its calls: a scope, and so a connection.
@@ -121,10 +124,18 @@ class Held:
                 # The block ended first, and the cursor with it.
                 with suppress(ConnectionReleasedError, TransactionManagementError):
                     await self.run(last)
-        finally:
-            _kept.pop(self, None)
-            if self._block is None and not self.ended:
-                await uncancellable(self._give_back())
+        except GeneratorExit:
+            self.leave(last)
+            raise
+        except BaseException:
+            await self._let_go()
+            raise
+        await self._let_go()
+
+    async def _let_go(self) -> None:
+        _kept.pop(self, None)
+        if self._block is None and not self.ended:
+            await uncancellable(self._give_back())
 
     async def _give_back(self) -> None:
         await self._home.wait_for_children()
@@ -149,6 +160,18 @@ class Held:
             self.abandon()  # the coroutine is being destroyed: nothing can be awaited
         else:
             await self.close()
+
+    def leave(self, last: Callable[[], object] | None = None) -> None:
+        """Do what `close()` does without awaiting: the coroutine in charge is being destroyed.
+
+        In a block that goes on, the loop runs *last* when its turn comes. An own connection is closed.
+        """
+        if last is None or self._block is None or self.ended or not self.loop.is_running():
+            self.abandon()
+            return
+        task = self.loop.create_task(self.close(last))
+        _leaving.add(task)
+        task.add_done_callback(_leaving.discard)
 
     def abandon(self) -> None:
         """Give an own connection up without awaiting: it is closed, whatever its state.

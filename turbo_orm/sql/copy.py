@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import (
-    AsyncGenerator,
     AsyncIterable,
     AsyncIterator,
-    Callable,
     Generator,
     Iterable,
     Iterator,
@@ -21,6 +19,7 @@ from django.db import transaction
 from django.db.backends.utils import CursorDebugWrapper
 
 from turbo_orm.bridge.held import Held, Turn
+from turbo_orm.bridge.iterators import ChunkIterator
 
 __all__ = ["CopyOut", "Rows", "copy_in"]
 
@@ -106,7 +105,7 @@ async def copy_in(
 class _Batches:
     """Rows in lists of a size that is worth a step.
 
-    Not a generator: before Python 3.12 one that awaits can't be left by destroying the coroutine.
+    Not a generator: see `turbo_orm.bridge.iterators`.
     """
 
     def __init__(self, rows: Rows) -> None:
@@ -144,8 +143,10 @@ def _write(driver_copy: Any, batch: list[Any]) -> None:
             driver_copy.write_row(row)
 
 
-class CopyOut(AsyncIterator[T]):
+class CopyOut(ChunkIterator[T]):
     """The rows or blocks of one ``COPY ... TO STDOUT``; it starts when the first is asked for."""
+
+    __slots__ = ("_begin_copy", "_begun", "_copy", "_held", "_raw", "_turn")
 
     def __init__(
         self,
@@ -157,41 +158,47 @@ class CopyOut(AsyncIterator[T]):
         types: Sequence[int | str] | None,
         raw: bool,
     ) -> None:
+        super().__init__()
+        self._held = held
         self._turn = Turn(held)
-        copy = _Copy(connection, cursor)
-        self._rows = _copy_out(held, self._turn, copy, partial(copy.begin, sql, params, types), raw)
+        self._copy = copy = _Copy(connection, cursor)
+        self._begin_copy = partial(copy.begin, sql, params, types)
+        self._begun = False
+        self._raw = raw
 
-    async def __anext__(self) -> T:
-        row: T = await self._rows.__anext__()
-        return row
+    async def fetch_chunk(self) -> tuple[list[Any], bool]:
+        turn, copy, raw = self._turn, self._copy, self._raw
+        begun, self._begun = self._begun, True
+        if not begun:
+            self._held.keep(copy)
+            await turn.__aenter__()
+        try:
+            if begun:
+                await turn.pause()
+            else:
+                await turn.run(self._begin_copy)
+            batch = await turn.run(_read, copy.driver_copy, raw)
+        except BaseException as exc:
+            await self.close_early(exc)
+            raise
+        if batch:
+            return [b"".join(batch)] if raw else batch, True
+        try:
+            await turn.run(copy.end)
+        finally:
+            await turn.__aexit__()
+        return [], False
 
-    async def aclose(self) -> None:
-        """End the COPY now, at whatever row it is."""
-        await self._rows.aclose()
+    async def close_early(self, exc: BaseException) -> None:
+        try:
+            await _break_off(self._held, self._turn, self._copy, exc)
+        finally:
+            await self._turn.__aexit__()
 
     def __del__(self) -> None:
-        # The loop is about to close the generator, in a task of its own.
+        # The loop is about to close this, in a task of its own.
         self._turn.disown()
-
-
-async def _copy_out(
-    held: Held, turn: Turn, copy: _Copy, begin: Callable[..., None], raw: bool
-) -> AsyncGenerator[Any, None]:
-    held.keep(copy)
-    async with turn:
-        try:
-            await turn.run(begin)
-            while batch := await turn.run(_read, copy.driver_copy, raw):
-                if raw:
-                    yield b"".join(batch)
-                else:
-                    for row in batch:
-                        yield row
-                await turn.pause()
-        except BaseException as exc:
-            await _break_off(held, turn, copy, exc)
-            raise
-        await turn.run(copy.end)
+        super().__del__()
 
 
 async def _break_off(held: Held, turn: Turn, copy: _Copy, exc: BaseException) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
 from typing import Any, Literal, TypeAlias, overload
 from weakref import WeakSet
 
@@ -17,27 +18,46 @@ __all__ = ["AsyncCursor", "cursor"]
 Params: TypeAlias = "Sequence[Any] | Mapping[str, Any] | None"
 
 
-@asynccontextmanager
-async def cursor(using: str | None = None) -> AsyncIterator[AsyncCursor]:
+def cursor(using: str | None = None) -> AbstractAsyncContextManager[AsyncCursor, None]:
     """Open a cursor on the database *using* for the length of an ``async with`` block.
 
     Inside `atomic()` it works on the block's connection, in its transaction. Outside it has a
     connection of its own until the end, in autocommit mode.
     """
-    async with Held("cursor()") as held:
-        opened = await held.run(_open, using or DEFAULT_DB_ALIAS)
-        opening = AsyncCursor(held, opened)
+    return _Cursor(using or DEFAULT_DB_ALIAS)
+
+
+class _Cursor(AbstractAsyncContextManager["AsyncCursor", None]):
+    """A class, not a generator: see `turbo_orm.bridge.iterators`."""
+
+    def __init__(self, alias: str) -> None:
+        self._alias = alias
+
+    async def __aenter__(self) -> AsyncCursor:
+        self._held = held = Held("cursor()")
         try:
-            yield opening
-        except GeneratorExit:
-            raise  # the coroutine is being destroyed: nothing can be awaited
-        except BaseException:
-            await opening._end_copies()
+            self._opened = await held.run(_open, self._alias)
+        except BaseException as exc:
+            await held.__aexit__(type(exc), None, None)
             raise
-        else:
-            await opening._end_copies()
+        self._cursor = AsyncCursor(held, self._opened)
+        return self._cursor
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            if exc_type is not GeneratorExit:  # else nothing can be awaited
+                await self._cursor._end_copies()
+        except BaseException as error:
+            exc_type = type(error)
+            raise
         finally:
-            opened.close()
+            self._opened.close()
+            await self._held.__aexit__(exc_type, None, None)
 
 
 def _open(alias: str) -> Any:

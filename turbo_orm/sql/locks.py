@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncContextDecorator, suppress
+from types import TracebackType
 from typing import Any, TypeAlias
 
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.transaction import TransactionManagementError
+from typing_extensions import Self
 
 from turbo_orm.bridge.held import Held
 from turbo_orm.bridge.run import run_sync
@@ -18,15 +19,14 @@ __all__ = ["advisory_lock"]
 Key: TypeAlias = "int | str | tuple[int, int]"
 
 
-@asynccontextmanager
-async def advisory_lock(
+def advisory_lock(
     key: Key,
     *,
     shared: bool = False,
     wait: bool = True,
     session: bool = False,
     using: str | None = None,
-) -> AsyncIterator[bool]:
+) -> _AdvisoryLock:
     """Take PostgreSQL's advisory lock *key* for an ``async with`` block.
 
     *key* is an integer of 64 bits, a pair of 32 bits, or text, which the server hashes. A
@@ -40,44 +40,71 @@ async def advisory_lock(
     Raises `TransactionManagementError` outside of `atomic()` without *session*, and
     `NotSupportedError` with *session* behind a connection pooler.
     """
-    alias = using or DEFAULT_DB_ALIAS
     kind = "_shared" if shared else ""
     take = "pg_advisory" if wait else "pg_try_advisory"
-    if session:
-        async with _session_lock(alias, f"{take}_lock{kind}", f"pg_advisory_unlock{kind}", key) as taken:
-            yield taken
-    else:
-        yield await run_sync(_take_in_transaction, alias, f"{take}_xact_lock{kind}", key)
+    lock = _SessionLock if session else _TransactionLock
+    return lock(using or DEFAULT_DB_ALIAS, key, take, kind)
 
 
-@asynccontextmanager
-async def _session_lock(alias: str, take: str, release: str, key: Key) -> AsyncIterator[bool]:
-    held = Held("advisory_lock()", own=True)
+# Classes, not generators: see `turbo_orm.bridge.iterators`.
 
-    async def give_back() -> None:
+
+class _AdvisoryLock(AbstractAsyncContextManager[bool, None], AsyncContextDecorator):
+    """One ``async with`` block with a lock; as a decorator, one for each call."""
+
+    def __init__(self, alias: str, key: Key, take: str, kind: str) -> None:
+        self._alias = alias
+        self._key = key
+        self._take = take
+        self._kind = kind
+
+    def _recreate_cm(self) -> Self:
+        return type(self)(self._alias, self._key, self._take, self._kind)
+
+
+class _TransactionLock(_AdvisoryLock):
+    async def __aenter__(self) -> bool:
+        function = f"{self._take}_xact_lock{self._kind}"
+        return await run_sync(_take_in_transaction, self._alias, function, self._key)
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        """Leave it to the transaction."""
+
+
+class _SessionLock(_AdvisoryLock):
+    async def __aenter__(self) -> bool:
+        self._held = held = Held("advisory_lock()", own=True)
+        function = f"{self._take}_lock{self._kind}"
         try:
-            if taken:
-                await held.run(_call, alias, release, key)
+            self._taken = await held.run(_take_in_session, self._alias, function, self._key)
+        except BaseException:
+            held.abandon()  # interrupted in the moment it was granted, the lock may be there
+            raise
+        return self._taken
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if exc_type is None:
+            await self._give_back()
+        elif exc_type is GeneratorExit:
+            self._held.abandon()
+        else:
+            with suppress(Exception):  # the lock is gone anyhow, and this error matters more
+                await self._give_back()
+
+    async def _give_back(self) -> None:
+        held = self._held
+        try:
+            if self._taken:
+                await held.run(_call, self._alias, f"pg_advisory_unlock{self._kind}", self._key)
         except BaseException:
             held.abandon()  # closing the connection releases the lock
             raise
         await held.close()
-
-    try:
-        taken = await held.run(_take_in_session, alias, take, key)
-    except BaseException:
-        held.abandon()  # interrupted in the moment it was granted, the lock may be there
-        raise
-    try:
-        yield taken
-    except GeneratorExit:
-        held.abandon()
-        raise
-    except BaseException:
-        with suppress(Exception):  # the lock is gone anyhow, and this error matters more
-            await give_back()
-        raise
-    await give_back()
 
 
 def _take_in_transaction(alias: str, function: str, key: Key) -> bool:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import Any
 
 import psycopg
 from django.db import DEFAULT_DB_ALIAS, connections
 from psycopg import Notify, sql
+from psycopg.generators import notifies
 
+from turbo_orm.bridge.iterators import ChunkIterator
 from turbo_orm.bridge.run import run_sync
 from turbo_orm.sql.sessions import connect, refuse_pooler
 
@@ -35,12 +37,7 @@ class Listener:
         return f"<Listener to {', '.join(self._channels)} on {self._alias!r}>"
 
     async def __aenter__(self) -> AsyncIterator[Notify]:
-        self._listening = _Listening(*await connect(self._alias))
-        try:
-            await self._listening.start(self._alias, self._channels)
-        except BaseException:
-            await self._listening.close()
-            raise
+        self._listening = await _start(self._alias, self._channels)
         return self._listening
 
     async def __aexit__(
@@ -51,10 +48,8 @@ class Listener:
     ) -> None:
         await self._listening.close()
 
-    async def __aiter__(self) -> AsyncGenerator[Notify, None]:
-        async with Listener(self._channels, self._alias) as notifications:
-            async for notification in notifications:
-                yield notification
+    def __aiter__(self) -> ChunkIterator[Notify]:
+        return _Notifications(self._alias, self._channels)
 
 
 class _Listening:
@@ -64,6 +59,7 @@ class _Listening:
         self._conn = conn
         self._errors = wrapper.wrap_database_errors
         self._arrived: deque[Notify] = deque()
+        conn.add_notify_handler(self._arrived.append)
 
     async def start(self, alias: str, channels: tuple[str, ...]) -> None:
         with self._errors:
@@ -81,11 +77,51 @@ class _Listening:
         return self
 
     async def __anext__(self) -> Notify:
+        conn, arrived = self._conn, self._arrived
         with self._errors:
-            while not self._arrived:
-                async for notification in self._conn.notifies(stop_after=1):
-                    self._arrived.append(notification)
-        return self._arrived.popleft()
+            while not arrived:
+                # Not conn.notifies(), which is a generator: see `turbo_orm.bridge.iterators`.
+                async with conn.lock:
+                    if not arrived:
+                        await conn.wait(notifies(conn.pgconn))
+        return arrived.popleft()
+
+
+async def _start(alias: str, channels: tuple[str, ...]) -> _Listening:
+    """Open a connection, and have the server listen."""
+    listening = _Listening(*await connect(alias))
+    try:
+        await listening.start(alias, channels)
+    except BaseException:
+        await listening.close()
+        raise
+    return listening
+
+
+class _Notifications(ChunkIterator[Notify]):
+    """Listens from its first step until it is closed."""
+
+    __slots__ = ("_alias", "_channels", "_listening")
+
+    def __init__(self, alias: str, channels: tuple[str, ...]) -> None:
+        super().__init__()
+        self._alias = alias
+        self._channels = channels
+        self._listening: _Listening | None = None
+
+    async def fetch_chunk(self) -> tuple[list[Notify], bool]:
+        listening = self._listening
+        if listening is None:
+            listening = self._listening = await _start(self._alias, self._channels)
+        try:
+            return [await listening.__anext__()], True
+        except BaseException:
+            await listening.close()
+            raise
+
+    async def close_early(self, exc: BaseException) -> None:
+        assert self._listening is not None
+        await self._listening.close()
 
 
 def listen(*channels: str, using: str | None = None) -> Listener:

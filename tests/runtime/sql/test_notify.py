@@ -14,7 +14,7 @@ from django.db import NotSupportedError, OperationalError, connections
 from psycopg import Notify
 
 from tests.runtime.sql.proxy import pooler
-from tests.runtime.support import assert_pool_is_clean, backend_pid, destroy_when, until
+from tests.runtime.support import assert_pool_is_clean, backend_pid, destroy_when, until, watched
 from turbo_orm import atomic, listen, notify, run_sync
 from turbo_orm.sql.notify import Listener
 
@@ -175,6 +175,27 @@ async def test_the_coroutine_is_destroyed():
 
     await destroy_when(inside.is_set, use())
     await listeners_are_gone()
+
+
+async def test_the_coroutine_is_destroyed_while_it_waits_for_notifications():
+    complaints: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+    inside = asyncio.Event()
+
+    async def use() -> None:
+        async for _ in listen("news"):
+            inside.set()
+
+    async def run() -> None:
+        await watched(use(), lambda _: inside.is_set())
+
+    async with consuming(run()) as waiting:
+        await notify("news")
+        await waiting
+    await listeners_are_gone()
+    gc.collect()
+    await asyncio.sleep(0)
+    assert complaints == []
 
 
 async def test_a_lost_connection_is_an_error():

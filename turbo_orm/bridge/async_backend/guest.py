@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from types import TracebackType
 from typing import Any
 from weakref import WeakSet
 
@@ -88,22 +87,10 @@ class Guest:
         """Create a logging cursor which waits for its turn in the block."""
         return _taking_turns(super().make_debug_cursor(cursor))  # type: ignore[misc]
 
-    @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
-        """Wait until no other task of the block is in a nested block or a query."""
+    def turn(self) -> _Turn:
+        """Return a context in which no other task of the block is in a nested block or a query."""
         assert self.host is not None
-        loop = asyncio.get_running_loop()
-        if active_scope(loop) in ending:
-            yield
-            return
-        scope = await open_scope(loop)
-        try:
-            yield
-        except asyncio.CancelledError as exc:
-            self.host.break_block(exc)  # as in BridgedConnection.wait()
-            raise
-        finally:
-            await scope.close()
+        return _Turn(self.host)
 
 
 share_state(Guest, "host")
@@ -113,6 +100,30 @@ ending: WeakSet[Scope] = WeakSet()
 
 #: Compares unequal to every task.
 _NOBODY = object()
+
+
+class _Turn:
+    """A class, not a generator: see `turbo_orm.bridge.iterators`."""
+
+    __slots__ = ("_host", "_scope")
+
+    def __init__(self, host: BridgedWrapper) -> None:
+        self._host = host
+        self._scope: Scope | None = None
+
+    async def __aenter__(self) -> None:
+        loop = asyncio.get_running_loop()
+        if active_scope(loop) not in ending:
+            self._scope = await open_scope(loop)
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._scope is None:
+            return
+        if isinstance(exc, asyncio.CancelledError):
+            self._host.break_block(exc)  # as in BridgedConnection.wait()
+        await self._scope.close()
 
 
 class _TakingTurns:
