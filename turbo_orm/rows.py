@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from django.db import connections
 from django.db.models import prefetch_related_objects
 from django.db.models.query import ModelIterable
-from django.db.models.sql import compiler
 
 from turbo_orm.bridge.run import run_sync
 from turbo_orm.db.wire import Result
 from turbo_orm.loading import Peers
 from turbo_orm.plans import running
+from turbo_orm.plans.cursors import chunks_from_cursor
 from turbo_orm.plans.loaders import assign_known_related
 from turbo_orm.plans.mode import PlannedQuerySet
 from turbo_orm.plans.plan import Bound
@@ -85,27 +84,11 @@ def _stream(
 ) -> Iterator[Any]:
     size = chunk_size or _CHUNK_SIZE
     lookups = queryset._prefetch_related_lookups if chunk_size is not None else ()
-    for rows in _chunks_from_cursor(bound, size) if from_cursor else _chunks(bound, size):
+    for rows in chunks_from_cursor(bound, size) if from_cursor else _chunks(bound, size):
         found = _load(queryset, bound, rows)
         if lookups:
             prefetch_related_objects(found, *lookups)
         yield from found
-
-
-def _chunks_from_cursor(bound: Bound, size: int) -> Iterator[list[tuple[Any, ...]]]:
-    connection: Any = connections[bound.alias]
-    cursor = connection.chunked_cursor()
-    try:
-        cursor.execute(*bound.as_sql())
-    except BaseException:
-        cursor.close()
-        raise
-    # Django's, which closes the cursor in the end.
-    chunks: Any = compiler.cursor_iter(cursor, connection.features.empty_fetchmany_value, None, size)
-    for rows in chunks:
-        yield rows
-        if len(rows) < size:
-            return  # without asking for more
 
 
 def _chunks(bound: Bound, size: int) -> Iterator[list[tuple[Any, ...]]]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 from psycopg.adapt import PyFormat
 
-__all__ = ["ParameterTypes", "Statement", "statement"]
+__all__ = ["ParameterTypes", "Statement", "fetching", "statement"]
 
 #: The PostgreSQL type (its oid) of each parameter as it was sent, 0 where the server decides.
 ParameterTypes = tuple[int, ...]
@@ -75,11 +75,31 @@ class Statement:
             self._accepted.add(types)
         self.proven = True
 
+    def after(self, beginning: str) -> Statement:
+        """Return the statement that is *beginning* and this one, to be executed once.
+
+        With the same parameters a server accepts either of them, or none.
+        """
+        whole = Statement(beginning.encode() + self.text, beginning + self.sql, len(self.automatic))
+        whole.unnamed = True
+        whole._accepted = self._accepted
+        return whole
+
 
 _TYPES_KEPT = 64
 
 _AUTOMATIC: list[list[PyFormat]] = [[PyFormat.AUTO] * count for count in range(65)]
 _SHORT = len(_AUTOMATIC)
+
+
+def fetching(cursor: str, size: int, late: Mapping[int, int]) -> Statement:
+    """Return the statement that fetches the next *size* rows of the server-side cursor *cursor*."""
+    sql = f'FETCH FORWARD {size} FROM "{cursor}"'
+    found = Statement(sql.encode(), sql, 0)
+    found.late = late
+    found.unnamed = True
+    found.note_accepted(None)  # there is nothing in it that depends on parameters
+    return found
 
 
 def statement(sql: str, count: int) -> Statement:

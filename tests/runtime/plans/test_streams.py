@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
-from django.db import DataError, connections
+from django.db import DataError, connections, transaction
 from django.db.models import Count, F, Model, Value
 from django.db.models.query import ModelIterable
 from django.test import override_settings
+from psycopg import ServerCursor
 
 from tests.project.library.models import Author, Book
 from tests.runtime.plans.same import seen
-from tests.runtime.support import assert_pool_is_clean
+from tests.runtime.support import assert_pool_is_clean, query
 from turbo_orm import AsyncQuerySet, atomic, run_sync
 from turbo_orm import rows as rows_module
 from turbo_orm.fetch_modes import FETCH_PEERS
@@ -164,6 +166,54 @@ async def test_the_connection_is_back_before_the_last_rows_are_used(size: int):
             break
     else:
         pytest.fail("the last row did not come")
+
+
+@pytest.mark.parametrize("in_block", [False, True])
+async def test_chunks_come_over_the_wire(in_block: bool, monkeypatch: pytest.MonkeyPatch):
+    """As other rows do: those of large chunks with texts that become values later."""
+    author = await Author.objects.acreate(name="Of many")
+    await Book.objects.abulk_create(
+        [Book(title=f"{number:02}", author=author, price=number) for number in range(25)]
+    )
+    books = Book.objects.filter(author=author).select_related("author").order_by("pk")
+    expected = await run_sync(whole, await books.alist())
+    monkeypatch.setattr(ServerCursor, "execute", None)
+    monkeypatch.setattr(ServerCursor, "fetchmany", None)
+    async with atomic() if in_block else nullcontext():
+        for size in (1, 12, 25, 100):
+            assert await run_sync(whole, [row async for row in books.all().aiterator(size)]) == expected
+    await assert_pool_is_clean()
+
+
+async def test_a_statement_the_server_refuses():
+    queryset = Book.objects.order_by("pk")
+    expected = await run_sync(whole, await queryset.alist())
+    bound = queryset.all()._bound("list")
+    assert bound is not None
+    bound.statement.refused = True
+    assert await run_sync(whole, [row async for row in queryset.all().aiterator(2)]) == expected
+    async with atomic():
+        assert await run_sync(whole, [row async for row in queryset.all().aiterator(2)]) == expected
+
+
+@pytest.mark.parametrize("meanwhile", ["somebody watches", "the block is marked"])
+async def test_it_goes_on_without_the_wire(meanwhile: str):
+    queryset = Book.objects.order_by("pk")
+    expected = await run_sync(whole, await queryset.alist())
+    async with atomic():
+        rows = queryset.all().aiterator(2)
+        found = [await rows.__anext__()]
+        if meanwhile == "somebody watches":
+            with capture_queries() as queries:
+                found += [row async for row in rows]
+            assert not [each for each in queries if "FETCH" in each["sql"]], "as in Django"
+        else:
+            await run_sync(transaction.set_rollback, True)
+            found += [row async for row in rows]
+            await run_sync(transaction.set_rollback, False)
+        assert await run_sync(whole, found) == expected
+        assert await run_sync(query, "SELECT name FROM pg_cursors") == []
+    await assert_pool_is_clean()
 
 
 async def test_rows_that_wait_for_locks_take_djangos_path(monkeypatch: pytest.MonkeyPatch):

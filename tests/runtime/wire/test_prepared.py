@@ -14,7 +14,7 @@ from psycopg.pq import TransactionStatus
 from tests.runtime.wire.conftest import assert_clean, run_in_transaction
 from turbo_orm.db import prepared
 from turbo_orm.db.leases import give_back, lease, put_idle, take_idle
-from turbo_orm.db.statements import Statement, statement
+from turbo_orm.db.statements import Statement, fetching, statement
 from turbo_orm.db.wire import Wire, wire_of
 
 NONE = statement("SELECT 1", 0)
@@ -279,6 +279,23 @@ async def test_a_refusal(wire: Wire) -> None:
     with pytest.raises(errors.UndefinedTable):
         await rows(wire, unknown)
     assert not unknown.refused, "a cursor could not execute it either"
+
+
+async def test_after_a_beginning(wire: Wire) -> None:
+    made = statement("SELECT left('abc', %s)", 1)
+    await wire.conn.set_autocommit(False)
+    refused = made.after("DECLARE refused CURSOR FOR ")
+    with pytest.raises(errors.UndefinedFunction):
+        await rows(wire, refused, 2**40)
+    assert refused.refused
+    declaring = made.after("DECLARE declared CURSOR FOR ")
+    assert await rows(wire, declaring, 2) is None, "the transaction goes on"
+    assert await rows(wire, fetching("declared", 5, {})) == [("ab",)]
+    types = wire.bind(made, [2]).key[1]
+    assert made.accepted(types), "the server has seen as much of it as it would have alone"
+    assert await on_server(wire) == set()
+    await wire.conn.rollback()
+    await wire.conn.set_autocommit(True)
 
 
 async def test_a_refusal_does_not_break_a_transaction(wire: Wire, traffic: Traffic) -> None:
