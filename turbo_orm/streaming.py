@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any
 
 from django.db.models import Model, QuerySet
 from django.db.models.query import RawQuerySet
@@ -16,8 +16,6 @@ from turbo_orm.execution import fetch
 from turbo_orm.loading import remember_peers
 
 __all__ = ["Fetched", "Streamed"]
-
-T = TypeVar("T")
 
 
 class Fetched(ChunkIterator[Any]):
@@ -59,12 +57,7 @@ class Streamed(ChunkIterator[Any]):
         if held is None:
             held = self._held = Held("aiterator()")
         try:
-            source = self._source
-            if source is None:
-                source = await held.run(lambda: iter(self._queryset.iterator(chunk_size=size)))
-                held.keep(source)
-                self._source = source
-            chunk = await held.run(_take, source, size)
+            chunk = await held.run(self._take)
         except GeneratorExit:
             held.leave(self._last_step())
             raise
@@ -78,6 +71,17 @@ class Streamed(ChunkIterator[Any]):
         await held.close()
         return chunk, False
 
+    def _take(self) -> list[Any]:
+        source, size = self._source, self._chunk_size
+        if source is None:
+            self._source = source = iter(self._queryset.iterator(chunk_size=size))
+            assert self._held is not None
+            self._held.keep(source)
+        chunk = list(islice(source, size))
+        if chunk and isinstance(chunk[0], Model) and not getattr(chunk[0]._state, "peers", ()):
+            remember_peers(chunk)
+        return chunk
+
     async def close_early(self, exc: BaseException) -> None:
         assert self._held is not None
         await self._held.close(self._last_step())
@@ -85,13 +89,6 @@ class Streamed(ChunkIterator[Any]):
     def _last_step(self) -> Callable[[], None] | None:
         source, self._source = self._source, None
         return None if source is None else partial(_close, source)
-
-
-def _take(rows: Iterator[T], size: int) -> list[T]:
-    chunk = list(islice(rows, size))
-    if chunk and isinstance(chunk[0], Model) and not getattr(chunk[0]._state, "peers", ()):
-        remember_peers(chunk)
-    return chunk
 
 
 def _close(rows: Iterator[Any]) -> None:
