@@ -8,6 +8,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from asgiref.sync import async_to_sync, sync_to_async
 from django.db import transaction
 from django.db.models import Func, TextField, Value
 
@@ -276,6 +277,16 @@ async def test_a_coroutine_destroyed_while_it_waits_for_its_turn():
             return await Author.objects.filter(name="a").acount()
 
     assert await asyncio.wait_for(work(), 10) == 0
+    await assert_pool_is_clean()
+
+
+async def test_a_sync_function_that_async_code_in_the_bridge_waits_for(observer: psycopg.Connection[Any]):
+    """Its statement is stopped: what comes next on the connection would wait for its end."""
+
+    async def below() -> None:
+        await cancelled_when(lambda: asleep(observer), sync_to_async(sleep)(30))
+
+    await asyncio.wait_for(run_sync(async_to_sync(below)), 20)
     await assert_pool_is_clean()
 
 
