@@ -77,8 +77,8 @@ class PlannedQuerySet(Chaining):
             cls._may_be_kept = not cls._replaces_anything()
             if cls._clones_itself:
                 cls._plannable_terminals -= {"bulk_update"}
-                setattr(cls, "_bound", _bound_of_clone)  # noqa: B010  mypy has it that methods are not replaced
-                setattr(cls, "_bound_delete", _bound_delete_of_clone)  # noqa: B010
+                for name, method in _OF_CLONES.items():
+                    setattr(cls, name, method)
 
     def _bound(self, terminal: str, planned: Planned | None = None) -> Bound | None:
         """Return the planned statement of *terminal* with its parameters; None without a plan.
@@ -279,6 +279,9 @@ def _bound_delete_of_clone(self: PlannedQuerySet) -> Bound | None:
         return None
     return PlannedQuerySet._bound_delete(self)
 
+
+#: What is so in classes with a part in making clones.
+_OF_CLONES: dict[str, Any] = {"_bound": _bound_of_clone, "_bound_delete": _bound_delete_of_clone}
 
 #: Where ``router.routers`` is once somebody has asked for it: a cached property takes longer.
 _router = vars(router)
