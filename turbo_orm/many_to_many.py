@@ -1,14 +1,14 @@
-"""What async code writes to the table of a many-to-many relation, without the bridge.
+"""What async code asks of the table of a many-to-many relation, and writes to it, without the bridge.
 
-Only of tables that Django makes itself, and where nobody listens to `m2m_changed`: what else there is
-to `add()`, `remove()`, `clear()` and `set()` is for Django's own methods.
+It writes only to tables that Django makes itself, and where nobody listens to `m2m_changed`: what else
+there is to `add()`, `remove()`, `clear()` and `set()` is for Django's own methods.
 https://docs.djangoproject.com/en/stable/ref/models/relations/
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from functools import wraps
 from typing import Any, TypeAlias
 
@@ -21,11 +21,58 @@ from turbo_orm.bridge.scopes import inherited_scope
 from turbo_orm.bridge.straight import goes_straight
 from turbo_orm.plans import running
 from turbo_orm.plans.inserting import planned_bulk_create
+from turbo_orm.plans.mode import PlannedQuerySet
 from turbo_orm.plans.running import Work
 from turbo_orm.plans.signals import has_m2m_receivers
 from turbo_orm.transaction import atomic
 
-__all__ = ["plan_writes"]
+__all__ = ["ask_join_table", "plan_writes"]
+
+
+def ask_join_table(manager_class: type[Any]) -> None:
+    """Have `count()` and `exists()` of *manager_class*, and their async twins, ask the join table alone.
+
+    Django (5.1 and later) does so too, but only where the manager's class is `Manager` itself: any
+    other might filter.
+    """
+    for name in ("count", "exists"):
+        asking = _without_join(name, getattr(manager_class, name))
+        setattr(manager_class, name, asking)
+        setattr(
+            manager_class, f"a{name}", _async_without_join(name, asking, getattr(manager_class, f"a{name}"))
+        )
+
+
+def _without_join(name: str, with_join: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(with_join)
+    def method(self: Any) -> Any:
+        if (rows := _rows(self)) is not None:
+            return getattr(rows, name)()
+        return with_join(self)
+
+    return method
+
+
+def _async_without_join(
+    name: str, asking: Callable[..., Any], like: Callable[..., Any]
+) -> Callable[..., Any]:
+    @wraps(like)
+    async def verb(self: Any) -> Any:
+        refused = refusals.count
+        rows = None
+        if getattr(type(self), name) is asking:
+            with suppress(Exception):  # Django raises it again
+                rows = _rows(self)
+        if not isinstance(rows, PlannedQuerySet) or refusals.count != refused:
+            return await run_sync(getattr(self, name))
+        return await getattr(rows, f"a{name}")()
+
+    return verb
+
+
+def _rows(manager: Any) -> Any:
+    """Return the rows of the join table that stand for those of *manager*; None if they do not."""
+    return None if manager.get_prefetch_cache() is not None else manager.constrained_target
 
 
 def plan_writes(manager_class: type[Any]) -> None:

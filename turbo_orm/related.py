@@ -15,10 +15,9 @@ from turbo_orm.bridge.greenlets import current_bridge
 from turbo_orm.fetch_modes.older_django.querysets import carry_to_related
 from turbo_orm.instance import is_managed
 from turbo_orm.manager import AsyncManager
-from turbo_orm.many_to_many import plan_writes
+from turbo_orm.many_to_many import ask_join_table, plan_writes
 from turbo_orm.plans.keys import ARE_TUPLES
 from turbo_orm.plans.mode import PlannedQuerySet
-from turbo_orm.queryset import async_verb
 from turbo_orm.related_creation import plan_creation
 
 __all__ = ["install"]
@@ -45,25 +44,7 @@ def _plan(manager_class: type[Any], superclass: type[Any]) -> None:
     if to_many and superclass in (Manager, AsyncManager):
         plan_writes(manager_class)
         if hasattr(manager_class, "constrained_target"):
-            for name in ("count", "exists"):
-                setattr(manager_class, name, _without_join(name, getattr(manager_class, name)))
-                setattr(manager_class, f"a{name}", async_verb(name, getattr(manager_class, f"a{name}")))
-
-
-def _without_join(name: str, with_join: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a many-to-many manager's `count()` or `exists()`, which asks the join table alone.
-
-    Django (5.1 and later) does so too, but only where the manager's class is `Manager` itself:
-    any other might filter.
-    """
-
-    @wraps(with_join)
-    def method(self: Any) -> Any:
-        if self.get_prefetch_cache() is None and (rows := self.constrained_target) is not None:
-            return getattr(rows, name)()
-        return with_join(self)
-
-    return method
+            ask_join_table(manager_class)
 
 
 def _filter_on_plans(original: Callable[..., Any]) -> Callable[..., Any]:
