@@ -14,6 +14,7 @@ from typing_extensions import ParamSpec, Self
 from turbo_orm.bridge.greenlets import drive
 from turbo_orm.bridge.scopes import Scope, active_scope
 from turbo_orm.bridge.turns import NoMoreTurns
+from turbo_orm.db.background import keep_until_done
 from turbo_orm.db.uncancellable import uncancellable
 from turbo_orm.errors import ConnectionReleasedError, LoopMismatchError
 
@@ -26,9 +27,6 @@ T = TypeVar("T")
 #: What open `Held` objects keep alive. Collected together with an abandoned iterator, a sync
 #: generator would be finalised on the spot, where nothing can await what it does at its end.
 _kept: dict[Held, list[object]] = {}
-
-#: Tasks nobody awaits, kept from being collected.
-_leaving: set[asyncio.Task[None]] = set()
 
 
 class Held:
@@ -169,9 +167,7 @@ class Held:
         if last is None or self._block is None or self.ended or not self.loop.is_running():
             self.abandon()
             return
-        task = self.loop.create_task(self.close(last))
-        _leaving.add(task)
-        task.add_done_callback(_leaving.discard)
+        keep_until_done(self.loop.create_task(self.close(last)))
 
     def abandon(self) -> None:
         """Give an own connection up without awaiting: it is closed, whatever its state.

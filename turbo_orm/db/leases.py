@@ -294,6 +294,7 @@ def abandon(conn: AsyncConnection[Any], pool: Pool | None, loop: asyncio.Abstrac
     if not loop.is_running() or (pool is not None and pool._closed):
         close_now(conn)
         return
+    conn.lent = False  # type: ignore[attr-defined]  # nobody gives it back to a pool that closes
     task = loop.create_task(discard(conn, pool))
     keep_until_done(task)
     # asyncio.run() cancels all tasks, maybe before they begin.
