@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from django.db import connections
+from django.db.models.sql import compiler
 from psycopg import ServerCursor
 
 from turbo_orm.conf import get_config
@@ -24,14 +25,43 @@ def chunks_from_cursor(bound: Bound, size: int) -> Iterator[list[tuple[Any, ...]
         fetch = _declare(cursor, bound, size)
         if fetch is None:
             cursor.execute(*bound.as_sql())
-        while True:
-            rows = _fetch(cursor, bound.alias, fetch, size)
-            if rows:
-                yield rows
+    except BaseException:
+        cursor.close()
+        raise
+    declared: Any = _Declared(cursor, bound.alias, fetch)
+    # Django's, which closes the cursor in the end.
+    chunks: Any = compiler.cursor_iter(declared, connection.features.empty_fetchmany_value, None, size)
+    try:
+        for rows in chunks:
+            yield rows
             if len(rows) < size:
                 return  # without asking for more
     finally:
-        cursor.close()
+        chunks.close()
+
+
+class _Declared:
+    """A server-side cursor, as `cursor_iter()` uses it."""
+
+    def __init__(self, cursor: Any, alias: str, fetch: Statement | None) -> None:
+        self.close = cursor.close
+        self._cursor = cursor
+        self._alias = alias
+        self._fetch = fetch
+
+    def fetchmany(self, size: int) -> list[tuple[Any, ...]]:
+        """Fetch the next rows, on the wire if they can be fetched there by the statement of that *size*."""
+        cursor, alias, fetch = self._cursor, self._alias, self._fetch
+        if fetch is not None:
+            declared = cursor.cursor
+            # Unless the connection is another by now, where nothing of it is known.
+            if connections[alias].connection is declared.connection:
+                result = running.run_on_wire_in_bridge(alias, fetch, ())
+                if result is not None and result.rows is not None:
+                    return result.rows
+            declared._described = False  # psycopg is to ask for its columns
+        rows: list[tuple[Any, ...]] = cursor.fetchmany(size)
+        return rows
 
 
 def _declare(cursor: Any, bound: Bound, size: int) -> Statement | None:
@@ -50,16 +80,3 @@ def _declare(cursor: Any, bound: Bound, size: int) -> Statement | None:
         return None
     declared._described = True  # it is there, to be closed
     return fetching(declared.name, size, inner.late)
-
-
-def _fetch(cursor: Any, alias: str, fetch: Statement | None, size: int) -> list[tuple[Any, ...]]:
-    if fetch is not None:
-        declared = cursor.cursor
-        # Unless the connection is another by now, where nothing of it is known.
-        if connections[alias].connection is declared.connection:
-            result = running.run_on_wire_in_bridge(alias, fetch, ())
-            if result is not None and result.rows is not None:
-                return result.rows
-        declared._described = False  # psycopg is to ask for its columns
-    rows: list[tuple[Any, ...]] = cursor.fetchmany(size)
-    return rows
