@@ -8,16 +8,16 @@ https://docs.djangoproject.com/en/stable/ref/models/relations/
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from functools import wraps
 from typing import Any, TypeAlias
 
 from django.db import router
 from django.db.models import QuerySet
 
-from turbo_orm.bridge.refusals import refusals
+from turbo_orm.bridge.refusals import attempted
 from turbo_orm.bridge.run import run_sync
-from turbo_orm.bridge.scopes import inherited_scope
+from turbo_orm.bridge.scopes import is_in_scope
 from turbo_orm.bridge.straight import goes_straight
 from turbo_orm.plans import running
 from turbo_orm.plans.inserting import planned_bulk_create
@@ -58,12 +58,8 @@ def _async_without_join(
 ) -> Callable[..., Any]:
     @wraps(like)
     async def verb(self: Any) -> Any:
-        refused = refusals.count
-        rows = None
-        if getattr(type(self), name) is asking:
-            with suppress(Exception):  # Django raises it again
-                rows = _rows(self)
-        if not isinstance(rows, PlannedQuerySet) or refusals.count != refused:
+        rows = attempted(lambda: _rows(self)) if getattr(type(self), name) is asking else None
+        if not isinstance(rows, PlannedQuerySet):
             return await run_sync(getattr(self, name))
         return await getattr(rows, f"a{name}")()
 
@@ -147,17 +143,12 @@ def _delete(manager: Any, removed: Any, alias: str) -> Work | None:
 
 
 async def _execute(manager: Any, make: Callable[[str], Sequence[Work | None]]) -> bool:
-    """Execute what *make* makes for the database that is written to; False if not all of it has plans.
-
-    What it raises is for Django, which raises it again where it belongs.
-    """
-    refused = refusals.count
-    try:
-        alias = router.db_for_write(manager.through, instance=manager.instance)
-        works = [*make(alias)] if inherited_scope() is not None or goes_straight(alias) else [None]
-    except Exception:
+    """Execute what *make* makes for the database that is written to; False if not all of it has plans."""
+    alias = _alias_to_write(manager)
+    if alias is None or not (is_in_scope() or goes_straight(alias)):
         return False
-    if refusals.count != refused or None in works:
+    works = attempted(lambda: make(alias))
+    if works is None or None in works:
         return False
     manager._remove_prefetched_objects()
     async with nullcontext() if len(works) < 2 else atomic(alias, savepoint=False):
@@ -165,6 +156,10 @@ async def _execute(manager: Any, make: Callable[[str], Sequence[Work | None]]) -
             assert work is not None
             await running.run(work)
     return True
+
+
+def _alias_to_write(manager: Any) -> str | None:
+    return attempted(lambda: router.db_for_write(manager.through, instance=manager.instance))
 
 
 async def _set(manager: Any, args: tuple[Any, ...], options: Mapping[str, Any]) -> bool:
@@ -175,12 +170,8 @@ async def _set(manager: Any, args: tuple[Any, ...], options: Mapping[str, Any]) 
         or not _OPTIONS_TO_SET.issuperset(options)
     ):
         return False
-    refused = refusals.count
-    try:
-        alias = router.db_for_write(manager.through, instance=manager.instance)
-    except Exception:
-        return False
-    if refusals.count != refused:
+    alias = _alias_to_write(manager)
+    if alias is None:
         return False
     async with atomic(alias, savepoint=False):
         if options.get("clear"):

@@ -14,7 +14,7 @@ from typing import Any
 from django.db import router
 
 from turbo_orm import creation
-from turbo_orm.bridge.refusals import refusals
+from turbo_orm.bridge.refusals import attempted
 from turbo_orm.bridge.run import run_sync
 from turbo_orm.composed import aget_or_create, aupdate_or_create
 from turbo_orm.plans.compiled_inserts import is_proxy
@@ -86,12 +86,11 @@ def _queryset_to_write(manager: Any, model: Any) -> PlannedQuerySet | None:
 
     None if only Django knows it, or what it raises.
     """
-    refused = refusals.count
-    try:
+
+    def find() -> Any:
         if hasattr(manager, "_check_fk_val"):
             manager._check_fk_val()
-        alias = router.db_for_write(model, instance=manager.instance)
-        queryset = manager.db_manager(alias).get_queryset()
-    except Exception:
-        return None
-    return queryset if isinstance(queryset, PlannedQuerySet) and refusals.count == refused else None
+        return manager.db_manager(router.db_for_write(model, instance=manager.instance)).get_queryset()
+
+    queryset = attempted(find)
+    return queryset if isinstance(queryset, PlannedQuerySet) else None

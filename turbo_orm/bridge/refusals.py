@@ -7,7 +7,12 @@ again, in the bridge. So who runs it compares the count before and after.
 
 from __future__ import annotations
 
-__all__ = ["refusals"]
+from collections.abc import Callable
+from typing import TypeVar
+
+__all__ = ["attempted", "refusals"]
+
+T = TypeVar("T")
 
 
 class _Refusals:
@@ -19,3 +24,13 @@ class _Refusals:
 
 #: Of all threads: one too many costs a way that is longer.
 refusals = _Refusals()
+
+
+def attempted(make: Callable[[], T]) -> T | None:
+    """Return what *make* does; None if it raises, or queries: that is for the bridge, where it runs again."""
+    refused = refusals.count
+    try:
+        found = make()
+    except Exception:
+        return None
+    return found if refusals.count == refused else None

@@ -29,6 +29,7 @@ __all__ = [
     "active_scope",
     "inherited_scope",
     "inheriting",
+    "is_in_scope",
     "open_scope",
 ]
 
@@ -319,6 +320,11 @@ def active_scope(loop: asyncio.AbstractEventLoop) -> Scope | None:
     ):
         scope = scope.parent
     return scope
+
+
+def is_in_scope() -> bool:
+    """Whether the running task is in an operation or a block of ours."""
+    return _current.get() is not None and active_scope(asyncio.get_running_loop()) is not None
 
 
 async def open_scope(loop: asyncio.AbstractEventLoop) -> Scope:

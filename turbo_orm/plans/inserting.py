@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
@@ -15,7 +14,7 @@ from django.db.models.constants import OnConflict
 
 from turbo_orm.bridge.greenlets import current_bridge
 from turbo_orm.bridge.run import run_sync
-from turbo_orm.bridge.scopes import active_scope, inherited_scope
+from turbo_orm.bridge.scopes import is_in_scope
 from turbo_orm.bridge.straight import goes_straight
 from turbo_orm.bridge.wrapper import BridgedWrapper
 from turbo_orm.conf import get_config
@@ -245,7 +244,7 @@ def planned_bulk_create(
     connection = compiling_connection(alias)
     fields = _inserted(queryset.model)
     # The session of a block may have another encoding, which arrays are not made for.
-    may_go = len(objs) == 1 if _is_in_scope() else goes_straight(alias)
+    may_go = len(objs) == 1 if is_in_scope() else goes_straight(alias)
     if connection is None or not may_go or not 0 < len(objs) <= connection.ops.bulk_batch_size(fields, objs):
         return None
     returning = queryset.model._meta.db_returning_fields if conflict is NO_CONFLICT else None
@@ -254,10 +253,6 @@ def planned_bulk_create(
     if found is None or (found.load is None and conflict is NO_CONFLICT):
         return None
     return PlannedBulkCreate(alias, found.statement, found.params, True, found, list(objs), insertion)
-
-
-def _is_in_scope() -> bool:
-    return inherited_scope() is not None and active_scope(asyncio.get_running_loop()) is not None
 
 
 def _bound_insert(

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from typing import Any
 from weakref import ref
 
 from django.db.models import Model
 from django.db.models.base import ModelState
 
-__all__ = ["outcome", "seen"]
+from turbo_orm import atomic
+
+__all__ = ["outcome", "outcome_in_block", "seen"]
 
 
 async def outcome(call: Callable[[], Awaitable[Any]]) -> Any:
@@ -18,6 +21,23 @@ async def outcome(call: Callable[[], Awaitable[Any]]) -> Any:
         return seen(await call())
     except Exception as error:
         return type(error), str(error)
+
+
+async def outcome_in_block(call: Callable[[], Awaitable[Any]], *, in_block: bool) -> tuple[Any, Any]:
+    """Return the `outcome()` of *call*, and what a query says after it in the same block, if in one.
+
+    An error at the block's end, as of a foreign key that is looked at then, is its outcome.
+    """
+    from tests.project.library.models import Tag
+
+    after = None
+    try:
+        async with atomic() if in_block else nullcontext():
+            found = await outcome(call)
+            after = await outcome(Tag.objects.acount) if in_block else None
+    except Exception as error:
+        found = type(error), str(error)
+    return found, after
 
 
 def seen(value: Any, _met: dict[int, int] | None = None) -> Any:

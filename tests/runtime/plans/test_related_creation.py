@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -13,9 +12,9 @@ from django.test import override_settings
 
 from tests.project.library.models import Author, Book, Person, Tag
 from tests.runtime.parity.data import Snapshot
-from tests.runtime.plans.same import outcome
+from tests.runtime.plans.same import outcome_in_block
 from tests.runtime.support import assert_pool_is_clean
-from turbo_orm import AsyncManager, atomic
+from turbo_orm import AsyncManager
 from turbo_orm.testing import capture_queries
 
 POOL = {"min_size": 1, "max_size": 5}
@@ -120,19 +119,13 @@ async def test_as_django(snapshot: Snapshot, name: str, in_block: bool, bridged:
     outcomes: list[Any] = []
     for plans in (False, True):
         snapshot.restore()
-        broken = None
         with override_settings(TURBO_ORM={"PLANS": plans, "VERIFY_PLANS": True, "POOL": POOL}):
             await Tag.objects.acount()  # then the server's version is known
             bridged.clear()
-            try:
-                async with atomic() if in_block else nullcontext():
-                    found = await outcome(call)
-                    if plans and without_bridge is not None and not in_block:
-                        assert (bridged == []) is without_bridge
-                    broken = await outcome(Tag.objects.acount) if in_block else None
-            except Exception as error:  # a foreign key that is looked at when the block ends
-                found = type(error), str(error)
-        outcomes.append((found, broken, snapshot.rows()))
+            found = await outcome_in_block(call, in_block=in_block)
+            if plans and without_bridge is not None and not in_block:
+                assert (bridged == []) is without_bridge
+        outcomes.append((found, snapshot.rows()))
     assert outcomes[0] == outcomes[1]
     await assert_pool_is_clean()
 
