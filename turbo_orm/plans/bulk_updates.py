@@ -17,8 +17,8 @@ from django.db.models.lookups import In
 
 from turbo_orm.db.json_text import as_djangos
 from turbo_orm.db.statements import Statement, statement
+from turbo_orm.plans.capture import capture
 from turbo_orm.plans.compiled_inserts import sample_of
-from turbo_orm.plans.connections import Captured, connections_capturing
 from turbo_orm.plans.instances import stores_directly
 from turbo_orm.plans.keeping import MAX_PLANS, known_of, make_and_keep
 from turbo_orm.plans.python_functions import make_function
@@ -115,12 +115,8 @@ def compiled_bulk_update(
 
 
 def _compiler(model: type[Model], objs: Sequence[Any], fields: Sequence[Any], alias: str) -> Any:
-    with connections_capturing(alias):
-        try:
-            QuerySet(model=model, using=alias).bulk_update(objs, [field.name for field in fields])
-        except Captured as captured:
-            return captured.compiler
-    raise Unsupported("it executes nothing")
+    names = [field.name for field in fields]
+    return capture(alias, lambda: QuerySet(model=model, using=alias).bulk_update(objs, names))
 
 
 #: The numbers of objects and of different keys, and by field which objects have the piece of NULL.

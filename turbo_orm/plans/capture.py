@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from django.db.models import QuerySet
 
-from turbo_orm.plans.connections import Captured
+from turbo_orm.plans.connections import Captured, connections_capturing
 from turbo_orm.plans.unsupported import Unsupported
 
-__all__ = ["capture"]
+__all__ = ["capture", "capture_terminal"]
 
 
-def capture(queryset: Any, terminal: str, alias: str, arguments: Mapping[str, Any] | None = None) -> Any:
+def capture(alias: str, execute: Callable[[], object]) -> Any:
+    """Return the compiler of the query that *execute* would execute first on *alias*.
+
+    Raises `Unsupported` if it executes nothing.
+    """
+    with connections_capturing(alias):
+        return _captured(execute)
+
+
+def _captured(execute: Callable[[], object]) -> Any:
+    try:
+        execute()
+    except Captured as captured:
+        return captured.compiler
+    raise Unsupported("it executes no query")
+
+
+def capture_terminal(
+    queryset: Any, terminal: str, alias: str, arguments: Mapping[str, Any] | None = None
+) -> Any:
     """Return the compiler of the query that *terminal* of *queryset* would execute on *alias*.
 
     *arguments* are those of ``update()`` and ``aggregate()``. The connection must be one of
@@ -24,13 +43,8 @@ def capture(queryset: Any, terminal: str, alias: str, arguments: Mapping[str, An
     queryset._db = alias
     if terminal == "update":
         queryset._for_write = True
-    try:
-        if terminal == "list":
-            queryset._fetch_all()
-        elif terminal == "_raw_delete":
-            queryset._raw_delete(using=alias)
-        else:
-            getattr(QuerySet, terminal)(queryset, **(arguments or {}))
-    except Captured as captured:
-        return captured.compiler
-    raise Unsupported(f"{terminal}() executes no query")
+    if terminal == "list":
+        return _captured(queryset._fetch_all)
+    if terminal == "_raw_delete":
+        return _captured(lambda: queryset._raw_delete(using=alias))
+    return _captured(lambda: getattr(QuerySet, terminal)(queryset, **(arguments or {})))

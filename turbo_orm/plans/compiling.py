@@ -18,7 +18,7 @@ from django.utils import timezone, translation
 
 from turbo_orm.bridge.handler import connections_replaced
 from turbo_orm.plans.aggregates import aggregate_loader
-from turbo_orm.plans.capture import capture
+from turbo_orm.plans.capture import capture_terminal
 from turbo_orm.plans.connections import compiling_connection, take_for_update
 from turbo_orm.plans.loaders import row_loader
 from turbo_orm.plans.plan import Plan, Terminal
@@ -107,10 +107,10 @@ class _Compilation:
         if self._node.sliced:
             template = template[_LOW:_HIGH]
         if isinstance(terminal, str):
-            return capture(template, terminal, self._alias)
+            return capture_terminal(template, terminal, self._alias)
         params = [Param(before + index, value) for index, value in enumerate(self._values[before:])]
         arguments = terminal.arguments(iter(params), type(template.query))
-        compiler = capture(template, self._name, self._alias, arguments)
+        compiler = capture_terminal(template, self._name, self._alias, arguments)
         self._prepare, stored = prepare_all(params)
         recording.samples[before:] = stored
         return compiler

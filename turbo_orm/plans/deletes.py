@@ -18,7 +18,7 @@ from django.db.models.sql.constants import GET_ITERATOR_CHUNK_SIZE
 
 from turbo_orm.bridge.greenlets import current_bridge
 from turbo_orm.plans import running
-from turbo_orm.plans.connections import Captured, connections_capturing
+from turbo_orm.plans.capture import capture
 from turbo_orm.plans.instances import is_djangos
 from turbo_orm.plans.mode import PlannedQuerySet
 from turbo_orm.plans.plan import Bound
@@ -64,12 +64,7 @@ def _by_keys(model: Any, keys: list[Any], alias: str) -> Bound | None:
 
 def _verify(bound: Bound, model: Any, keys: Sequence[Any], alias: str) -> None:
     def djangos() -> Any:
-        with connections_capturing(alias):
-            try:
-                _djangos_delete_batch(DeleteQuery(model), keys, alias)
-            except Captured as captured:
-                return captured.compiler.as_sql()
-        return "(no query at all)", ()
+        return capture(alias, lambda: _djangos_delete_batch(DeleteQuery(model), keys, alias)).as_sql()
 
     compare(f"to delete {model.__name__} by key", bound.as_sql(), djangos)
 

@@ -17,8 +17,8 @@ from django.db.models.sql.compiler import SQLUpdateCompiler
 
 from turbo_orm.db.json_text import as_djangos
 from turbo_orm.db.statements import Statement, statement
+from turbo_orm.plans.capture import capture
 from turbo_orm.plans.compiled_inserts import sample_of
-from turbo_orm.plans.connections import Captured, connections_capturing
 from turbo_orm.plans.inserts import check_hooks, has_djangos_hooks, inserts_of
 from turbo_orm.plans.keeping import MAX_PLANS, known_of, make_and_keep
 from turbo_orm.plans.mode import PlannedQuerySet
@@ -218,15 +218,11 @@ def compiled_update(update: RowUpdate, base_qs: Any, alias: str) -> tuple[str, P
     obj, fields, values, key = update
     triples = [(field, None, value) for field, value in zip(fields, values, strict=True)]
     sample = sample_of(type(obj), obj)
-    with connections_capturing(alias):
-        try:
-            do_update(
-                sample, base_qs, alias, key, triples, None, True, *([[]] if _TAKES_RETURNING_FIELDS else ())
-            )
-        except Captured as captured:
-            sql, params = captured.compiler.as_sql()
-            return sql, tuple(params)
-    raise Unsupported("it executes nothing")
+    returning: Any = [[]] if _TAKES_RETURNING_FIELDS else ()
+    sql, params = capture(
+        alias, lambda: do_update(sample, base_qs, alias, key, triples, None, True, *returning)
+    ).as_sql()
+    return sql, tuple(params)
 
 
 def _params(

@@ -9,11 +9,12 @@ from typing import Any, NoReturn
 from django.core.exceptions import EmptyResultSet
 
 from turbo_orm.errors import PlanMismatchError
-from turbo_orm.plans.capture import capture
+from turbo_orm.plans.capture import capture_terminal
 from turbo_orm.plans.connections import connections_capturing
 from turbo_orm.plans.plan import Bound
 from turbo_orm.plans.planned import Planned
 from turbo_orm.plans.state import PlanMode
+from turbo_orm.plans.unsupported import Unsupported
 
 __all__ = ["Verified", "compare", "same_params", "verify"]
 
@@ -45,11 +46,7 @@ def verify(
         if limits is not None:
             twin.query.set_limits(*limits)
         with connections_capturing(plan.alias):
-            try:
-                statement: _Statement = capture(twin, plan.name, plan.alias, arguments).as_sql()
-            except EmptyResultSet:
-                return "(no query at all)", ()
-        return statement
+            return capture_terminal(twin, plan.name, plan.alias, arguments).as_sql()  # type: ignore[no-any-return]
 
     compare(f"for {plan.name}() of {queryset.model.__name__}", bound.as_sql(), djangos)
 
@@ -61,7 +58,10 @@ def compare(what: str, planned: tuple[str, tuple[Any, ...]], djangos: Callable[[
     each time, such as that of an encrypted field, only the type is compared.
     """
     sql, params = planned
-    text, others = djangos()
+    try:
+        text, others = djangos()
+    except (EmptyResultSet, Unsupported) as exc:
+        _refuse(what, django=f"no statement ({exc})", plan=f"{sql!r} {params!r}")
     if sql != text or not (
         same_params(params, tuple(others)) or _same_but_varying(params, tuple(others), tuple(djangos()[1]))
     ):

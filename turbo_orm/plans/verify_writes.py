@@ -7,8 +7,8 @@ from typing import Any
 
 from turbo_orm.db.arrays import ENCODERS, Array
 from turbo_orm.plans.bulk_updates import compiled_bulk_update
+from turbo_orm.plans.capture import capture
 from turbo_orm.plans.compiled_inserts import BoundInsert, Insertion, sample_of
-from turbo_orm.plans.connections import Captured, connections_capturing
 from turbo_orm.plans.row_updates import RowUpdate, compiled_update
 from turbo_orm.plans.running import Work
 from turbo_orm.plans.verify import compare
@@ -40,15 +40,9 @@ def verify_row_insert(obj: Any, insert: Work, insert_as_django: Callable[[Any], 
 def _sent(obj: Any, alias: str, save: Callable[[Any], Any]) -> tuple[str, Any]:
     """Return the statement that *save*, given a copy of *obj*, would begin with."""
     sample = sample_of(type(obj), obj)
-    with connections_capturing(alias):
-        try:
-            save(sample)
-        except Captured as captured:
-            found: Any = captured.compiler.as_sql()
-            statements: list[tuple[str, Any]] = found if isinstance(found, list) else [found]
-            if len(statements) == 1:
-                return statements[0]
-    return "(something else)", ()
+    found: Any = capture(alias, lambda: save(sample)).as_sql()
+    statements: list[tuple[str, Any]] = found if isinstance(found, list) else [found]
+    return statements[0] if len(statements) == 1 else (str(statements), ())
 
 
 def verify_row_update(update: RowUpdate, planned: Work, base_qs: Any) -> None:

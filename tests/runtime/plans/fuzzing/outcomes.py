@@ -18,7 +18,7 @@ from django.utils.functional import LazyObject
 from tests.runtime.plans.fuzzing.chains import Chain
 from turbo_orm import AsyncQuerySet, atomic
 from turbo_orm.bridge.handler import connections_replaced
-from turbo_orm.plans.capture import capture
+from turbo_orm.plans.capture import capture_terminal
 from turbo_orm.plans.connections import capturing, compiling_connection
 from turbo_orm.plans.unsupported import Unsupported
 from turbo_orm.plans.verify import same_params
@@ -83,7 +83,7 @@ def _statement(queryset: Any, terminal: str) -> tuple[Any, ...]:
     connection: Any = compiling_connection("default", capturing)
     with connections_replaced({"default": connection}):
         try:
-            sql, params = capture(queryset, terminal, "default", _ARGUMENTS.get(terminal)).as_sql()
+            sql, params = capture_terminal(queryset, terminal, "default", _ARGUMENTS.get(terminal)).as_sql()
         except EmptyResultSet:
             return ("no rows",)
         except Unsupported as exc:
