@@ -38,7 +38,7 @@ LAYERS: list[set[str]] = [
     {"batching", "execution", "streaming"},
     {"composed", "many_to_many"},
     {"related_creation"},
-    {"raw", "queryset", "manager", "base_manager", "instance", "adoption", "related"},
+    {"raw", "queryset", "manager", "base_manager", "instance", "adoption", "related", "pools"},
     {"async_safety", "atomic_requests", "plain_models", "hooks"},
     {""},
     {"apps", "asgi", "checks", "generated", "testing", "typing"},
@@ -125,7 +125,7 @@ CODEGEN = [module for module in MODULES if room(module) in GENERATOR]
 
 def test_the_parser_sees_imports_everywhere() -> None:
     everything = [each for module in MODULES for each in imports(module)]
-    assert Import("turbo_orm.execution", "turbo_orm.db.pools", True) in everything
+    assert Import("turbo_orm.pools", "turbo_orm.db.pools", True) in everything
     assert Import("turbo_orm.queryset", "turbo_orm.execution", True) in everything
     assert Import("turbo_orm.queryset", "turbo_orm.manager", False) in everything  # in a function
     assert Import("turbo_orm.bridge.deadlock", "turbo_orm.bridge.scopes", True) not in everything
@@ -234,6 +234,21 @@ def test_all_is_exact(module: str) -> None:
         and not node.name.startswith("_")
     }
     assert defined - set(names) == set()
+
+
+@pytest.mark.parametrize("stub", sorted(PACKAGE.rglob("*.pyi")), ids=lambda path: path.stem)
+def test_stubs_offer_what_the_module_offers(stub: Path) -> None:
+    """What `__all__` names can be imported under a type checker too."""
+    offered: set[str] = set()
+    for node in ast.parse(stub.read_text()).body:
+        if isinstance(node, ast.ImportFrom):
+            offered |= {alias.name for alias in node.names if alias.asname == alias.name}
+        elif isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            offered.add(node.name)
+    parts = stub.relative_to(ROOT).with_suffix("").parts
+    module = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+    missing = set(importlib.import_module(module).__all__) - offered
+    assert not missing, f"{stub.name} lacks {sorted(missing)}"
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -9,8 +9,9 @@ from turbo_orm.batching import batch
 from turbo_orm.columns import Column
 from turbo_orm.db.pools import PoolStats
 from turbo_orm.errors import TurboError
-from turbo_orm.execution import aprefetch_related_objects, close_pools, open_pools, pool_stats, run_sync
+from turbo_orm.execution import aprefetch_related_objects, run_sync
 from turbo_orm.manager import AsyncManager
+from turbo_orm.pools import close_pools, open_pools, pool_stats
 from turbo_orm.queryset import AsyncQuerySet
 from turbo_orm.sql.cursor import cursor
 from turbo_orm.sql.locks import advisory_lock

@@ -10,7 +10,7 @@ from typing import Any
 
 from django.core import asgi
 
-from turbo_orm.execution import close_pools, open_pools
+from turbo_orm.pools import close_pools, open_pools
 
 __all__ = ["Lifespan", "get_asgi_application"]
 

@@ -6,23 +6,17 @@ a plan again. `plans.running` executes the planned statements.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from django.db import connections, transaction
+from django.db import transaction
 from django.db.models import QuerySet
 from django.db.models.query import RawQuerySet
 
 from turbo_orm import answers
-from turbo_orm.bridge.databases import open_pool_of, pool_of
 from turbo_orm.bridge.greenlets import current_bridge
 from turbo_orm.bridge.run import run_sync
-from turbo_orm.bridge.wrapper import BridgedWrapper
-from turbo_orm.db.leases import warm
-from turbo_orm.db.loop_pools import close_pools
-from turbo_orm.db.pools import Pool, PoolStats
 from turbo_orm.db.wire import Result
 from turbo_orm.plans import running
 from turbo_orm.plans.mode import PlannedQuerySet
@@ -38,15 +32,12 @@ __all__ = [
     "aggregate_verb",
     "aprefetch_related_objects",
     "call",
-    "close_pools",
     "complete",
     "delete",
     "delete_in_bridge",
     "fetch",
     "get_verb",
-    "open_pools",
     "outermost_verb",
-    "pool_stats",
     "raw_delete_in_bridge",
     "reading_in_bridge",
     "run_sync",
@@ -298,29 +289,3 @@ async def fetch(queryset: QuerySet[Any, Any] | RawQuerySet[Any]) -> list[Any]:
         internals._result_cache = found
     rows: Any = internals._result_cache
     return rows  # type: ignore[no-any-return]
-
-
-async def open_pools(*aliases: str) -> None:
-    """Open the pools of *aliases* (default: all PostgreSQL ones) and fill them to ``min_size``.
-
-    Optional: a pool opens by itself, empty, when it is first used on its event loop. Servers
-    call this when they start, so that their first requests find connections ready.
-    """
-    loop = asyncio.get_running_loop()
-
-    def find() -> list[Pool]:
-        wrappers = [connections[alias] for alias in aliases or connections]
-        return [pool_of(loop, wrapper) for wrapper in wrappers if isinstance(wrapper, BridgedWrapper)]
-
-    for pool in await run_sync(find):
-        await warm(pool)
-
-
-def pool_stats() -> dict[str, PoolStats]:
-    """Return the numbers of the running loop's open pools, by alias, counted since each was opened.
-
-    For metrics, and called in async code. Costs nothing between calls.
-    """
-    loop = asyncio.get_running_loop()
-    found = {alias: open_pool_of(loop, alias) for alias in connections}
-    return {alias: pool.stats() for alias, pool in found.items() if pool is not None}

@@ -8,6 +8,7 @@ from shop.turbo import Book
 from typing_extensions import assert_type
 
 from turbo_orm import (
+    PoolStats,
     advisory_lock,
     aprefetch_related_objects,
     atomic,
@@ -17,6 +18,7 @@ from turbo_orm import (
     notify,
     on_commit,
     open_pools,
+    pool_stats,
     run_sync,
 )
 from turbo_orm.testing import assert_num_queries, capture_queries
@@ -64,6 +66,8 @@ async def right(books: list[Book]) -> None:
         assert_type(taken, bool)
     await aprefetch_related_objects(books, "tags", "author__profile")
     await open_pools("default")
+    assert_type(pool_stats(), dict[str, PoolStats])
+    assert_type(pool_stats()["default"].requests_waiting, int)
     await close_pools()
     with capture_queries() as queries, assert_num_queries(2, using="other"):
         assert_type(queries, list[dict[str, str]])
