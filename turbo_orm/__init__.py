@@ -6,6 +6,7 @@ connection in the event loop's own thread, inside `atomic()` on that block's con
 
 from turbo_orm import hooks as _hooks
 from turbo_orm.batching import batch
+from turbo_orm.bridge.observers import ExecutedStatement
 from turbo_orm.columns import Column
 from turbo_orm.db.pools import PoolStats
 from turbo_orm.errors import TurboError
@@ -22,6 +23,7 @@ __all__ = [
     "AsyncManager",
     "AsyncQuerySet",
     "Column",
+    "ExecutedStatement",
     "PoolStats",
     "TurboError",
     "advisory_lock",

@@ -1,6 +1,7 @@
 """The public names, as type checkers see them."""
 
 from turbo_orm.batching import batch as batch
+from turbo_orm.bridge.observers import ExecutedStatement as ExecutedStatement
 from turbo_orm.db.pools import PoolStats as PoolStats
 from turbo_orm.errors import TurboError as TurboError
 from turbo_orm.execution import aprefetch_related_objects as aprefetch_related_objects

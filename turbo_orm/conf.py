@@ -12,6 +12,7 @@ import django
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
+from django.utils.module_loading import import_string
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
@@ -63,6 +64,9 @@ class Config:
     #: Let the autocommit reads of all tasks share a few connections: the options for that, or None.
     #: Given is a dictionary of them; ``True`` stands for the default ones.
     multiplex: MultiplexOptions | None = None
+    #: Functions that are told of each statement of async code, or their dotted paths; each takes an
+    #: `ExecutedStatement`.
+    observers: tuple[Callable[[Any], object], ...] = ()
 
 
 #: Sizes a project gets without configuring any: psycopg_pool's own default is a fixed 4.
@@ -99,6 +103,7 @@ def get_config() -> Config:
     if not isinstance(shapes, int) or isinstance(shapes, bool) or shapes < 1:
         raise ImproperlyConfigured(f'TURBO_ORM["MAX_SHAPES"] must be a positive number, not {shapes!r}.')
     values["multiplex"] = _multiplex(given.get("MULTIPLEX"))
+    values["observers"] = _observers(given.get("OBSERVERS", ()))
     pool = given.get("POOL", {})
     check_pool_options(pool, 'TURBO_ORM["POOL"]')
     if sync := sync_pool_options(pool):
@@ -195,6 +200,25 @@ def _multiplex(given: Any) -> MultiplexOptions | None:
             f"the keys {', '.join(sorted(known))}; it is {given!r}."
         )
     return MultiplexOptions(**options)
+
+
+def _observers(given: Any) -> tuple[Callable[[Any], object], ...]:
+    if not isinstance(given, list | tuple):
+        raise ImproperlyConfigured(
+            f'TURBO_ORM["OBSERVERS"] must be a list of functions or their dotted paths, not {given!r}.'
+        )
+    found = []
+    for each in given:
+        try:
+            observer = import_string(each) if isinstance(each, str) else each
+        except ImportError as exc:
+            raise ImproperlyConfigured(f'TURBO_ORM["OBSERVERS"] names {each!r}: {exc}') from exc
+        if not callable(observer) or _is_awaited(observer):
+            raise ImproperlyConfigured(
+                f'TURBO_ORM["OBSERVERS"] must name functions that are not async; {each!r} is none.'
+            )
+        found.append(observer)
+    return tuple(found)
 
 
 #: Keys which belong to the generator; it reads and checks them itself.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import psycopg
@@ -26,6 +27,9 @@ from turbo_orm.conf import get_config
         ({"POOL": {"min_size": 3, "max_size": 2}}, r'\["max_size"\] is less than "min_size"'),
         ({"POOL": {"reset": print}}, "is for async connections, and its reset for sync ones"),
         ({"POOL": {"connection_class": psycopg.Connection}}, "and its connection_class for sync ones"),
+        ({"OBSERVERS": "a.b"}, r'\["OBSERVERS"\] must be a list of functions or their dotted paths, not'),
+        ({"OBSERVERS": ["library.trace"]}, r'\["OBSERVERS"\] names .library.trace.: No module named'),
+        ({"OBSERVERS": [asyncio.sleep]}, r'\["OBSERVERS"\] must name functions that are not async'),
         ({"MAX_SHAPES": True}, r'TURBO_ORM\["MAX_SHAPES"\] must be a positive number, not True'),
     ],
 )

@@ -19,6 +19,7 @@ from psycopg.pq import TransactionStatus
 from turbo_orm.bridge.connection import BridgedConnection
 from turbo_orm.bridge.handler import connections_replaced
 from turbo_orm.bridge.interruptions import is_interruption, writes_lost
+from turbo_orm.bridge.observers import observation_of
 from turbo_orm.bridge.straight import django_errors, goes_straight, take_later, take_now
 from turbo_orm.bridge.wrapper import BridgedWrapper, new_wrapper
 from turbo_orm.conf import get_config
@@ -156,7 +157,8 @@ class WireBlock:
                 raise writes_lost() from broken_by
             return
         try:
-            await wire.command(b"COMMIT")
+            with observation_of(self.alias, "COMMIT"):
+                await wire.command(b"COMMIT")
         except psycopg.Error:
             if not self._conn.closed and wire.pgconn.transaction_status != _IDLE:
                 await self._roll_back(wire)
@@ -167,7 +169,8 @@ class WireBlock:
         if self._conn.closed:
             return
         try:
-            await wire.command(b"ROLLBACK")
+            with observation_of(self.alias, "ROLLBACK"):
+                await wire.command(b"ROLLBACK")
         except psycopg.Error:
             # As Django's: a connection that can't even roll back is of no use.
             await self._conn.close()

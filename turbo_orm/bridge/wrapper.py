@@ -15,6 +15,7 @@ from asgiref.sync import async_to_sync
 from django.db import ProgrammingError, connections, transaction
 from django.db.backends.base.base import NO_DB_ALIAS, BaseDatabaseWrapper
 from django.db.backends.postgresql.base import Cursor
+from django.db.backends.utils import CursorWrapper
 from django.db.utils import load_backend
 
 from turbo_orm.bridge.connection import BridgedConnection
@@ -22,8 +23,10 @@ from turbo_orm.bridge.cursors import are_untouched
 from turbo_orm.bridge.databases import async_connect_params, pool_key, pool_of
 from turbo_orm.bridge.greenlets import await_only, check_awaiting, current_bridge, running_bridge
 from turbo_orm.bridge.interruptions import is_interruption
+from turbo_orm.bridge.observers import ObservedCursor, observation_of
 from turbo_orm.bridge.querylog import QueryLog, recording
 from turbo_orm.bridge.readiness import note_ready
+from turbo_orm.conf import get_config
 from turbo_orm.db.leases import lease, take_idle
 from turbo_orm.db.loop_pools import forget_pool
 from turbo_orm.db.pools import Pool
@@ -37,6 +40,8 @@ if TYPE_CHECKING:
         """For type checkers: what a `BridgedWrapper` is mixed into."""
 
         def _cursor(self, name: str | None = None) -> Any: ...
+        def _commit(self) -> None: ...
+        def _rollback(self) -> None: ...
 
 else:
     _Base = object
@@ -191,6 +196,20 @@ class BridgedWrapper(_Base):
         self.validate_not_cut()
         return super()._cursor(name)
 
+    def make_cursor(self, cursor: Any) -> Any:
+        return _observed(super().make_cursor(cursor))
+
+    def make_debug_cursor(self, cursor: Any) -> Any:
+        return _observed(super().make_debug_cursor(cursor))
+
+    def _commit(self) -> None:
+        with observation_of(self.alias, "COMMIT"):
+            super()._commit()
+
+    def _rollback(self) -> None:
+        with observation_of(self.alias, "ROLLBACK"):
+            super()._rollback()
+
     def savepoint_rollback(self, sid: str) -> None:
         super().savepoint_rollback(sid)
         self.cut_by = None
@@ -261,6 +280,14 @@ class BridgedWrapper(_Base):
         )
         scope.leases.append(conn)
         return conn
+
+
+def _observed(cursor: Any) -> Any:
+    """Return *cursor*, with `ObservedCursor` mixed in if there are observers and it is as Django's."""
+    kind: Any = type(cursor)
+    if get_config().observers and issubclass(kind, CursorWrapper) and not issubclass(kind, ObservedCursor):
+        cursor.__class__ = mixed(ObservedCursor, kind)
+    return cursor
 
 
 class _Driver:

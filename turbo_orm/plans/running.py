@@ -15,6 +15,7 @@ from psycopg import AsyncConnection
 
 from turbo_orm.bridge.databases import open_pool_of
 from turbo_orm.bridge.greenlets import await_only
+from turbo_orm.bridge.observers import observed, observed_together
 from turbo_orm.bridge.run import run_sync
 from turbo_orm.bridge.scopes import Scope, active_scope, inherited_scope, open_scope
 from turbo_orm.bridge.straight import (
@@ -32,7 +33,7 @@ from turbo_orm.conf import MultiplexOptions, get_config
 from turbo_orm.db.leases import abandon, give_back, put_idle_again
 from turbo_orm.db.multiplex import Multiplexer
 from turbo_orm.db.statements import Statement
-from turbo_orm.db.wire import Result
+from turbo_orm.db.wire import Result, Wire
 
 __all__ = [
     "Collect",
@@ -154,7 +155,7 @@ async def _run_together_pooled(
     pool: Any = conn._pool
     try:
         with django_errors:
-            answers = await wire.run_many([(work.statement, work.params) for work in works])
+            answers = await _run_many(wire, alias, works)
     except GeneratorExit:
         abandon(conn, pool, loop)
         raise
@@ -163,6 +164,11 @@ async def _run_together_pooled(
         raise
     await give_back(conn, pool)
     return answers
+
+
+def _run_many(wire: Wire, alias: str, works: Sequence[Work]) -> Awaitable[list[Result | Exception]]:
+    executing = wire.run_many([(work.statement, work.params) for work in works])
+    return observed_together(alias, works, executing)
 
 
 async def _run_together_in_scope(
@@ -176,7 +182,7 @@ async def _run_together_in_scope(
             return None
         try:
             with django_errors:
-                answers = await wire.run_many([(work.statement, work.params) for work in works])
+                answers = await _run_many(wire, alias, works)
         except GeneratorExit:
             scope.abort()
             raise
@@ -213,7 +219,7 @@ def run_on_wire_in_bridge(alias: str, statement: Statement, params: Sequence[Any
         return None
     try:
         with wrapper.wrap_database_errors:
-            return await_only(wire.run(statement, params))
+            return await_only(observed(alias, statement, params, wire.run(statement, params)))
     except asyncio.CancelledError as exc:
         wrapper.break_block(exc)  # as where a cursor waits: the statement's fate is unknown
         raise
@@ -259,7 +265,8 @@ async def _run_pooled(loop: asyncio.AbstractEventLoop, work: Work) -> Result:
     conn = wire.conn
     pool: Any = conn._pool
     try:
-        result = await wire.run_alone(work.statement, work.params)
+        statement, params = work.statement, work.params
+        result = await observed(alias, statement, params, wire.run_alone(statement, params))
     except GeneratorExit:
         abandon(conn, pool, loop)
         raise
@@ -289,7 +296,8 @@ async def _run_multiplexed(loop: asyncio.AbstractEventLoop, work: Work, options:
             take = partial(_take_for_many, loop, work.alias)
             multiplexer = pool.multiplexer = Multiplexer(pool, loop, options, take)
         with suppress(_NotReady), django_errors:
-            return await multiplexer.run(work.statement, work.params)
+            statement, params = work.statement, work.params
+            return await observed(work.alias, statement, params, multiplexer.run(statement, params))
     return await run_sync(_run_with_cursor, work)
 
 
@@ -316,9 +324,9 @@ async def _run_in_scope(scope: Scope, work: Work) -> Result:
         if owner is not None and wire is not None:
             try:
                 # Only the tasks of the block have the connection as long as there is no wrapper.
-                if type(owner) is WireBlock:
-                    return await wire.run_alone(statement, work.params)
-                return await wire.run(statement, work.params)
+                run_it = wire.run_alone if type(owner) is WireBlock else wire.run
+                params = work.params
+                return await observed(work.alias, statement, params, run_it(statement, params))
             except GeneratorExit:
                 scope.abort()
                 raise

@@ -20,6 +20,7 @@ from django.db.backends.utils import CursorDebugWrapper
 
 from turbo_orm.bridge.held import Held, Turn
 from turbo_orm.bridge.iterators import ChunkIterator
+from turbo_orm.bridge.observers import Observation, observation_of
 
 __all__ = ["CopyOut", "Rows", "copy_in"]
 
@@ -59,10 +60,16 @@ class _Copy:
             logging_cursor = self._connection._prepare_cursor(self._cursor)
             if isinstance(logging_cursor, CursorDebugWrapper):
                 stack.enter_context(logging_cursor.debug_sql(sql, params))
+            seen = stack.enter_context(observation_of(self._connection.alias, sql, params))
+            if seen is not None:
+                stack.callback(self._note_rows, seen)
             self.driver_copy = stack.enter_context(self._cursor.copy(sql, params))
             if types is not None:
                 self.driver_copy.set_types(types)
             self._stack = stack.pop_all()
+
+    def _note_rows(self, seen: Observation) -> None:
+        seen.rowcount = self._cursor.rowcount
 
     def end(self, exc: BaseException | None = None) -> None:
         """Finish, or break off because of *exc*, which becomes Django's if it is the driver's."""

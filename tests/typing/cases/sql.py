@@ -8,6 +8,7 @@ from shop.turbo import Book
 from typing_extensions import assert_type
 
 from turbo_orm import (
+    ExecutedStatement,
     PoolStats,
     advisory_lock,
     aprefetch_related_objects,
@@ -36,6 +37,14 @@ async def retried(number: int, *, text: str = "") -> Book | None:
 
 def sync(number: int, text: str = "") -> list[str]:
     return [text] * number
+
+
+def observe(executed: ExecutedStatement) -> None:
+    assert_type(executed.sql, str)
+    assert_type(executed.end_time - executed.start_time, int)
+    assert_type(executed.error, BaseException | None)
+    executed.sql = "x"  # E: misc
+    print(executed.duration)  # E: attr-defined
 
 
 async def right(books: list[Book]) -> None:
