@@ -77,11 +77,11 @@ async def test_a_hundred_tasks_share_a_pool_of_twenty(
         await until(lambda: active() == 20)
         await asyncio.sleep(0.05)
         assert active() == 20
-        assert threading.active_count() == threads
+        assert threading.active_count() <= threads  # one of another test may end
     pids = await asyncio.gather(*tasks)
     assert len(pids) == 100
     assert len(set(pids)) == 20
-    assert threading.active_count() == threads
+    assert threading.active_count() <= threads
     assert len(pool()._pool) == pool()._nconns == 20
 
 
