@@ -17,6 +17,7 @@ from psycopg.rows import tuple_row
 from turbo_orm.bridge.greenlets import await_only, current_bridge, postpone
 from turbo_orm.db.connections import close_now
 from turbo_orm.db.cursors import serve
+from turbo_orm.db.failover import note_error
 from turbo_orm.db.leases import abandon, give_back, put_idle
 from turbo_orm.db.pools import Pool
 from turbo_orm.db.wire import Wire, wire_of
@@ -98,7 +99,8 @@ class BridgedConnection(psycopg.Connection[Any]):
             self._left_open = True
             postpone(exc)
             return None
-        except psycopg.Error:
+        except psycopg.Error as exc:
+            note_error(aconn, exc)
             wrapper = self._wrapper()
             if wrapper is not None:
                 wrapper.validate_not_cut()  # it is a cursor that was open before

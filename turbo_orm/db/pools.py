@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, fields
+from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakSet
 
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool, PoolClosed
 from psycopg_pool._acompat import AEvent
+from psycopg_pool.pool_async import AddConnection
 
 from turbo_orm.db.connections import TurboConnection, close_now
 from turbo_orm.db.waiters import Waiters
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
     from turbo_orm.db.wire import Wire
 
 __all__ = ["Pool", "PoolKey", "PoolSpec", "PoolStats"]
+
+logger = logging.getLogger(__name__)
 
 Configure = Callable[[AsyncConnection[Any]], Awaitable[None]]
 
@@ -85,6 +90,9 @@ class PoolStats:
 #: Seconds between two looks at whether connections are ready.
 _WARMING = 0.005
 
+#: Seconds from one `Pool.evict()` to the next that is one.
+_EVICTION_PAUSE = 10.0
+
 
 class Pool(AsyncConnectionPool[AsyncConnection[Any]]):
     """An `AsyncConnectionPool` which reports a server that can't be reached at once.
@@ -117,6 +125,7 @@ class Pool(AsyncConnectionPool[AsyncConnection[Any]]):
         #: Shares some of its connections, where they are to be shared.
         self.multiplexer: Multiplexer | None = None
         self.waiters = Waiters(self)
+        self._evicted_at = -_EVICTION_PAUSE
         self._when_opened = opened
         self._live: WeakSet[AsyncConnection[Any]] = WeakSet()
         super().__init__(
@@ -251,6 +260,22 @@ class Pool(AsyncConnectionPool[AsyncConnection[Any]]):
             wire: Wire | None = conn.__dict__.get("wire")
             if wire is not None:
                 wire.prepared.drop_all()
+
+    def evict(self) -> None:
+        """Connect anew: close the idle connections now, those in use when they are returned.
+
+        Not again within some seconds: an alias of a replica, say, is read only all the time.
+        """
+        now = monotonic()
+        if now < self._evicted_at + _EVICTION_PAUSE:
+            return
+        logger.warning("Closing the connections of the pool %r: their server takes no writes", self.name)
+        self._evicted_at = self._drained_at = now
+        idle = [*self._pool]
+        self._pool.clear()
+        for conn in idle:
+            close_now(conn)
+            self.run_task(AddConnection(self))
 
     def lent(self) -> list[AsyncConnection[Any]]:
         """Return the connections that are in use."""

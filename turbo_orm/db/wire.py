@@ -25,6 +25,7 @@ from turbo_orm.db.aborts import abort
 from turbo_orm.db.adaptation import WireContext, session_settings
 from turbo_orm.db.channel import Channel, _Future
 from turbo_orm.db.connections import TurboConnection, close_now
+from turbo_orm.db.failover import note_error
 from turbo_orm.db.late import MIN_ROWS, LateLoading
 from turbo_orm.db.prepared import Key, Prepared, is_stale, is_unknown
 from turbo_orm.db.results import (
@@ -254,6 +255,7 @@ class Wire(Channel):
         status = result.status
         if status == FATAL_ERROR:
             error: psycopg.Error = error_from_result(result, encoding=self.pgconn._encoding)
+            note_error(self.conn, error)
             if is_unknown(error):
                 self._note_other_session()
             elif key is not None and is_stale(error):
