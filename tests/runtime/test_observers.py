@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import nullcontext
 from contextvars import ContextVar
 from typing import Any
 
@@ -17,7 +18,7 @@ from django.test.utils import override_settings
 
 from tests.project.library.models import Author, Book, Tag
 from tests.runtime.conftest import asleep
-from tests.runtime.support import cancelled_when
+from tests.runtime.support import cancelled_when, destroy_when, until
 from turbo_orm import ExecutedStatement, atomic, batch, close_pools, cursor, run_sync
 from turbo_orm.db.wire import Wire
 from turbo_orm.testing import capture_queries
@@ -261,3 +262,43 @@ async def test_without_observers_cursors_are_djangos():
             return type(opened).__module__
 
     assert (await run_sync(sync)).startswith("django.")
+
+
+@pytest.mark.parametrize("in_block", [False, True])
+async def test_what_the_server_refuses_on_the_wire_is_told_once(
+    seen: list[ExecutedStatement], monkeypatch: pytest.MonkeyPatch, in_block: bool
+):
+    """A cursor executes it then, whose parameters are part of the text."""
+    async def count() -> int:
+        return await Author.objects.filter(name="refused").acount()
+
+    for _ in range(3):
+        assert await count() == 0
+    refused: list[Any] = []
+
+    async def refuse(self: Wire, statement: Any, *args: Any) -> Any:
+        statement.refused = True
+        refused.append(statement)
+        raise psycopg.errors.IndeterminateDatatype("could not determine data type of parameter $1")
+
+    monkeypatch.setattr(Wire, "run_alone", refuse)
+    del seen[:]
+    async with atomic() if in_block else nullcontext():
+        assert await count() == 0
+    [told] = [each for each in seen if each.sql != "COMMIT"]
+    assert (told.error, told.on_wire, len(refused)) == (None, False, 1)
+    refused[0].refused = False  # the plan outlives this test
+
+
+async def test_of_what_is_destroyed_they_are_not_told(
+    seen: list[ExecutedStatement], observer: psycopg.Connection[Any]
+):
+    """It ends in a context which has nothing to do with it, and in the garbage collector maybe."""
+
+    async def sleep() -> None:
+        async with cursor() as opened:
+            await opened.execute("SELECT pg_sleep(60)")
+
+    await destroy_when(lambda: asleep(observer) > 0, sleep())
+    assert seen == []
+    await until(lambda: asleep(observer) == 0)
