@@ -17,7 +17,7 @@ from django.db.models import Model
 from django.db.utils import load_backend
 
 from turbo_orm.bridge.databases import own_pool_options
-from turbo_orm.conf import get_config
+from turbo_orm.conf import get_config, get_observers
 from turbo_orm.instance import is_managed
 from turbo_orm.manager import AsyncManager
 from turbo_orm.queryset import AsyncQuerySet
@@ -29,6 +29,7 @@ def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> li
     """``turbo_orm.E001``: the ``TURBO_ORM`` setting can't be read, or the options of a pool."""
     try:
         get_config()
+        get_observers()
         for alias in connections.settings:
             if _vendor(alias) == "postgresql":
                 own_pool_options(alias)

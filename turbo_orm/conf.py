@@ -21,6 +21,7 @@ __all__ = [
     "MultiplexOptions",
     "check_pool_options",
     "get_config",
+    "get_observers",
     "pool_options",
     "sync_pool_options",
 ]
@@ -64,9 +65,8 @@ class Config:
     #: Let the autocommit reads of all tasks share a few connections: the options for that, or None.
     #: Given is a dictionary of them; ``True`` stands for the default ones.
     multiplex: MultiplexOptions | None = None
-    #: Functions that are told of each statement of async code, or their dotted paths; each takes an
-    #: `ExecutedStatement`.
-    observers: tuple[Callable[[Any], object], ...] = ()
+    #: Functions that are told of each statement of async code, or their dotted paths: see `get_observers()`.
+    observers: tuple[str | Callable[[Any], object], ...] = ()
 
 
 #: Sizes a project gets without configuring any: psycopg_pool's own default is a fixed 4.
@@ -202,23 +202,34 @@ def _multiplex(given: Any) -> MultiplexOptions | None:
     return MultiplexOptions(**options)
 
 
-def _observers(given: Any) -> tuple[Callable[[Any], object], ...]:
-    if not isinstance(given, list | tuple):
+def _observers(given: Any) -> tuple[str | Callable[[Any], object], ...]:
+    known = isinstance(given, list | tuple) and all(isinstance(each, str) or callable(each) for each in given)
+    if not known:
         raise ImproperlyConfigured(
             f'TURBO_ORM["OBSERVERS"] must be a list of functions or their dotted paths, not {given!r}.'
         )
-    found = []
-    for each in given:
-        try:
-            observer = import_string(each) if isinstance(each, str) else each
-        except ImportError as exc:
-            raise ImproperlyConfigured(f'TURBO_ORM["OBSERVERS"] names {each!r}: {exc}') from exc
-        if not callable(observer) or _is_awaited(observer):
-            raise ImproperlyConfigured(
-                f'TURBO_ORM["OBSERVERS"] must name functions that are not async; {each!r} is none.'
-            )
-        found.append(observer)
-    return tuple(found)
+    return tuple(given)
+
+
+@lru_cache(maxsize=1)
+def get_observers() -> tuple[Callable[[Any], object], ...]:
+    """Return the functions that are told of statements; those given by their paths are imported here.
+
+    Raises `ImproperlyConfigured` for what can't be imported, is no function, or an async one.
+    """
+    return tuple(map(_observer, get_config().observers))
+
+
+def _observer(given: Any) -> Callable[[Any], object]:
+    try:
+        observer: Any = import_string(given) if isinstance(given, str) else given
+    except ImportError as exc:
+        raise ImproperlyConfigured(f'TURBO_ORM["OBSERVERS"] names {given!r}: {exc}') from exc
+    if not callable(observer) or _is_awaited(observer):
+        raise ImproperlyConfigured(
+            f'TURBO_ORM["OBSERVERS"] must name functions that are not async; {given!r} is none.'
+        )
+    return observer  # type: ignore[no-any-return]
 
 
 #: Keys which belong to the generator; it reads and checks them itself.
@@ -228,6 +239,7 @@ _CODEGEN_KEYS = frozenset({"CODEGEN", "FIELD_TYPES"})
 def _forget(*, setting: str, **_: Any) -> None:
     if setting == "TURBO_ORM":
         get_config.cache_clear()
+        get_observers.cache_clear()
 
 
 setting_changed.connect(_forget, dispatch_uid="turbo_orm.conf")

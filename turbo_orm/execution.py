@@ -155,9 +155,18 @@ def terminal_in_bridge(name: str, like: Callable[..., Any]) -> Callable[..., Any
             bound = self._bound(name)
             if bound is not None:
                 return answer(running.run_in_bridge(bound).rows)
+            return _of_a_copy(self, name)()
         return djangos(self, name)()
 
     return terminal
+
+
+def _of_a_copy(queryset: PlannedQuerySet, name: str) -> Callable[..., Any]:
+    """Return Django's terminal *name* of what *queryset* is, so that it stays in plan mode itself.
+
+    A program may keep it, and use it again.
+    """
+    return djangos(queryset if queryset._result_cache is not None else queryset._ordinary(), name)
 
 
 def update_in_bridge(like: Callable[..., Any]) -> Callable[..., Any]:
@@ -170,8 +179,11 @@ def update_in_bridge(like: Callable[..., Any]) -> Callable[..., Any]:
             if bound is not None:
                 with transaction.mark_for_rollback_on_error(using=bound.alias):
                     count = running.run_in_bridge(bound).rowcount
-                self._result_cache = None
-                return count
+            else:
+                self._for_write = True
+                count = _of_a_copy(self, "update")(**kwargs)
+            self._result_cache = None
+            return count
         return djangos(self, "update")(**kwargs)
 
     return update
@@ -186,6 +198,7 @@ def aggregate_in_bridge(like: Callable[..., Any]) -> Callable[..., Any]:
             bound = self._bound_aggregate(args, kwargs)
             if bound is not None and (loader := bound.plan.loader) is not None:
                 return loader(running.run_in_bridge(bound).rows or (), bound.alias)[0]
+            return _of_a_copy(self, "aggregate")(*args, **kwargs)
         return djangos(self, "aggregate")(*args, **kwargs)
 
     return aggregate

@@ -103,6 +103,7 @@ class AsyncQuerySet(InsertsByColumn, PlannedQuerySet):
                 return answers.get(self, fetch_in_bridge(queryset, bound))
             if queryset is not self:
                 return super(AsyncQuerySet, queryset).get()
+            return super(AsyncQuerySet, self._readable()).get(*args, **kwargs)
         return super().get(*args, **kwargs)
 
     def _fetch_all(self) -> None:

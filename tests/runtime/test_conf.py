@@ -10,6 +10,9 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
 
+from tests.runtime.support import query
+from turbo_orm import run_sync
+from turbo_orm.checks import check_settings
 from turbo_orm.conf import get_config
 
 
@@ -28,14 +31,34 @@ from turbo_orm.conf import get_config
         ({"POOL": {"reset": print}}, "is for async connections, and its reset for sync ones"),
         ({"POOL": {"connection_class": psycopg.Connection}}, "and its connection_class for sync ones"),
         ({"OBSERVERS": "a.b"}, r'\["OBSERVERS"\] must be a list of functions or their dotted paths, not'),
-        ({"OBSERVERS": ["library.trace"]}, r'\["OBSERVERS"\] names .library.trace.: No module named'),
-        ({"OBSERVERS": [asyncio.sleep]}, r'\["OBSERVERS"\] must name functions that are not async'),
+        ({"OBSERVERS": [3]}, r'\["OBSERVERS"\] must be a list of functions or their dotted paths, not'),
         ({"MAX_SHAPES": True}, r'TURBO_ORM\["MAX_SHAPES"\] must be a positive number, not True'),
     ],
 )
 def test_bad_settings(given: Any, message: str) -> None:
     with override_settings(TURBO_ORM=given), pytest.raises(ImproperlyConfigured, match=message):
         get_config()
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("library.trace", r'\["OBSERVERS"\] names .library.trace.: No module named'),
+        (
+            "django.VERSION",
+            r'\["OBSERVERS"\] must name functions that are not async; .django.VERSION. is none',
+        ),
+        (asyncio.sleep, r'\["OBSERVERS"\] must name functions that are not async'),
+    ],
+)
+async def test_bad_observers(given: Any, message: str) -> None:
+    """They are imported when they are needed: models may be imported before."""
+    with override_settings(TURBO_ORM={"OBSERVERS": [given]}):
+        get_config()
+        with pytest.raises(ImproperlyConfigured, match=message):
+            await run_sync(query, "SELECT 1")
+        [error] = check_settings(None)
+        assert error.id == "turbo_orm.E001"
 
 
 @pytest.mark.parametrize("given", [3, {"conections": 4}, {"connections": 0}, {"connections": "4"}])

@@ -269,6 +269,7 @@ async def test_what_the_server_refuses_on_the_wire_is_told_once(
     seen: list[ExecutedStatement], monkeypatch: pytest.MonkeyPatch, in_block: bool
 ):
     """A cursor executes it then, whose parameters are part of the text."""
+
     async def count() -> int:
         return await Author.objects.filter(name="refused").acount()
 

@@ -18,7 +18,7 @@ import psycopg
 from django.db.backends.utils import CursorWrapper
 from typing_extensions import Self
 
-from turbo_orm.conf import get_config
+from turbo_orm.conf import get_observers
 from turbo_orm.db.statements import Statement
 from turbo_orm.db.wire import Result
 
@@ -90,7 +90,7 @@ class Observation:
         executed = ExecutedStatement(
             self._alias, self._sql, self._params, start, end, rowcount, error, self._on_wire
         )
-        for observer in get_config().observers:
+        for observer in get_observers():
             try:
                 observer(executed)
             except Exception:
@@ -99,7 +99,7 @@ class Observation:
 
 def observation_of(alias: str, sql: str, params: Any = None) -> AbstractContextManager[Observation | None]:
     """Return an `Observation` if there are observers."""
-    return Observation(alias, sql, params) if get_config().observers else nullcontext()
+    return Observation(alias, sql, params) if get_observers() else nullcontext()
 
 
 class _Sent(Protocol):
@@ -113,7 +113,7 @@ def observed(
     alias: str, statement: Statement, params: Sequence[Any], executing: Coroutine[Any, Any, Result]
 ) -> Coroutine[Any, Any, Result]:
     """Return *executing*, which executes *statement* on the wire; observers are told, if there are any."""
-    return _observed(alias, statement, params, executing) if get_config().observers else executing
+    return _observed(alias, statement, params, executing) if get_observers() else executing
 
 
 async def _observed(
@@ -133,7 +133,7 @@ async def observed_together(
     alias: str, sent: Sequence[_Sent], executing: Coroutine[Any, Any, list[Result | Exception]]
 ) -> list[Result | Exception]:
     """Await *executing*, which executes on the wire what is *sent*; tell the observers of each statement."""
-    if not get_config().observers:
+    if not get_observers():
         return await executing
     start = time_ns()
     answers = await executing

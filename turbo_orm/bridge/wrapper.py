@@ -26,7 +26,7 @@ from turbo_orm.bridge.interruptions import is_interruption
 from turbo_orm.bridge.observers import ObservedCursor, observation_of
 from turbo_orm.bridge.querylog import QueryLog, recording
 from turbo_orm.bridge.readiness import note_ready
-from turbo_orm.conf import get_config
+from turbo_orm.conf import get_observers
 from turbo_orm.db.leases import lease, take_idle
 from turbo_orm.db.loop_pools import forget_pool
 from turbo_orm.db.pools import Pool
@@ -285,7 +285,7 @@ class BridgedWrapper(_Base):
 def _observed(cursor: Any) -> Any:
     """Return *cursor*, with `ObservedCursor` mixed in if there are observers and it is as Django's."""
     kind: Any = type(cursor)
-    if get_config().observers and issubclass(kind, CursorWrapper) and not issubclass(kind, ObservedCursor):
+    if get_observers() and issubclass(kind, CursorWrapper) and not issubclass(kind, ObservedCursor):
         cursor.__class__ = mixed(ObservedCursor, kind)
     return cursor
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import deepcopy
+from functools import partial
+from itertools import islice
 from typing import Any, TypeAlias
 
 from django.db.models import Model
 from django.db.models.sql import Query
 
-from turbo_orm.plans.shapes import Node
+from turbo_orm.plans.shapes import Node, make_root, seen
+from turbo_orm.plans.steps import Step
 from turbo_orm.plans.values import CONTAINERS, as_it_is_now
 
-__all__ = ["Passed", "Planned", "further", "has_all_rows"]
+__all__ = ["Passed", "Planned", "further", "has_all_rows", "renewed_state"]
 
 #: What a queryset in plan mode has instead of a `Query`, shared by its clones:
 #:
@@ -36,6 +39,30 @@ def further(planned: Planned, node: Node, values: tuple[Any, ...], stored: tuple
     elif given is not None:
         given += values
     return node, before + stored, given, limits, False
+
+
+def renewed_state(planned: Planned) -> Planned | None:
+    """Return the same state among the shapes of today; None where there are no templates for it.
+
+    Of a queryset that is older than what its shape depends on, as a lookup that was registered since.
+    """
+    node, stored, given, limits, chained = planned
+    values = iter(stored if given is None else given)
+    state: Planned = make_root(node.model), (), None, None, False
+    for former in node.path():
+        assert former.parent is not None
+        own = tuple(islice(values, former.slots - former.parent.slots))
+        child = seen(state[0], former.key, partial(_step_of, former))
+        prepared = child.prepared(own)
+        if prepared is None:
+            return None
+        state = further(state, child, own, prepared)
+    return state[0], state[1], state[2], limits, chained
+
+
+def _step_of(node: Node) -> Step:
+    assert node.step is not None
+    return node.step
 
 
 def has_all_rows(planned: Planned) -> bool:

@@ -13,8 +13,9 @@ from typing_extensions import Self
 
 from turbo_orm.conf import get_config
 from turbo_orm.db.originals import original
+from turbo_orm.plans.bodies import runs_in_body
 from turbo_orm.plans.own_clones import CLONING, FOLLOWED, copy_of
-from turbo_orm.plans.planned import Passed, Planned, further
+from turbo_orm.plans.planned import Passed, Planned, further, renewed_state
 from turbo_orm.plans.shapes import ROOT, Node, make_root, note_use, seen, trie
 from turbo_orm.plans.steps import Call, Taken
 from turbo_orm.plans.values import Bail
@@ -408,13 +409,17 @@ class PlanMode(QuerySet[Any, Any]):
         assert planned is not None
         node = planned[0]
         if node.epoch != trie.epoch:
-            return None
+            renewed = renewed_state(planned)
+            if renewed is None:
+                return None
+            self._planned = planned = renewed
+            node = planned[0]
         child = node.children.get(taken.key)
         if child is None:
             if node.sliced or not (note or trie.at_once):
                 return None
             child = seen(node, taken.key, taken.make_step)
-            if not child.built and not trie.at_once:
+            if not (child.built or trie.at_once or runs_in_body()):
                 return None
         note_use(child)
         values = taken.values
