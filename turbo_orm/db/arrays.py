@@ -17,11 +17,11 @@ from itertools import repeat
 from typing import Any
 from uuid import UUID
 
-from psycopg.abc import Buffer
+from psycopg.abc import AdaptContext, Buffer
 from psycopg.adapt import Dumper, PyFormat
 from psycopg.pq import Format
 
-__all__ = ["ENCODERS", "Array", "Encode", "array_dumper"]
+__all__ = ["ENCODERS", "Array", "Encode", "OtherEncoding", "array_dumper"]
 
 
 class Array:
@@ -40,6 +40,10 @@ class Array:
 
     def __hash__(self) -> int:
         return hash(self.data)
+
+
+class OtherEncoding(Exception):
+    """An array has texts in UTF-8, and the session takes them in another encoding. Nothing was sent."""
 
 
 #: Values, and whether None is among them.
@@ -65,12 +69,31 @@ class _ArrayDumper(Dumper):
         return self.cls
 
 
+class _TextArrayDumper(_ArrayDumper):
+    def __init__(self, cls: type, context: AdaptContext | None = None) -> None:
+        super().__init__(cls, context)
+        # Of all other types the arrays are the same in each client encoding. What is sent in has been
+        # reported by the server; a session that gets another one gets other dumpers.
+        conn = self.connection
+        self._is_utf8 = conn is not None and conn.pgconn.parameter_status(b"client_encoding") == b"UTF8"
+
+    def dump(self, obj: Any) -> Buffer:
+        if not self._is_utf8:
+            raise OtherEncoding
+        return super().dump(obj)
+
+
 _DUMPERS: dict[type, type[Dumper]] = {}
 
 
-def _array(name: str, oid: int, format: Format) -> type[Array]:  # noqa: A002  psycopg's name
+def _array(
+    name: str,
+    oid: int,
+    format: Format,  # noqa: A002  psycopg's name
+    dumper: type[_ArrayDumper] = _ArrayDumper,
+) -> type[Array]:
     kind = type(name, (Array,), {"__slots__": (), "oid": oid, "format": format})
-    _DUMPERS[kind] = type(f"{name}Dumper", (_ArrayDumper,), {"oid": oid, "format": format})
+    _DUMPERS[kind] = type(f"{name}Dumper", (dumper,), {"oid": oid, "format": format})
     return kind
 
 
@@ -130,7 +153,7 @@ def _packed(
 
 def _prefixed(name: str, oid: int, element: int, prefix: bytes = b"") -> Encode:
     """Return what encodes an array of texts, in binary; *prefix* comes before each, counted in its length."""
-    kind = _array(name, oid, Format.BINARY)
+    kind = _array(name, oid, Format.BINARY, _TextArrayDumper)
     longer = len(prefix)
     lengths = [length + prefix for length in _LENGTHS[longer:]]
     few = len(lengths)

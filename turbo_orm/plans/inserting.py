@@ -16,7 +16,6 @@ from turbo_orm.bridge.greenlets import current_bridge
 from turbo_orm.bridge.run import run_sync
 from turbo_orm.bridge.scopes import is_in_scope
 from turbo_orm.bridge.straight import goes_straight
-from turbo_orm.bridge.wrapper import BridgedWrapper
 from turbo_orm.conf import get_config
 from turbo_orm.db.statements import Statement
 from turbo_orm.db.wire import Result
@@ -243,8 +242,7 @@ def planned_bulk_create(
     alias = queryset._alias_to_write()
     connection = compiling_connection(alias)
     fields = _inserted(queryset.model)
-    # The session of a block may have another encoding, which arrays are not made for.
-    may_go = len(objs) == 1 if is_in_scope() else goes_straight(alias)
+    may_go = is_in_scope() or goes_straight(alias)
     if connection is None or not may_go or not 0 < len(objs) <= connection.ops.bulk_batch_size(fields, objs):
         return None
     returning = queryset.model._meta.db_returning_fields if conflict is NO_CONFLICT else None
@@ -329,7 +327,7 @@ def _by_column(objs: Sequence[Any], insertion: Insertion, alias: str) -> list[An
     if not (config.plans and config.wire):
         return None
     wrapper = connected_wrapper(alias)
-    if wrapper is None or wrapper.wire is None or not _is_utf8(wrapper):
+    if wrapper is None or wrapper.wire is None:
         return None
     compiling = compiling_connection(alias)
     if compiling is None:
@@ -341,9 +339,3 @@ def _by_column(objs: Sequence[Any], insertion: Insertion, alias: str) -> list[An
         verify_bulk_insert(found, objs, insertion, compiling)
     result = run_on_wire_in_bridge(alias, found.statement, found.params)
     return None if result is None else found.rows(result)
-
-
-def _is_utf8(wrapper: BridgedWrapper) -> bool:
-    """Whether the session takes text as the arrays have it."""
-    assert wrapper.connection is not None
-    return bool(wrapper.connection.pgconn.parameter_status(b"client_encoding") == b"UTF8")

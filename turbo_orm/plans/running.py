@@ -30,6 +30,7 @@ from turbo_orm.bridge.straight import (
 from turbo_orm.bridge.wire_blocks import WireBlock
 from turbo_orm.bridge.wrapper import BridgedWrapper
 from turbo_orm.conf import MultiplexOptions, get_config
+from turbo_orm.db.arrays import OtherEncoding
 from turbo_orm.db.leases import abandon, give_back, put_idle_again
 from turbo_orm.db.multiplex import Multiplexer
 from turbo_orm.db.statements import Statement
@@ -122,7 +123,7 @@ async def run_together(alias: str, works: Sequence[Work]) -> list[Result | Excep
         return [await _result_or_error(work) for work in works]
     return [
         await _result_or_error(work)
-        if isinstance(answer, psycopg.Error) and work.statement.refused
+        if isinstance(answer, Exception) and _is_refusal(answer, work)
         else _as_djangos(answer)
         for work, answer in zip(works, answers, strict=True)
     ]
@@ -190,7 +191,7 @@ async def _run_together_in_scope(
             owner.break_block(exc)
             raise
         for work, answer in zip(works, answers, strict=True):
-            if work.writes and isinstance(answer, Exception) and not work.statement.refused:
+            if work.writes and isinstance(answer, Exception) and not _is_refusal(answer, work):
                 owner.break_block(answer)
         return answers
     finally:
@@ -220,6 +221,8 @@ def run_on_wire_in_bridge(alias: str, statement: Statement, params: Sequence[Any
     try:
         with wrapper.wrap_database_errors:
             return await_only(observed(alias, statement, params, wire.run(statement, params)))
+    except OtherEncoding:
+        return None
     except asyncio.CancelledError as exc:
         wrapper.break_block(exc)  # as where a cursor waits: the statement's fate is unknown
         raise
@@ -284,7 +287,7 @@ async def _run_pooled(loop: asyncio.AbstractEventLoop, work: Work) -> Result:
 
 def _is_refusal(exc: BaseException, work: Work) -> bool:
     """Whether *exc* is why *work* must be given to a cursor, and has had no effect."""
-    return work.statement.refused and isinstance(exc, psycopg.Error)
+    return isinstance(exc, OtherEncoding) or (work.statement.refused and isinstance(exc, psycopg.Error))
 
 
 async def _run_multiplexed(loop: asyncio.AbstractEventLoop, work: Work, options: MultiplexOptions) -> Result:

@@ -16,17 +16,18 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import DataError, IntegrityError, connection, connections, models
 from django.db.models import QuerySet, Value
 from django.db.models.functions import Lower
-from django.test.utils import CaptureQueriesContext, isolate_apps
+from django.test.utils import CaptureQueriesContext, isolate_apps, override_settings
 from django.utils.safestring import mark_safe
 
 from tests.project.library.models import Author, Book, Note, Person, Place, Restaurant, Tag, Writer
 from tests.runtime.parity.data import Snapshot
 from tests.runtime.plans.same import seen
-from turbo_orm import AsyncManager, AsyncQuerySet, atomic, run_sync
+from turbo_orm import AsyncManager, AsyncQuerySet, atomic, batch, run_sync
 from turbo_orm.bridge.greenlets import await_only
 from turbo_orm.db.arrays import ENCODERS
 from turbo_orm.db.statements import statement
 from turbo_orm.db.wire import wire_of
+from turbo_orm.execution import close_pools
 from turbo_orm.plans import bulk_inserts, inserting
 from turbo_orm.testing import capture_queries
 
@@ -394,14 +395,12 @@ async def test_errors_of_what_is_given(snapshot: Snapshot, options: dict[str, An
 
 
 @by_unnest
-async def test_blocks_and_watchers_have_the_bridge(
-    snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_only_watchers_have_the_bridge(snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch) -> None:
     async with atomic():
         _, straight = await without_bridge(monkeypatch, AsyncQuerySet(Tag), [Tag(label="w")])
         assert straight
         made, straight = await without_bridge(monkeypatch, AsyncQuerySet(Author), authors(6))
-    assert not straight
+    assert straight
     assert await AsyncQuerySet(Author).filter(pk__in=[author.pk for author in made]).acount() == 6
     with capture_queries() as queries:
         _, straight = await without_bridge(
@@ -644,14 +643,104 @@ async def test_times_that_are_not_automatic_for_a_while(
         assert [each.changed for each in stored] == [each.changed for each in made]
 
 
-@by_unnest
-async def test_another_encoding(snapshot: Snapshot) -> None:
-    def set_encoding() -> None:
-        with connection.cursor() as cursor:
-            cursor.execute("SET LOCAL client_encoding TO LATIN1")
+def _set_encoding(how: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(f"{how} client_encoding TO LATIN1")
 
+
+def _places() -> list[Place]:
+    return [Place(name=f"ä{n}") for n in range(6)]
+
+
+async def _create() -> list[Place]:
+    return await AsyncQuerySet(Place).abulk_create(_places())
+
+
+async def _create_in_bridge() -> list[Place]:
+    return await run_sync(AsyncQuerySet(Place).bulk_create, _places())
+
+
+async def _create_in_batch() -> list[Place]:
+    _, made = await batch(AsyncQuerySet(Place).acount(), _create())
+    return made
+
+
+#: Ways to insert, in a block and outside of it.
+CREATORS = [_create, _create_in_bridge, _create_in_batch]
+
+
+@by_unnest
+@pytest.mark.parametrize("create", CREATORS)
+async def test_another_encoding_in_a_block(snapshot: Snapshot, create: Any) -> None:
     async with atomic():
-        await run_sync(set_encoding)
-        made = await AsyncQuerySet(Place).abulk_create([Place(name="ä") for _ in range(6)])
+        await run_sync(_set_encoding, "SET LOCAL")
+        made = await create()
+        assert await AsyncQuerySet(Place).filter(name="ä5").aexists()  # the block goes on
     stored = await AsyncQuerySet(Place).filter(pk__in=[place.pk for place in made]).alist()
-    assert {place.name for place in stored} == {"ä"}
+    assert {place.name for place in stored} == {f"ä{n}" for n in range(6)}
+    assert {place._state.adding for place in made} == {False}
+
+
+@by_unnest
+@pytest.mark.parametrize("create", CREATORS)
+async def test_a_session_with_another_encoding(snapshot: Snapshot, create: Any) -> None:
+    """It is the pool's only connection, and stays as it is."""
+    with override_settings(TURBO_ORM={"POOL": {"min_size": 1, "max_size": 1}}):
+        await AsyncQuerySet(Place).acount()
+        await run_sync(_set_encoding, "SET")
+        try:
+            made = await create()
+        finally:
+            await close_pools()
+    stored = await AsyncQuerySet(Place).filter(pk__in=[place.pk for place in made]).alist()
+    assert {place.name for place in stored} == {f"ä{n}" for n in range(6)}
+
+
+@by_unnest
+@pytest.mark.parametrize("name", COLUMNS)
+@pytest.mark.usefixtures("frozen_now")
+async def test_other_settings_of_a_session(
+    snapshot: Snapshot, paper: Any, watched: Watched, name: str, bridged: list[Any]
+) -> None:
+    """They change how the server writes, and how it reads some texts."""
+
+    async def stored(settings: dict[str, str], *, plans: bool) -> Any:
+        with override_settings(TURBO_ORM={"PLANS": plans}):
+            async with atomic():
+                await run_sync(_set_all, settings)
+                bridged.clear()
+                made = await AsyncQuerySet(paper).abulk_create(papers(paper, **COLUMNS[name])())
+                assert plans is (bridged == [])
+            rows = AsyncQuerySet(paper).filter(pk__in=[each.pk for each in made]).order_by("pk")
+            return await run_sync(lambda: [*rows.values_list(*COLUMNS[name], "changed")])
+
+    assert await stored(OTHER_SETTINGS, plans=True) == await stored({}, plans=False)
+
+
+def _set_all(settings: dict[str, str]) -> None:
+    with connection.cursor() as cursor:
+        for name, value in settings.items():
+            cursor.execute(f"SET LOCAL {name} TO {value}")
+
+
+#: Of those the server tells its clients.
+OTHER_SETTINGS = {
+    "DateStyle": "'German'",
+    "IntervalStyle": "'sql_standard'",
+    "TimeZone": "'Asia/Tokyo'",
+    "bytea_output": "'escape'",
+}
+
+
+@by_unnest
+async def test_in_a_block_without_the_bridge(snapshot: Snapshot, bridged: list[Any]) -> None:
+    await AsyncQuerySet(Place).acount()  # then there is a pool
+    bridged.clear()
+    async with atomic():
+        made = await AsyncQuerySet(Place).abulk_create(_places())
+        again = await AsyncQuerySet(Place).abulk_create(_places()[:2])
+    assert bridged == []
+    pks = [place.pk for place in (*made, *again)]
+    assert [place.name for place in await AsyncQuerySet(Place).filter(pk__in=pks).order_by("pk").alist()] == [
+        place.name for place in (*made, *again)
+    ]
