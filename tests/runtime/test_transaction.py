@@ -13,6 +13,7 @@ from psycopg.pq import TransactionStatus
 from tests.project.library.models import Author, Book
 from tests.runtime.support import assert_pool_is_clean, author_names, backend_pid, pool, sleep
 from turbo_orm import atomic, on_commit, run_sync
+from turbo_orm.bridge.scopes import active_scope
 from turbo_orm.bridge.wire_blocks import WireBlock
 from turbo_orm.errors import BlockDeadlockError
 from turbo_orm.testing import capture_queries
@@ -48,6 +49,69 @@ async def test_no_savepoint_marks_the_outer_block():
                     raise LookupError
             await Author.objects.acount()
     assert await author_names() == []
+
+
+def _on_the_wire() -> bool:
+    scope = active_scope(asyncio.get_running_loop())
+    return scope is not None and scope.root.wire_block is not None
+
+
+async def test_no_savepoint_on_the_wire():
+    async with atomic():
+        async with atomic(savepoint=False):
+            await Author.objects.acreate(name="a")
+            async with atomic(savepoint=False):
+                await Author.objects.acreate(name="b")
+        await Author.objects.acreate(name="c")
+        assert _on_the_wire()
+    assert await author_names() == ["a", "b", "c"]
+    await assert_pool_is_clean()
+
+
+@pytest.mark.parametrize("savepoint", [False, True])
+@pytest.mark.parametrize("declared", [False, True])
+async def test_no_savepoint_that_fails(declared: bool, savepoint: bool):
+    """What was a savepoint around it can be rolled back to; otherwise there is only the whole."""
+    async with atomic():
+        await Author.objects.acreate(name="a")
+        with pytest.raises(LookupError):
+            async with atomic(savepoint=savepoint), atomic(savepoint=False):
+                await Author.objects.acreate(name="b")
+                if declared:
+                    assert await run_sync(lambda: connection.in_atomic_block)
+                raise LookupError
+        if savepoint:
+            await Author.objects.acreate(name="c")
+        else:
+            with pytest.raises(transaction.TransactionManagementError) as refused:
+                await Author.objects.acount()
+            assert refused.value.__cause__ is None
+    assert await author_names() == (["a", "c"] if savepoint else [])
+    await assert_pool_is_clean()
+
+
+async def test_no_savepoint_has_its_turn():
+    """Nothing of the block around it comes between its statements."""
+    order: list[str] = []
+
+    async def part(name: str) -> None:
+        async with atomic(savepoint=False):
+            for _ in range(3):
+                await Author.objects.acount()
+                order.append(name)
+
+    async with atomic():
+        await asyncio.gather(part("a"), part("b"))
+        assert _on_the_wire()
+    assert "".join(order) in ("aaabbb", "bbbaaa")
+
+
+async def test_no_savepoint_of_another_database():
+    async with atomic(), atomic(using="other", savepoint=False):
+        await Author.objects.acreate(name="here")
+        await Author.objects.using("other").acreate(name="there")
+    assert await author_names() == ["here"]
+    assert [author.name async for author in Author.objects.using("other")] == ["there"]
 
 
 async def test_durable():

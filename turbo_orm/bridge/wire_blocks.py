@@ -29,7 +29,7 @@ from turbo_orm.db.wire import Wire
 if TYPE_CHECKING:
     from turbo_orm.bridge.scopes import Scope
 
-__all__ = ["WireBlock"]
+__all__ = ["PartOfBlock", "WireBlock"]
 
 _IDLE = TransactionStatus.IDLE
 
@@ -102,6 +102,10 @@ class WireBlock:
     def declared(self) -> bool:
         """Whether Django has a wrapper for it, which is in charge."""
         return self.wire is None
+
+    def wrapper(self) -> BridgedWrapper:
+        """Return Django's wrapper, which is in charge from now on."""
+        return self._declared or self.declare()
 
     def declare(self) -> BridgedWrapper:
         """Hand the connection and the block over to Django's wrapper, and return that."""
@@ -190,6 +194,34 @@ class WireBlock:
         self.wire = None
         self.broken_by = self.broken_by or GeneratorExit()
         abandon(self._conn, self._pool, self._scope.loop)
+
+
+class PartOfBlock:
+    """A block without a savepoint in a `WireBlock`: nothing to execute, until it fails."""
+
+    __slots__ = ("_block",)
+
+    #: For Django's wrapper there is only the block around it.
+    declared = False
+
+    def __init__(self, block: WireBlock) -> None:
+        self._block = block
+
+    @classmethod
+    def begin(cls, scope: Scope, alias: str) -> PartOfBlock | None:
+        """Begin one on *alias* in *scope*; None if no `WireBlock` on it is around."""
+        around = scope.root.wire_block
+        return None if around is None or around.alias != alias else cls(around)
+
+    @property
+    def block(self) -> transaction.Atomic:
+        """Django's block around it."""
+        return self._block.block
+
+    async def end(self, exc: BaseException | None) -> None:
+        """Leave the block around it nothing but to roll back, as Django does, if it ends because of *exc*."""
+        if exc is not None:
+            self._block.wrapper().needs_rollback = True
 
 
 def _is_plain(alias: str) -> bool:
