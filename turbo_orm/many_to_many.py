@@ -7,26 +7,31 @@ https://docs.djangoproject.com/en/stable/ref/models/relations/
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
-from typing import Any, TypeAlias
+from typing import Any
 
-from django.db import router
 from django.db.models import QuerySet
 
 from turbo_orm.bridge.refusals import attempted
 from turbo_orm.bridge.run import run_sync
-from turbo_orm.bridge.scopes import is_in_scope
-from turbo_orm.bridge.straight import goes_straight
-from turbo_orm.plans import running
+from turbo_orm.plans.features import asking_features
 from turbo_orm.plans.inserting import planned_bulk_create
 from turbo_orm.plans.mode import PlannedQuerySet
+from turbo_orm.plans.planned import has_all_rows
 from turbo_orm.plans.running import Work
 from turbo_orm.plans.signals import has_m2m_receivers
+from turbo_orm.related_writes import (
+    alias_to_write,
+    attempted_or_bridged,
+    execute,
+    forgets_prefetched,
+    plan_writes,
+    to_be_set,
+)
 from turbo_orm.transaction import atomic
 
-__all__ = ["ask_join_table", "plan_writes"]
+__all__ = ["ask_join_table", "write_to_join_table"]
 
 
 def ask_join_table(manager_class: type[Any]) -> None:
@@ -68,46 +73,111 @@ def _async_without_join(
 
 def _rows(manager: Any) -> Any:
     """Return the rows of the join table that stand for those of *manager*; None if they do not."""
-    return None if manager.get_prefetch_cache() is not None else manager.constrained_target
+    if manager.get_prefetch_cache() is not None:
+        return None
+    return asking_features(lambda: manager.constrained_target)
 
 
-def plan_writes(manager_class: type[Any]) -> None:
-    """Replace the a-methods of a many-to-many relation's *manager_class* that write to its table.
+def write_to_join_table(manager_class: type[Any], *, is_plain: bool) -> None:
+    """Have the a-methods of a relation's *manager_class* write to its table.
 
-    To be called with a class whose ``get_queryset()`` filters by the relation and by nothing else.
+    *is_plain* says that the other model's manager has all rows.
     """
-    for name, write in (("add", _add), ("remove", _remove), ("clear", _clear), ("set", _set)):
-        setattr(manager_class, f"a{name}", _verb(manager_class, name, write))
+    writes = _Writes(manager_class, is_plain=is_plain)
+    plan_writes(manager_class, add=writes.add, remove=writes.remove, clear=writes.clear, set=writes.set)
 
 
-#: Does what a method of a manager does with arguments; returns False, having done nothing, if only that can.
-Write: TypeAlias = "Callable[[Any, tuple[Any, ...], Mapping[str, Any]], Awaitable[bool]]"
+class _Writes:
+    """What the a-methods of one class of managers write."""
 
+    def __init__(self, manager_class: type[Any], *, is_plain: bool) -> None:
+        self._manager_class = manager_class
+        #: Otherwise it is asked.
+        self._is_plain = is_plain
+        #: Since Django 6.1, `set()` does so before it looks which rows there are.
+        self._set_forgets = forgets_prefetched(getattr(manager_class, "set_base", manager_class.set))
 
-def _verb(manager_class: type[Any], name: str, write: Write) -> Callable[..., Any]:
-    """Return the async method that does by *write* what the method *name* does, where that can."""
-    djangos = getattr(manager_class, name)
+    async def add(self, manager: Any, objs: tuple[Any, ...], options: Mapping[str, Any]) -> bool:
+        if not _writes(manager) or any(options.values()) or not _OPTIONS_TO_ADD.issuperset(options):
+            return False
+        source, target = manager.source_field_name, manager.target_field_name
+        directions = [(source, target), (target, source)] if manager.symmetrical else [(source, target)]
+        return await execute(
+            manager,
+            _alias(manager),
+            lambda alias: [_insert(manager, *each, objs, alias) for each in directions if objs],
+        )
 
-    @wraps(getattr(manager_class, f"a{name}"))
-    async def verb(self: Any, *args: Any, **kwargs: Any) -> None:
-        is_djangos = getattr(type(self), name) is djangos and self.through._meta.auto_created
-        if not is_djangos or has_m2m_receivers(self.through) or not await write(self, args, kwargs):
-            await run_sync(getattr(self, name), *args, **kwargs)
+    async def remove(self, manager: Any, objs: tuple[Any, ...], options: Mapping[str, Any]) -> bool:
+        return (
+            not options
+            and _writes(manager)
+            and await execute(
+                manager,
+                _alias(manager),
+                lambda alias: [self._delete(manager, _keys(manager, objs), alias)] if objs else [],
+            )
+        )
 
-    return verb
+    async def clear(self, manager: Any, args: tuple[Any, ...], options: Mapping[str, Any]) -> bool:
+        if args or options or not _writes(manager):
+            return False
+        return await execute(
+            manager,
+            _alias(manager),
+            lambda alias: [self._delete(manager, QuerySet(manager.model), alias)],
+        )
 
+    async def set(self, manager: Any, args: tuple[Any, ...], options: Mapping[str, Any]) -> bool:
+        if (
+            not _writes(manager)
+            or options.get("through_defaults")
+            or not _OPTIONS_TO_SET.issuperset(options)
+            or (objs := await to_be_set(args)) is None
+            or (alias := _alias(manager)) is None
+        ):
+            return False
+        if self._set_forgets:
+            manager._remove_prefetched_objects()
+        keys = attempted(lambda: _related_keys(manager, alias))
+        if not isinstance(keys, PlannedQuerySet):
+            return False
+        async with atomic(alias, savepoint=False):
+            if options.get("clear"):
+                await manager.aclear()
+                await manager.aadd(*objs)
+            else:
+                old = await keys.alist()
+                gone, new = await attempted_or_bridged(lambda: _difference(manager, old, objs))
+                await manager.aremove(*gone)
+                await manager.aadd(*new)
+        return True
 
-async def _add(manager: Any, objs: tuple[Any, ...], options: Mapping[str, Any]) -> bool:
-    if any(options.values()) or not _OPTIONS_TO_ADD.issuperset(options):
-        return False
-    source, target = manager.source_field_name, manager.target_field_name
-    directions = [(source, target), (target, source)] if manager.symmetrical else [(source, target)]
-    return await _execute(
-        manager, lambda alias: [_insert(manager, *each, objs, alias) for each in directions if objs]
-    )
+    def _delete(self, manager: Any, removed: Any, alias: str) -> Work | None:
+        if not (self._is_plain or self._has_all_rows(manager)):
+            return None
+        rows = manager.through._default_manager.using(alias).filter(manager._build_remove_filters(removed))
+        bound: Work | None = rows._bound_delete()
+        return bound
+
+    def _has_all_rows(self, manager: Any) -> bool:
+        """Whether the other model's manager has all rows: others are not removed."""
+        of_model: Any = super(self._manager_class, manager)
+        planned = of_model.get_queryset()._planned
+        return planned is not None and has_all_rows(planned)
 
 
 _OPTIONS_TO_ADD = frozenset({"through_defaults"})
+_OPTIONS_TO_SET = frozenset({"clear", "through_defaults"})
+
+
+def _writes(manager: Any) -> bool:
+    """Whether all that a write of *manager* does is to change a table that Django made."""
+    return bool(manager.through._meta.auto_created) and not has_m2m_receivers(manager.through)
+
+
+def _alias(manager: Any) -> str | None:
+    return alias_to_write(manager, manager.through)
 
 
 def _insert(manager: Any, source: str, target: str, objs: tuple[Any, ...], alias: str) -> Work | None:
@@ -119,80 +189,26 @@ def _insert(manager: Any, source: str, target: str, objs: tuple[Any, ...], alias
     )
 
 
-async def _remove(manager: Any, objs: tuple[Any, ...], options: Mapping[str, Any]) -> bool:
-    return not options and await _execute(
-        manager, lambda alias: [_delete(manager, _keys(manager, objs), alias)] if objs else []
-    )
-
-
 def _keys(manager: Any, objs: tuple[Any, ...]) -> list[Any]:
     key_of = manager.target_field.get_foreign_related_value
     return [*{key_of(obj)[0] if isinstance(obj, manager.model) else obj for obj in objs}]
 
 
-async def _clear(manager: Any, args: tuple[Any, ...], options: Mapping[str, Any]) -> bool:
-    if args or options:
-        return False
-    return await _execute(manager, lambda alias: [_delete(manager, QuerySet(manager.model), alias)])
+def _related_keys(manager: Any, alias: str) -> Any:
+    return manager.using(alias).values_list(manager.target_field.target_field.attname, flat=True)
 
 
-def _delete(manager: Any, removed: Any, alias: str) -> Work | None:
-    rows = manager.through._default_manager.using(alias).filter(manager._build_remove_filters(removed))
-    bound: Work | None = rows._bound_delete()
-    return bound
-
-
-async def _execute(manager: Any, make: Callable[[str], Sequence[Work | None]]) -> bool:
-    """Execute what *make* makes for the database that is written to; False if not all of it has plans."""
-    alias = _alias_to_write(manager)
-    if alias is None or not (is_in_scope() or goes_straight(alias)):
-        return False
-    works = attempted(lambda: make(alias))
-    if works is None or None in works:
-        return False
-    manager._remove_prefetched_objects()
-    async with nullcontext() if len(works) < 2 else atomic(alias, savepoint=False):
-        for work in works:
-            assert work is not None
-            await running.run(work)
-    return True
-
-
-def _alias_to_write(manager: Any) -> str | None:
-    return attempted(lambda: router.db_for_write(manager.through, instance=manager.instance))
-
-
-async def _set(manager: Any, args: tuple[Any, ...], options: Mapping[str, Any]) -> bool:
-    if (
-        len(args) != 1
-        or not isinstance(args[0], list | tuple | set | frozenset)
-        or options.get("through_defaults")
-        or not _OPTIONS_TO_SET.issuperset(options)
-    ):
-        return False
-    alias = _alias_to_write(manager)
-    if alias is None:
-        return False
-    async with atomic(alias, savepoint=False):
-        if options.get("clear"):
-            await manager.aclear()
-            await manager.aadd(*args[0])
-            return True
-        target = manager.target_field
-        old = {*await manager.using(alias).values_list(target.target_field.attname, flat=True).alist()}
-        new = []
-        for obj in args[0]:
-            if isinstance(obj, manager.model):
-                key = target.get_foreign_related_value(obj)[0]
-            else:
-                key = target.get_prep_value(obj)
-            if key in old:
-                old.remove(key)
-            else:
-                new.append(obj)
-        await manager.aremove(*old)
-        await manager.aadd(*new)
-    return True
-
-
-_OPTIONS_TO_SET = frozenset({"clear", "through_defaults"})
+def _difference(manager: Any, old: Iterable[Any], objs: Sequence[Any]) -> tuple[set[Any], list[Any]]:
+    """Return the keys of *old* that are not those of *objs*, and the objects whose keys are not in it."""
+    target = manager.target_field
+    gone, new = {*old}, []
+    for obj in objs:
+        if isinstance(obj, manager.model):
+            key = target.get_foreign_related_value(obj)[0]
+        else:
+            key = target.get_prep_value(obj)
+        if key in gone:
+            gone.remove(key)
+        else:
+            new.append(obj)
+    return gone, new

@@ -15,10 +15,11 @@ from turbo_orm.bridge.greenlets import current_bridge
 from turbo_orm.fetch_modes.older_django.querysets import carry_to_related
 from turbo_orm.instance import is_managed
 from turbo_orm.manager import AsyncManager
-from turbo_orm.many_to_many import ask_join_table, plan_writes
+from turbo_orm.many_to_many import ask_join_table, write_to_join_table
 from turbo_orm.plans.keys import ARE_TUPLES
 from turbo_orm.plans.mode import PlannedQuerySet
 from turbo_orm.related_creation import plan_creation
+from turbo_orm.related_keys import ForeignKeyEnd, GenericEnd, KeyEnd
 
 __all__ = ["install"]
 
@@ -38,13 +39,17 @@ def _async_if_managed(create: Callable[..., Any]) -> Callable[..., Any]:
 
 def _plan(manager_class: type[Any], superclass: type[Any]) -> None:
     """Have the a-methods of a relation's *manager_class* do without the bridge where they can."""
-    to_many = hasattr(manager_class, "_add_items")
-    if to_many or hasattr(manager_class, "_check_fk_val"):  # a generic relation has neither
-        plan_creation(manager_class, superclass, to_many=to_many)
-    if to_many and superclass in (Manager, AsyncManager):
-        plan_writes(manager_class)
-        if hasattr(manager_class, "constrained_target"):
+    if hasattr(manager_class, "_add_items"):
+        is_plain = superclass in (Manager, AsyncManager)
+        plan_creation(manager_class, superclass, None)
+        write_to_join_table(manager_class, is_plain=is_plain)
+        if is_plain and hasattr(manager_class, "constrained_target"):
             ask_join_table(manager_class)
+        return
+    of_foreign_key = hasattr(manager_class, "_check_fk_val")
+    key: KeyEnd = ForeignKeyEnd(manager_class) if of_foreign_key else GenericEnd(manager_class)
+    plan_creation(manager_class, superclass, key)
+    key.plan()
 
 
 def _filter_on_plans(original: Callable[..., Any]) -> Callable[..., Any]:

@@ -19,6 +19,8 @@ from turbo_orm.bridge.run import run_sync
 from turbo_orm.composed import aget_or_create, aupdate_or_create
 from turbo_orm.plans.compiled_inserts import is_proxy
 from turbo_orm.plans.mode import PlannedQuerySet
+from turbo_orm.related_keys import KeyEnd
+from turbo_orm.related_writes import forgets_prefetched
 
 __all__ = ["plan_creation"]
 
@@ -30,33 +32,42 @@ _OF_QUERYSETS: dict[str, Callable[..., Awaitable[Any]]] = {
 }
 
 
-def plan_creation(manager_class: type[Any], superclass: type[Any], *, to_many: bool) -> None:
+def plan_creation(manager_class: type[Any], superclass: type[Any], key: KeyEnd | None) -> None:
     """Replace the a-methods of *manager_class* which create objects, where *superclass* does as Django's.
 
-    It is a relation's, *to_many* or of a foreign key.
+    It is a relation's: of the other end of *key*, or many-to-many.
     """
     for name, of_querysets in _OF_QUERYSETS.items():
-        if is_proxy(getattr(superclass, name)):
-            verb = _verb_to_many if to_many else _verb_of_key
-            setattr(manager_class, f"a{name}", verb(manager_class, name, of_querysets))
+        if is_proxy(getattr(superclass, name)) or (key is not None and not key.creates_by_manager):
+            verb = (
+                _verb_to_many(manager_class, name, of_querysets)
+                if key is None
+                else _verb_of_key(manager_class, name, of_querysets, key)
+            )
+            setattr(manager_class, f"a{name}", verb)
 
 
-def _verb_of_key(manager_class: type[Any], name: str, of_querysets: Callable[..., Awaitable[Any]]) -> Any:
-    """Return the async method *name* of the other end of a foreign key."""
+def _verb_of_key(
+    manager_class: type[Any], name: str, of_querysets: Callable[..., Awaitable[Any]], key: KeyEnd
+) -> Any:
+    """Return the async method *name* of the other end of *key*."""
     djangos = getattr(manager_class, name)
-    forgets = "_remove_prefetched_objects" in djangos.__code__.co_names
+    forgets = forgets_prefetched(djangos)
+
+    def find(manager: Any) -> Any:
+        key.check(manager)
+        if forgets:
+            manager._remove_prefetched_objects()
+        return key.queryset_to_create(manager)
 
     @wraps(getattr(manager_class, f"a{name}"))
     async def verb(self: Any, *args: Any, **kwargs: Any) -> Any:
         queryset = None
         if getattr(type(self), name) is djangos and not args:
-            queryset = _queryset_to_write(self, self.model)
+            queryset = _planned(lambda: find(self))
         if queryset is None:
             return await run_sync(getattr(self, name), *args, **kwargs)
-        if forgets:
-            self._remove_prefetched_objects()
-        kwargs[self.field.name] = self.instance
-        return await of_querysets(queryset, **kwargs)
+        return await of_querysets(queryset, **{**kwargs, **key.columns(self)})
 
     return verb
 
@@ -69,7 +80,7 @@ def _verb_to_many(manager_class: type[Any], name: str, of_querysets: Callable[..
     async def verb(self: Any, *args: Any, through_defaults: Any = None, **kwargs: Any) -> Any:
         queryset = None
         if getattr(type(self), name) is djangos and not args:
-            queryset = _queryset_to_write(self, type(self.instance))
+            queryset = _planned(lambda: _queryset_to_create(self))
         if queryset is None:
             return await run_sync(getattr(self, name), *args, through_defaults=through_defaults, **kwargs)
         made = await of_querysets(queryset, **kwargs)
@@ -81,16 +92,12 @@ def _verb_to_many(manager_class: type[Any], name: str, of_querysets: Callable[..
     return verb
 
 
-def _queryset_to_write(manager: Any, model: Any) -> PlannedQuerySet | None:
-    """Return the queryset *manager* creates with, in the database that is written to for *model*.
+def _queryset_to_create(manager: Any) -> Any:
+    alias = router.db_for_write(type(manager.instance), instance=manager.instance)
+    return manager.db_manager(alias).get_queryset()
 
-    None if only Django knows it, or what it raises.
-    """
 
-    def find() -> Any:
-        if hasattr(manager, "_check_fk_val"):
-            manager._check_fk_val()
-        return manager.db_manager(router.db_for_write(model, instance=manager.instance)).get_queryset()
-
+def _planned(find: Callable[[], Any]) -> PlannedQuerySet | None:
+    """Return the queryset that *find* finds; None if only Django knows it, or what it raises."""
     queryset = attempted(find)
     return queryset if isinstance(queryset, PlannedQuerySet) else None

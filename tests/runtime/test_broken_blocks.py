@@ -104,6 +104,39 @@ async def test_an_error_that_leaves_the_block_is_its_own(begin: Any, timed_out: 
     await assert_pool_is_clean()
 
 
+async def test_a_timeout_in_a_block_without_a_savepoint(begin: Any, timed_out: Any):
+    async def part() -> None:
+        async with atomic(savepoint=False):
+            await Author.objects.acreate(name="second")
+            await run_sync(sleep, 30)
+
+    with pytest.raises(transaction.TransactionManagementError, match="a statement in it was cancelled"):
+        async with atomic():
+            await begin()
+            await timed_out(part())
+            with pytest.raises(transaction.TransactionManagementError, match="An error occurred in"):
+                await Author.objects.acount()
+    assert await author_names() == []
+    await assert_pool_is_clean()
+
+
+async def test_a_timeout_between_statements_of_a_block_without_a_savepoint(begin: Any):
+    async def part() -> None:
+        async with atomic(savepoint=False):
+            await Author.objects.acreate(name="second")
+            waiting.set()
+            await asyncio.Event().wait()
+
+    waiting = asyncio.Event()
+    async with atomic():
+        await begin()
+        await cancelled_when(waiting.is_set, part())
+        with pytest.raises(transaction.TransactionManagementError, match="An error occurred in"):
+            await Author.objects.acount()
+    assert await author_names() == []
+    await assert_pool_is_clean()
+
+
 async def test_a_timeout_in_a_nested_block_is_noticed_there(begin: Any, timed_out: Any):
     async def nested() -> None:
         async with atomic():

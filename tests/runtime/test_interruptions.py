@@ -46,6 +46,17 @@ async def block() -> None:
 
 
 @leaves("a", "b", "c")
+async def parts_of_a_block() -> None:
+    async with atomic():
+        async with atomic(savepoint=False):
+            await Tag.objects.acreate(label="a")
+            await Tag.objects.acreate(label="b")
+        await (await Author.objects.aget(name="x")).books.aset([await Book.objects.alatest("pk")])
+        async with atomic(savepoint=False):
+            await Tag.objects.acreate(label="c")
+
+
+@leaves("a", "b", "c")
 async def tasks_in_a_block() -> None:
     async with atomic(isolation_level="serializable"):
         await asyncio.gather(*[Tag.objects.acreate(label=label) for label in "ab"])

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from contextlib import nullcontext
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 from weakref import ref
 
+import pytest
 from django.db.models import Model
 from django.db.models.base import ModelState
 
-from turbo_orm import atomic
+from turbo_orm import atomic, many_to_many, related_keys
 
-__all__ = ["outcome", "outcome_in_block", "seen"]
+__all__ = ["djangos_set", "outcome", "outcome_in_block", "seen"]
+
+
+@contextmanager
+def djangos_set() -> Iterator[None]:
+    """Let `aset()` of related managers be Django's `set()`: ours is another also where nothing has plans."""
+
+    async def of_none(args: Any) -> None:
+        """Return what stands for objects only Django can take."""
+
+    with pytest.MonkeyPatch.context() as patched:
+        for module in (many_to_many, related_keys):
+            patched.setattr(module, "to_be_set", of_none)
+        yield
 
 
 async def outcome(call: Callable[[], Awaitable[Any]]) -> Any:
