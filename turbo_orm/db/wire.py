@@ -75,7 +75,7 @@ class Wire(Channel):
     and of the transaction it was in is as unknown as after any interruption.
     """
 
-    __slots__ = ("_changes", "_empty", "_late", "_settings", "_tx", "prepared")
+    __slots__ = ("_changes", "_empty", "_late", "_local", "_settings", "_tx", "prepared")
 
     def __init__(self, conn: TurboConnection, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(conn, loop)
@@ -83,6 +83,8 @@ class Wire(Channel):
         # To let go of the last result, and its rows with it.
         self._empty = self.pgconn.make_empty_result(TUPLES_OK)
         self._late: LateLoading | None = None
+        #: Somebody else has used the connection in its transaction: some settings may end with that.
+        self._local = False
         self._renew_adapters()
 
     def __repr__(self) -> str:
@@ -153,6 +155,8 @@ class Wire(Channel):
                 self.attach()
             self.pgconn.send_query(text)
             result = await self.fetch()
+            if self._local and self.pgconn.status == CONNECTION_OK:
+                self._follow_settings()
             if result.status == FATAL_ERROR:
                 raise self.error_of(result)
         finally:
@@ -298,6 +302,11 @@ class Wire(Channel):
     def attach(self) -> None:
         """Register the socket with the event loop, after psycopg has used it."""
         super().attach()
+        self._follow_settings()
+
+    def _follow_settings(self) -> None:
+        """Adapt as it is set in the session, where that has changed."""
+        self._local = self.pgconn.transaction_status != _IDLE
         if session_settings(self.pgconn) != self._settings:
             self._renew_adapters()
 

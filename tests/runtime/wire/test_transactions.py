@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
 import psycopg
@@ -34,6 +35,26 @@ async def test_a_transaction_begins_with_its_first_statement(wire: Wire) -> None
     await conn.set_isolation_level(None)
     await conn.set_read_only(None)
     await conn.set_autocommit(True)
+
+
+@pytest.mark.parametrize("end", [b"COMMIT", b"ROLLBACK"])
+async def test_settings_of_a_transaction_end_with_it(wire: Wire, end: bytes) -> None:
+    conn = wire.conn
+    text, day = statement("SELECT %s::text", 1), statement("SELECT '2001-02-03'::date", 0)
+    await conn.set_autocommit(False)
+    for _ in range(2):
+        await conn.execute("SET LOCAL client_encoding TO 'LATIN1'")
+        await conn.execute("SET LOCAL DateStyle TO 'German'")
+        assert (await wire.run(text, ("ä",))).rows == [("ä",)]
+        with pytest.raises(UnicodeEncodeError):
+            await wire.run(text, ("€",))
+        assert (await wire.run(day, ())).rows == [(date(2001, 2, 3),)]
+        await wire.command(end)
+        assert (await wire.run(text, ("ä€",))).rows == [("ä€",)]
+        assert (await wire.run(day, ())).rows == [(date(2001, 2, 3),)]
+        await wire.command(end)
+    await conn.set_autocommit(True)
+    assert_clean(conn)
 
 
 async def test_commit_and_rollback(wire: Wire) -> None:
