@@ -185,7 +185,7 @@ def _insert(manager: Any, source: str, target: str, objs: tuple[Any, ...], alias
     keys = manager._get_target_ids(target, objs)
     rows = [manager.through(**of_instance, **{f"{target}_id": key}) for key in keys]
     return planned_bulk_create(
-        manager.through._default_manager.using(alias), rows, {"ignore_conflicts": True}
+        manager.through._default_manager.using(alias), rows, {"ignore_conflicts": True}, in_atomic=True
     )
 
 

@@ -196,10 +196,11 @@ class PlannedBulkCreate(NamedTuple):
     alias: str
     statement: Statement
     params: tuple[Any, ...]
-    writes: bool
     found: BoundInsert
     objs: list[Any]
     insertion: Insertion
+    marks_for_rollback: bool
+    writes: bool = True
 
     def as_sql(self) -> tuple[str, tuple[Any, ...]]:
         """Return what Django gives to a cursor: lists in place of encoded arrays."""
@@ -218,11 +219,16 @@ _CONFLICTS = {(): NO_CONFLICT, ("ignore_conflicts",): Conflict(OnConflict.IGNORE
 
 
 def planned_bulk_create(
-    queryset: Any, objs: Any, options: Mapping[str, Any] = MappingProxyType({})
+    queryset: Any,
+    objs: Any,
+    options: Mapping[str, Any] = MappingProxyType({}),
+    *,
+    in_atomic: bool = _ALWAYS_ATOMIC,
 ) -> PlannedBulkCreate | None:
     """Return the INSERT that is all ``bulk_create(objs, **options)`` does; None if it does more, or another.
 
-    Objects are changed as `bulk_create()` changes them before it inserts them.
+    Objects are changed as `bulk_create()` changes them before it inserts them. *in_atomic* says that
+    Django inserts them in an ``atomic()`` block.
     """
     kind, config = type(queryset), get_config()
     conflict = _CONFLICTS.get(tuple(name for name, value in options.items() if value))
@@ -250,7 +256,9 @@ def planned_bulk_create(
     found = _bound_insert(queryset, objs, insertion, alias, connection)
     if found is None or (found.load is None and conflict is NO_CONFLICT):
         return None
-    return PlannedBulkCreate(alias, found.statement, found.params, True, found, list(objs), insertion)
+    return PlannedBulkCreate(
+        alias, found.statement, found.params, found, list(objs), insertion, marks_for_rollback=in_atomic
+    )
 
 
 def _bound_insert(

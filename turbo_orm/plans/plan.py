@@ -31,8 +31,12 @@ class Bound(NamedTuple):
     values: tuple[Any, ...]
     limits: tuple[int, int | None] | None
     alias: str
-    #: It changes rows: after an error, the transaction it is in can only be rolled back.
     writes: bool
+
+    @property
+    def marks_for_rollback(self) -> bool:
+        """Whether Django has an error leave the block around it nothing but to roll back."""
+        return self.writes
 
     def as_sql(self) -> tuple[str, tuple[Any, ...]]:
         """Return the SQL and parameters Django's own compiler would return."""

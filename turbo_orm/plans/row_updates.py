@@ -91,6 +91,11 @@ class PlannedWrite(NamedTuple):
     params: Params
     writes: bool = True
 
+    @property
+    def marks_for_rollback(self) -> bool:
+        """Whether Django has an error leave the block around it nothing but to roll back."""
+        return self.writes
+
     def as_sql(self) -> tuple[str, Params]:
         """Return what a cursor takes."""
         return self.statement.sql, tuple(map(as_djangos, self.params))

@@ -59,7 +59,12 @@ class Work(Protocol):
     def params(self) -> tuple[Any, ...]: ...
     @property
     def writes(self) -> bool:
-        """An error leaves the surrounding block with nothing to do but roll back."""
+        """It changes rows."""
+        ...
+
+    @property
+    def marks_for_rollback(self) -> bool:
+        """Django has an error leave the surrounding block with nothing to do but roll back."""
         ...
 
     def as_sql(self) -> tuple[str, tuple[Any, ...]]:
@@ -191,7 +196,7 @@ async def _run_together_in_scope(
             owner.break_block(exc)
             raise
         for work, answer in zip(works, answers, strict=True):
-            if work.writes and isinstance(answer, Exception) and not _is_refusal(answer, work):
+            if work.marks_for_rollback and isinstance(answer, Exception) and not _is_refusal(answer, work):
                 owner.break_block(answer)
         return answers
     finally:
@@ -251,7 +256,8 @@ def _run_with_cursor(work: Work) -> Result:
         raise transaction.TransactionManagementError(
             "select_for_update cannot be used outside of a transaction."
         )
-    marking = transaction.mark_for_rollback_on_error(using=work.alias) if work.writes else nullcontext()
+    marks = work.marks_for_rollback
+    marking = transaction.mark_for_rollback_on_error(using=work.alias) if marks else nullcontext()
     with marking, connections[work.alias].cursor() as cursor:
         cursor.execute(*work.as_sql())
         if cursor.rownumber is None:  # as the description is, which takes an object for each column
@@ -351,7 +357,8 @@ def _breaking(owner: WireBlock | BridgedWrapper, work: Work) -> Iterator[None]:
     try:
         yield
     except BaseException as exc:
-        if isinstance(exc, asyncio.CancelledError) or (work.writes and isinstance(exc, Exception)):
+        marks = work.marks_for_rollback and isinstance(exc, Exception)
+        if marks or isinstance(exc, asyncio.CancelledError):
             owner.break_block(exc)
         raise
 

@@ -643,6 +643,30 @@ async def test_times_that_are_not_automatic_for_a_while(
         assert [each.changed for each in stored] == [each.changed for each in made]
 
 
+@pytest.mark.parametrize("count", [1, 6])
+async def test_what_is_left_of_a_block_after_an_error(snapshot: Snapshot, count: int) -> None:
+    """Django's own block around it marks the block; since 6.0 there is none around one statement."""
+
+    def taken() -> list[Tag]:
+        return [Tag(label="red") for _ in range(count)]
+
+    async def after(create: Callable[[], Any], ask: Callable[[], Any]) -> Any:
+        try:
+            async with atomic():
+                with pytest.raises(IntegrityError):
+                    await create()
+                await ask()
+        except Exception as error:
+            return type(error), str(error).splitlines()[0]
+
+    django = await after(
+        lambda: run_sync(QuerySet(Tag).bulk_create, taken()), lambda: run_sync(QuerySet(Tag).count)
+    )
+    ours = await after(lambda: AsyncQuerySet(Tag).abulk_create(taken()), AsyncQuerySet(Tag).acount)
+    assert ours == django
+    assert await Tag.objects.acount() == 3
+
+
 def _set_encoding(how: str) -> None:
     with connection.cursor() as cursor:
         cursor.execute(f"{how} client_encoding TO LATIN1")
