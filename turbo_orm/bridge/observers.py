@@ -19,6 +19,7 @@ from django.db.backends.utils import CursorWrapper
 from typing_extensions import Self
 
 from turbo_orm.conf import get_observers
+from turbo_orm.db.arrays import OtherEncoding
 from turbo_orm.db.statements import Statement
 from turbo_orm.db.wire import Result
 
@@ -122,11 +123,16 @@ async def _observed(
     with Observation(alias, statement.sql, params, on_wire=True) as seen:
         try:
             result = await executing
-        except psycopg.Error:
-            seen.is_moot = statement.refused
+        except Exception as exc:
+            seen.is_moot = _is_refusal(exc, statement)
             raise
         seen.rowcount = result.rowcount
     return result
+
+
+def _is_refusal(exc: Exception, statement: Statement) -> bool:
+    """Whether *statement* had no effect, and is executed with a cursor now."""
+    return isinstance(exc, OtherEncoding) or (statement.refused and isinstance(exc, psycopg.Error))
 
 
 async def observed_together(
@@ -142,7 +148,7 @@ async def observed_together(
         seen = Observation(alias, each.statement.sql, each.params, on_wire=True)
         if isinstance(answer, Result):
             seen.tell(start, end, answer.rowcount, None)
-        elif not each.statement.refused:
+        elif not _is_refusal(answer, each.statement):
             seen.tell(start, end, -1, answer)
     return answers
 
