@@ -197,21 +197,45 @@ async def test_a_copy_shares_what_was_prefetched() -> None:
     assert str(copied.books.filter(title="b0").query) == expected
 
 
-@pytest.mark.parametrize("another", [False, True])
-async def test_an_instance_whose_key_is_changed_afterwards(another: bool) -> None:
-    """As one that is saved as a copy: it keeps what was prefetched, but filters are for its new rows."""
+@pytest.fixture(params=["its manager's", "another queryset's"])
+async def by_either(request: pytest.FixtureRequest) -> list[list[Any]]:
+    """Instances whose books were prefetched: by plans, and by Django."""
+    found = []
     ways: list[Any] = [prefetching.aprefetch_related_objects, partial(run_sync, prefetch_related_objects)]
-    seen = []
     for prefetch in ways:
         for _ in range(3):
-            lookup = Prefetch("books", Book.objects.order_by("-title")) if another else "books"
-            found = await instances()
-            await prefetch(found, lookup)
-        author = found[0]
-        author.pk = found[1].pk
-        seen.append((list(author.books.all()), str(author.books.filter(title="b0").query)))
+            ours = request.param == "its manager's"
+            lookup = "books" if ours else Prefetch("books", Book.objects.order_by("-title"))
+            authors = await instances()
+            await prefetch(authors, lookup)
+        found.append(authors)
+    return found
+
+
+@pytest.mark.parametrize("looked", [False, True])
+async def test_an_instance_whose_key_is_changed_afterwards(looked: bool, by_either: list[list[Any]]) -> None:
+    """As one that is saved as a copy: it keeps what was prefetched, but filters are for its new rows."""
+    seen = []
+    for author, other, _ in by_either:
+        if looked:
+            assert [book.title for book in author.books.all()]
+        was, author.pk = author.pk, other.pk
+        rows = author.books.all()
+        assert rows._known_related_objects == {Book.author.field: {was: author}}
+        seen.append(([book.title for book in rows], str(author.books.filter(title="b0").query)))
     assert seen[0] == seen[1]
     assert f'"author_id" = {author.pk} AND' in seen[0][1]
+
+
+async def test_an_instance_that_has_no_key_afterwards(by_either: list[list[Any]]) -> None:
+    """As one that is deleted: a copy shares its rows, and these are no longer those of a saved object."""
+    for author, *_ in by_either:
+        copied = copy.copy(author)
+        author.pk = None
+        assert len(copied.books.all()) == 2
+        # A warning before Django 5.0.
+        with pytest.raises((ValueError, DeprecationWarning), match=r"must be saved|unsaved"):
+            copied.books.filter(title="b0")
 
 
 @pytest.mark.parametrize("change", ["forgotten", "method"])

@@ -95,9 +95,18 @@ class Chaining(PlanMode):
         except Exception:  # its class does something to the query, or Django raises it again
             return djangos(self._ordinary(), "filter")(**kwargs)  # type: ignore[no-any-return]
         self._defer_next_filter = False
-        found._later = before, kwargs
-        del found._planned  # `__getattr__()` is asked for it then, and for no other queryset
-        return found
+        return found._put_off(kwargs)
+
+    def _put_off(self, kwargs: dict[str, Any]) -> Self:
+        """Have ``filter(**kwargs)`` done here when somebody looks, in the place of what is put off."""
+        if self._later is not None:
+            self._later = self._later[0], kwargs
+        elif self._planned is not None:
+            self._later = self._planned, kwargs
+            del self._planned  # `__getattr__()` is asked for it then, and for no other queryset
+        else:
+            self._deferred_filter = False, (), kwargs
+        return self
 
     def _catch_up(self, before: Planned, kwargs: dict[str, Any]) -> Planned | None:
         """Do what `_with_later()` has put off; return the state."""

@@ -201,13 +201,17 @@ class KnownRelation(ABC):
         """Whether *key* is the key of *instance* still."""
         return bool(instance.__dict__.get(self._attname) == key)
 
-    def key_now(self, instance: Any, key: Any) -> Any:
-        """Return the key that the queryset of *instance* is for; *key* was its own when it was prefetched."""
-        return key
+    def filtered(self, instance: Any, key: Any) -> Any:
+        """Return the manager's queryset of *instance*, whose *key* was this when it was prefetched."""
+        return self._queryset._derive(_planned(self._nodes[1], key))
+
+    def filter_by(self, instance: Any, queryset: Any) -> None:
+        """Have *queryset*, which was made for a stand-in of *instance*, be as Django has it for this."""
+        queryset._hints = {"instance": instance}
 
     def queryset(self, instance: Any, key: Any, rows: list[Any]) -> Any:
         """Return what ``get_queryset()`` of the manager of *instance* does, with its rows."""
-        queryset: Any = self._queryset._derive(_planned(self._nodes[1], self.key_now(instance, key)))
+        queryset = self.filtered(instance, key)
         queryset._hints = {"instance": instance}
         queryset._known_related_objects = self.known_objects(instance, key)
         queryset._result_cache = rows
@@ -230,10 +234,12 @@ class _OfAnother:
 
     def queryset(self, instance: Any, key: Any, rows: list[Any]) -> Any:
         """Return what Django makes of the other queryset for *instance*, with its rows."""
-        key = self._known.key_now(instance, key)
-        if not self._known.has_key(instance, key):
-            instance = self.stand_in(instance._state, key)
-        return queryset_of(instance, self._asked, rows)
+        if self._known.has_key(instance, key):
+            return queryset_of(instance, self._asked, rows)
+        queryset = queryset_of(self.stand_in(instance._state, key), self._asked, rows)
+        self._known.filter_by(instance, queryset)
+        queryset._known_related_objects = self._known.known_objects(instance, key)
+        return queryset
 
     def stand_in(self, state: ModelState, key: Any) -> Any:
         """Return an instance that has *state* and *key*, and nothing else is known of."""

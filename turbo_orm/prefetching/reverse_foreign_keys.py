@@ -70,10 +70,15 @@ class _ReverseForeignKey(KnownRelation):
         )
         return rows
 
-    def key_now(self, instance: Any, key: Any) -> Any:
-        # Django filters by the instance, and not before somebody looks.
-        found = instance.__dict__.get(self._attname)
-        return found if type(found) is self._kind else key
+    def filtered(self, instance: Any, key: Any) -> Any:
+        # Django filters by the instance, and not before somebody looks at more than the rows.
+        root = self._nodes[1].parent
+        assert root is not None
+        return self._queryset._derive((root, (), None, None, False))._put_off({self._source.name: instance})
+
+    def filter_by(self, instance: Any, queryset: Any) -> None:
+        super().filter_by(instance, queryset)
+        queryset._put_off({self._source.name: instance})
 
     def known_objects(self, instance: Any, key: Any) -> dict[Any, dict[Any, Any]]:
         return {self._source: {key: instance}}
