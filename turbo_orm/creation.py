@@ -134,7 +134,7 @@ async def _insert(instance: Any, alias: str, *, force_insert: bool) -> bool:
         return False
     if refusals.count != refused:
         return False
-    insert = _new_write(PlannedWrite, (alias, plan.statement, params, True))
+    insert = _new_write(PlannedWrite, (alias, plan.statement, params, True, True))
     if config.verify_plans:
         verify_insert(instance, insert, alias, force_insert=force_insert)
     rows = (await running.run(insert)).rows

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import partial
 from typing import Any
 
+import django
 import psycopg
 import pytest
 from asgiref.sync import async_to_sync
-from django.db import DatabaseError, Error, OperationalError, connections, transaction
+from django.db import DatabaseError, Error, IntegrityError, OperationalError, connections, transaction
 
 from tests.project.library.models import Author, Tag
 from tests.runtime.conftest import asleep
@@ -26,6 +27,7 @@ from tests.runtime.support import (
 )
 from turbo_orm import atomic, batch, run_sync
 from turbo_orm.errors import ConnectionReleasedError
+from turbo_orm.testing import capture_queries
 
 
 async def in_nested_block(work: Callable[[], Awaitable[Any]]) -> Any:
@@ -206,6 +208,29 @@ async def test_errors_of_statements_are_djangos_matter(begin: Any):
             await Author.objects.acreate(name="first")
     assert await author_names() == []
     await assert_pool_is_clean()
+
+
+@pytest.mark.parametrize("watched", [False, True])
+@pytest.mark.parametrize("in_bridge", [False, True])
+async def test_of_bulk_create_too(watched: bool, in_bridge: bool):
+    """Since 6.0 it opens no transaction around one statement, and marks none."""
+
+    async def create() -> None:
+        if in_bridge:
+            await run_sync(Author.objects.bulk_create, [Author(name="first")])
+        else:
+            await Author.objects.abulk_create([Author(name="first")])
+
+    await create()
+    for _ in range(3):
+        seen: list[Any] = []
+        with capture_queries() if watched else nullcontext(), suppress(DatabaseError):
+            async with atomic(), atomic():
+                with pytest.raises(IntegrityError):
+                    await create()
+                seen.append(await run_sync(lambda: transaction.get_connection().needs_rollback))
+            seen.append("said nothing")
+        assert seen == ([True, "said nothing"] if django.VERSION < (6, 0) else [False])
 
 
 async def test_an_error_after_a_cancellation_that_is_over(begin: Any, timed_out: Any):

@@ -90,11 +90,8 @@ class PlannedWrite(NamedTuple):
     statement: Statement
     params: Params
     writes: bool = True
-
-    @property
-    def marks_for_rollback(self) -> bool:
-        """Whether Django has an error leave the block around it nothing but to roll back."""
-        return self.writes
+    #: Django has an error leave the block around it nothing but to roll back.
+    marks_for_rollback: bool = True
 
     def as_sql(self) -> tuple[str, Params]:
         """Return what a cursor takes."""

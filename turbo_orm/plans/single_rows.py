@@ -80,7 +80,8 @@ def insert_row(obj: Any, insertion: Insertion, alias: str, inserter: Inserter) -
     found = row_insert(obj, insertion, connection, inserter, in_bridge=True)
     if found is None:
         return None
-    insert = PlannedWrite(alias, found.statement, found.params)
+    # What is around Django's own method marks the block, or nothing does.
+    insert = PlannedWrite(alias, found.statement, found.params, marks_for_rollback=False)
     if config.verify_plans:
         verify_row_insert(obj, insert, inserter.insert)
     return found.rows(running.run_in_bridge(insert))
