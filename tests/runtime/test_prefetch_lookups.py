@@ -228,3 +228,12 @@ async def test_a_queryset_then_the_name_alone() -> None:
         found = await Book.objects.order_by("title").prefetch_related(some, "tags", "tags__books").alist()
     assert [[tag.label for tag in book.tags.all()] for book in found] == [[], [], ["t1"], ["t1"], []]
     assert [book.title for book in found[2].tags.all()[0].books.all()] == ["b2", "b3"]
+
+
+async def test_again_for_an_object_that_has_no_key_any_more() -> None:
+    """Django gives no manager of a many-to-many relation for it, whatever it has prefetched."""
+    book = await Book.objects.aget(title="b3")
+    await prefetching.aprefetch_related_objects([book], "tags")
+    book.pk = None
+    with pytest.raises(ValueError, match="needs to have a value for field"):
+        await prefetching.aprefetch_related_objects([book], "tags")

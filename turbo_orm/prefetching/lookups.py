@@ -187,6 +187,10 @@ def _loaded(rows: Sequence[Any], name: str, descriptor: Any) -> list[Any] | None
             return None
         related = [descriptor.field.get_cached_value(row) for row in rows]
         return [each for each in related if each is not None]
+    try:
+        getattr(rows[0], name)  # as Django looks whether the first one has them
+    except ValueError:  # it has no key any more; Django says so
+        return None
     lists: list[Any] = [known_rows(row.__dict__.get(KEPT, {}), name) for row in rows]
     return None if None in lists else [*chain.from_iterable(lists)]
 
