@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import Group
 from django.db import connections
-from django.db.models import Manager, QuerySet, prefetch_related_objects
+from django.db.models import Manager, Prefetch, QuerySet, prefetch_related_objects
 from django.db.models.fields import related_descriptors
 
 from tests.project.library.models import Author, Book, Person, Tag
@@ -30,6 +30,15 @@ async def books() -> None:
     for number in range(3):
         book = await Book.objects.acreate(title=f"b{number}", author=author)
         await book.tags.aadd(*tags[number:])
+
+
+async def loaded_books() -> list[Book]:
+    found: list[Book] = (
+        await Book.objects.order_by("title")
+        .prefetch_related(Prefetch("tags", Tag.objects.order_by("label")))
+        .alist()
+    )
+    return found
 
 
 async def loaded() -> list[list[str]]:
@@ -341,6 +350,25 @@ async def test_changing_the_relation_forgets_what_was_prefetched():
     assert len(book.tags.all()) == 4
     await book.arefresh_from_db()
     assert not book._prefetched_objects_cache
+
+
+@pytest.mark.parametrize("change", ["filtered", "another key"])
+async def test_what_is_set_is_compared_with_the_same_as_by_django(change: str):
+    """Since Django 6.1 with what there is now, whatever was prefetched."""
+    await books()
+    found = []
+    for in_bridge in (True, False, False):  # the last time there are plans
+        rows = Tag.objects.filter(label="t2") if change == "filtered" else Tag.objects.all()
+        lookup = Prefetch("tags", rows.order_by("label"))
+        first, second, _ = await Book.objects.order_by("title").prefetch_related(lookup).alist()
+        if change == "another key":
+            first.pk = second.pk
+        tags = [await Tag.objects.aget(label="t0")]
+        await (run_sync(first.tags.set, tags) if in_bridge else first.tags.aset(tags))
+        found.append([(book.title, tag.label) for book in await loaded_books() for tag in book.tags.all()])
+        for number, book in enumerate(await loaded_books()):
+            await book.tags.aset(await Tag.objects.order_by("label")[number:].alist())
+    assert found[0] == found[1] == found[2]
 
 
 async def test_into_a_dictionary_there_is():
