@@ -291,7 +291,7 @@ async def fetch(queryset: QuerySet[Any, Any] | RawQuerySet[Any]) -> list[Any]:
     """Return the rows of *queryset*, filling its result cache as ``list()`` does."""
     internals: Any = queryset
     found = internals._result_cache
-    if found is None and isinstance(queryset, PlannedQuerySet):
+    if found is None and isinstance(queryset, PlannedQuerySet) and _fetches_as_its_class(queryset):
         bound = queryset._bound("list")
         if bound is not None:
             found = await objects(queryset, bound, await running.run(bound))
@@ -302,3 +302,11 @@ async def fetch(queryset: QuerySet[Any, Any] | RawQuerySet[Any]) -> list[Any]:
         internals._result_cache = found
     rows: Any = internals._result_cache
     return rows  # type: ignore[no-any-return]
+
+
+def _fetches_as_its_class(queryset: Any) -> bool:
+    """Whether nobody has replaced ``_fetch_all()`` of this one object, as Django REST framework does.
+
+    It refuses to evaluate a view's `queryset`, which all requests share.
+    """
+    return getattr(queryset._fetch_all, "__self__", None) is queryset

@@ -262,3 +262,20 @@ async def test_without_the_bridge_where_everything_is_loaded(shelf: None) -> Non
     rows = await Book.objects.alist()
     with pytest.raises(NotLoadedError, match=r"Book\.author is not loaded"):
         _ = FlatSerializer(rows, many=True).data
+
+
+class OneQuerySetForAll(generics.ListAPIView):
+    queryset = Book.objects.all()
+
+
+async def test_the_queryset_of_a_view_is_not_evaluated(shelf: None) -> None:
+    OneQuerySetForAll.as_view()  # replaces a method of this one queryset, which all requests share
+    rows: Any = OneQuerySetForAll.queryset
+    for _ in range(3):  # with its plan, too
+        assert len(await rows.all().alist()) == 4
+        with pytest.raises(RuntimeError, match=r"Do not evaluate the `\.queryset` attribute directly"):
+            await rows.alist()
+        with pytest.raises(RuntimeError, match=r"Do not evaluate the `\.queryset` attribute directly"):
+            _ = [book async for book in rows]
+        with pytest.raises(RuntimeError, match=r"Do not evaluate the `\.queryset` attribute directly"):
+            await run_sync(list, rows)
