@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from django.db.models import Model, Prefetch
+from django.utils.functional import Promise
 from typing_extensions import Self
 
 from turbo_orm.plans.expressions import identity_of_order
@@ -298,13 +299,14 @@ class Chaining(PlanMode):
     ) -> Any:
         options: dict[str, Any] = {"nowait": nowait, "skip_locked": skip_locked, "of": of, "no_key": no_key}
         taken = None
+        names = tuple(of) if isinstance(of, list | Promise) else of  # lazy, where a project asks the backend
         if (
             not self._sticky_filter
             and _BOOLEANS.issuperset(map(type, (nowait, skip_locked, no_key)))
-            and type(of) is tuple
-            and _STRINGS.issuperset(map(type, of))
+            and type(names) is tuple
+            and _STRINGS.issuperset(map(type, names))
         ):
-            items = tuple(options.items())
+            items = tuple({**options, "of": names}.items())
             taken = Taken(("select_for_update", *items), lambda: Call("select_for_update", (), items))
         found = self._take(taken, lambda queryset: djangos(queryset, "select_for_update")(**options))
         found._for_write = True

@@ -15,6 +15,7 @@ from django.db.models import Model
 from django.db.transaction import TransactionManagementError
 from django.db.utils import NotSupportedError, OperationalError
 from django.test import override_settings
+from django.utils.functional import lazy
 
 from tests.project.library.models import Author, Book, Note, Tag
 from tests.runtime.plans.same import seen
@@ -25,6 +26,8 @@ from turbo_orm.plans.verify import Verified
 from turbo_orm.testing import capture_queries
 
 pytestmark = pytest.mark.usefixtures("snapshot", "at_once", "verifying")
+
+_lazily = lazy(lambda *names: names, tuple)
 
 #: What is locked, by which verb, and whether there is a plan of it.
 LOCKS: dict[str, tuple[Callable[[Any], Any], str, bool]] = {
@@ -41,7 +44,8 @@ LOCKS: dict[str, tuple[Callable[[Any], Any], str, bool]] = {
         "list",
         True,
     ),
-    "a list of names": (lambda books: books.select_for_update(of=["self"]).filter(pk=1), "get", False),
+    "a list of names": (lambda books: books.select_for_update(of=["self"]).filter(pk=1), "get", True),
+    "lazy names": (lambda books: books.select_for_update(of=_lazily("self")).filter(pk=1), "get", True),
     "values": (lambda books: books.select_for_update().values("title").order_by("pk"), "list", True),
     "a slice": (lambda books: books.select_for_update().order_by("pk")[:2], "list", True),
     "a queue": (
