@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
@@ -55,23 +55,14 @@ async def _afetch(self: Model, *paths: str) -> Any:
         return await execution.run_sync(loaded, self, paths)
 
 
-async def _afull_clean(
-    self: Model,
-    exclude: Collection[str] | None = None,
-    validate_unique: bool = True,
-    validate_constraints: bool = True,
-) -> None:
+@wraps(Model.full_clean, assigned=())  # its signature
+async def _afull_clean(self: Model, *args: Any, **kwargs: Any) -> None:
     """Run `full_clean()`, whose uniqueness checks query the database.
 
     Raises `ValidationError`.
     """
-    await execution.call(
-        self,
-        "full_clean",
-        exclude=exclude,
-        validate_unique=validate_unique,
-        validate_constraints=validate_constraints,
-    )
+    # Only what was given: those of projects written for an older Django do not take all that Django's does.
+    await execution.call(self, "full_clean", *args, **kwargs)
 
 
 #: What has a way of its own.

@@ -6,7 +6,7 @@ import django
 import pytest
 from django.core.exceptions import ValidationError
 from django.db import DatabaseError, IntegrityError, connection, models
-from django.db.models import Case, F, Value, When
+from django.db.models import Case, F, Model, Value, When
 from django.db.models.signals import (
     m2m_changed,
     post_delete,
@@ -256,6 +256,20 @@ async def test_full_clean_asks_the_database():
     with pytest.raises(ValidationError, match="already exists"):
         await Author(name="a").afull_clean()
     await Author(name="b", age=1).afull_clean()
+
+
+async def test_a_full_clean_written_for_an_older_django(monkeypatch):
+    def full_clean(self, exclude=None, validate_unique=False):
+        called.append((exclude, validate_unique))
+        Model.full_clean(self, exclude, validate_unique)
+
+    called = []
+    monkeypatch.setattr(Author, "full_clean", full_clean, raising=False)
+    await Author.objects.acreate(name="a")
+    await Author(name="a", age=1).afull_clean()
+    with pytest.raises(ValidationError, match="already exists"):
+        await Author(name="a", age=1).afull_clean(["age"], validate_unique=True)
+    assert called == [(None, False), (["age"], True)]
 
 
 def _make(model):
