@@ -220,7 +220,7 @@ class _Collected:
         In a block that an operation has begun it belongs to that block's connection, and a task
         an operation has started may come when the batch is over.
         """
-        if self._ended or inherited_scope() is not self._scope:
+        if self._ended or work.statement.known is not None or inherited_scope() is not self._scope:
             return None
         return self._answer_to(work)
 

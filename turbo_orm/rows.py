@@ -74,7 +74,12 @@ def stream_in_bridge(
     *from_cursor* says that rows may stay on the server until they are needed. The objects of one
     chunk are peers of each other.
     """
-    if bound.statement.locks or getattr(queryset._fetch_mode, "track_peers", False):  # of all chunks
+    statement = bound.statement
+    if (
+        statement.locks
+        or statement.known is not None
+        or getattr(queryset._fetch_mode, "track_peers", False)  # of all chunks
+    ):
         return None
     return _stream(queryset, bound, from_cursor, chunk_size)
 

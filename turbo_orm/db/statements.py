@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from psycopg.adapt import PyFormat
 
-__all__ = ["ParameterTypes", "Statement", "fetching", "statement"]
+__all__ = ["ParameterTypes", "Statement", "fetching", "known", "statement"]
 
 #: The PostgreSQL type (its oid) of each parameter as it was sent, 0 where the server decides.
 ParameterTypes = tuple[int, ...]
@@ -30,6 +31,7 @@ class Statement:
     __slots__ = (
         "_accepted",
         "automatic",
+        "known",
         "late",
         "locks",
         "proven",
@@ -50,6 +52,8 @@ class Statement:
         self.late: Mapping[int, int] = {}
         #: It has a ``FOR UPDATE``: what it locks outside of a transaction is free again at once.
         self.locks = False
+        #: The rows it has on every server, so that none is asked; None for others.
+        self.known: Sequence[tuple[Any, ...]] | None = None
         #: A server has accepted it.
         self.proven = False
         #: A server refused it, or would: it does not know what types the parameters have when they
@@ -99,6 +103,14 @@ def fetching(cursor: str, size: int, late: Mapping[int, int]) -> Statement:
     found.late = late
     found.unnamed = True
     found.note_accepted(None)  # there is nothing in it that depends on parameters
+    return found
+
+
+def known(rows: Sequence[tuple[Any, ...]]) -> Statement:
+    """Return what stands in the place of a statement whose *rows* are known."""
+    found = Statement(b"", "", 0)
+    found.refused = True
+    found.known = rows
     return found
 
 

@@ -11,9 +11,12 @@ from django.conf import settings
 from django.core.exceptions import EmptyResultSet, FieldDoesNotExist
 from django.db.models import DecimalField, IntegerField
 from django.db.models.fields.related import ForeignObject
+from django.db.models.fields.related_lookups import RelatedIn
 from django.db.models.fields.reverse_related import ForeignObjectRel
+from django.db.models.lookups import In
 from django.db.models.sql import UpdateQuery
 from django.db.models.sql.compiler import SQLDeleteCompiler
+from django.db.models.sql.where import AND, WhereNode
 from django.utils import timezone, translation
 
 from turbo_orm.bridge.handler import connections_replaced
@@ -24,7 +27,7 @@ from turbo_orm.plans.loaders import row_loader
 from turbo_orm.plans.plan import Plan, Terminal
 from turbo_orm.plans.prepare import Binding, PrepareAll, at_bind, prepare_all
 from turbo_orm.plans.python_functions import make_function
-from turbo_orm.plans.recording import TOKEN, Const, Group, Marker, Recording, TemplateValue, instrument
+from turbo_orm.plans.recording import TOKEN, Const, Group, Marker, Recording, Slot, TemplateValue, instrument
 from turbo_orm.plans.saving import fitting
 from turbo_orm.plans.shapes import Node
 from turbo_orm.plans.sqltext import SQLText
@@ -39,6 +42,10 @@ _LOW, _HIGH = 7_093_751_209, 19_237_004_161
 
 #: The terminals whose rows become the queryset's own objects.
 _LOADING = frozenset({"list", "get", "first", "last"})
+
+
+#: The terminals whose answer is known where no row can be.
+_WITHOUT_ROWS = frozenset({*_LOADING, "count", "exists"})
 
 
 class NotYet(Exception):
@@ -91,6 +98,8 @@ class _Compilation:
             if node.sliced:
                 sql = _take_limits(plan, sql, compiler)
             _write_binders(plan, sql, params, recording.groups, compiler)
+            if self._name in _WITHOUT_ROWS:
+                plan.needed = tuple(_needed_by(compiler.query.where))
             if self._name in _LOADING:
                 plan.loader = row_loader(compiler, node.iterable, node.fields)
             elif self._name == "aggregate":
@@ -137,6 +146,25 @@ class _Compilation:
                 raise Unsupported("it depends on the language")
         with timezone.override(_OTHER_TIME_ZONE):
             return None if again() == expected else now
+
+
+def _needed_by(where: Any) -> Iterator[int]:
+    """Yield the values without which no row meets *where*: those of each ``IN`` that all rows are to meet."""
+    if where.connector != AND or where.negated:
+        return
+    for child in where.children:
+        if isinstance(child, WhereNode):
+            yield from _needed_by(child)
+        elif type(child) in _IN and type(child.rhs) is Slot and not _after_rows(child):
+            yield child.rhs.index
+
+
+_IN = (In, RelatedIn)
+
+
+def _after_rows(lookup: Any) -> bool:
+    """Whether *lookup* compares what is made of several rows."""
+    return bool(lookup.contains_aggregate or lookup.contains_over_clause)
 
 
 def _forget_values(groups: Iterable[Group]) -> None:

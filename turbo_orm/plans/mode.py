@@ -115,11 +115,12 @@ class PlannedQuerySet(Chaining):
         ):
             return None
         # What _bind() does, inline.
+        bound: Bound | None
         try:
             bound = plan.bound(values, limits)
-        except Exception:
-            return None
-        if plan.verified:
+        except Exception as exc:
+            bound = plan.bound_to_nothing(exc, values, limits)
+        if plan.verified and bound is not None:
             verify(bound, self, planned)
         return bound
 

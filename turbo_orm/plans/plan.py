@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
 from turbo_orm.conf import get_config
-from turbo_orm.db.statements import Statement
+from turbo_orm.db.statements import Statement, known
 from turbo_orm.plans.aggregates import Aggregation
 from turbo_orm.plans.arguments import Arguments
 from turbo_orm.plans.loaders import Loader
@@ -14,11 +14,16 @@ from turbo_orm.plans.prepare import PrepareAll
 from turbo_orm.plans.shapes import Node, trie
 from turbo_orm.plans.sqltext import SQLText
 from turbo_orm.plans.updates import Update
+from turbo_orm.plans.values import NoValues
 
 __all__ = ["Bound", "Plan", "Terminal"]
 
 #: Texts of statements that differ only in the lengths of lists or in limits, kept per plan.
 _MAX_STATEMENTS = 100
+
+#: What is executed where there are no rows, whatever is in the database.
+_NOTHING = known(())
+_COUNT_OF_NOTHING = known(((0,),))
 
 
 class Bound(NamedTuple):
@@ -66,6 +71,7 @@ class Plan:
         "loader",
         "locks",
         "most_rows",
+        "needed",
         "orderings",
         "prepare",
         "terminal",
@@ -88,6 +94,8 @@ class Plan:
         self.ending = ""
         #: How many rows of a slice the terminal asks for; None for all.
         self.most_rows: int | None = None
+        #: Of which values none may be empty: they are the values of an ``IN`` that all rows are to meet.
+        self.needed: tuple[int, ...] = ()
         #: What the SQL depends on besides its values; None for nothing.
         self.time_zone: tuple[bool, str] | None = None
         #: `is_current()` alone does not tell that it can be used.
@@ -125,6 +133,18 @@ class Plan:
                 statement.late = self.loader.late
             self._statements[key] = statement
         return _new_bound(Bound, (self, statement, params, values, limits, self.alias, self.writes))
+
+    def bound_to_nothing(
+        self, error: Exception, values: tuple[Any, ...], limits: tuple[int, int | None] | None
+    ) -> Bound | None:
+        """Return what has no rows, in the place of the statement that *error* says can't be bound.
+
+        None where only Django can say what comes of *values*.
+        """
+        if not isinstance(error, NoValues) or all(map(values.__getitem__, self.needed)):
+            return None
+        statement = _COUNT_OF_NOTHING if self.terminal == "count" else _NOTHING
+        return _new_bound(Bound, (self, statement, (), values, limits, self.alias, self.writes))
 
     def stored(self, arguments: Arguments) -> tuple[Any, ...]:
         """Return the values of *arguments*, the terminal's, as Django stores them. Raises as `bound()`."""

@@ -29,7 +29,7 @@ from turbo_orm.plans.saving import (
 )
 from turbo_orm.plans.template import Param
 from turbo_orm.plans.unsupported import Unsupported
-from turbo_orm.plans.values import CONTAINERS, VIEWS, Bail, check_container
+from turbo_orm.plans.values import CONTAINERS, VIEWS, Bail, NoValues, check_container
 
 __all__ = ["Binding", "PrepareAll", "at_bind", "at_filter", "prepare_all"]
 
@@ -174,6 +174,8 @@ def _container_at_filter(lookup_class: Any, lhs: Any, sample: Any) -> Prepare:
 
     def prepare(values: Any) -> Any:
         kinds = set(map(type, values))
+        if not kinds:
+            return []  # as of others, Django keeps a list
         if len(kinds) == 1 and (base, next(iter(kinds))) in _UNCHANGED:
             return [*values]
         return thorough(values)
@@ -312,7 +314,7 @@ def _expand(output: Any, convert: Any, connection: Any) -> Prepare:
         except TypeError:
             raise Bail from None
         if not unique:
-            raise Bail
+            raise NoValues
         if convert is None and len({*map(type, unique)}) == 1:
             return [*unique]
         return [database_value(each) for each in unique]

@@ -89,7 +89,13 @@ def run(work: Work) -> Awaitable[Result]:
             if options is not None and statement.proven and not work.writes:
                 return _run_multiplexed(loop, work, options)
             return _run_pooled(loop, work)
+    if statement.known is not None:
+        return _known(statement.known)
     return run_sync(_run_with_cursor, work)
+
+
+async def _known(rows: Sequence[tuple[Any, ...]]) -> Result:
+    return Result([*rows], len(rows))
 
 
 Collect: TypeAlias = "Callable[[Work], Awaitable[Result] | None]"
@@ -251,6 +257,9 @@ def connected_wrapper(alias: str) -> BridgedWrapper | None:
 
 
 def _run_with_cursor(work: Work) -> Result:
+    known = work.statement.known
+    if known is not None:
+        return Result([*known], len(known))
     if work.statement.locks and connections[work.alias].get_autocommit():
         # The block it was made for ended before its turn came. What Django's compiler says:
         raise transaction.TransactionManagementError(

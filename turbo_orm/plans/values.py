@@ -12,11 +12,24 @@ from weakref import WeakKeyDictionary
 
 from django.db.models import Model
 
-__all__ = ["CONTAINERS", "SCALARS", "VIEWS", "Bail", "as_it_is_now", "check_container", "is_plannable"]
+__all__ = [
+    "CONTAINERS",
+    "SCALARS",
+    "VIEWS",
+    "Bail",
+    "NoValues",
+    "as_it_is_now",
+    "check_container",
+    "is_plannable",
+]
 
 
 class Bail(Exception):
     """One call can't use a plan; Django's own path serves it."""
+
+
+class NoValues(Bail):
+    """The values of ``IN`` are none: Django's condition is never true, and is not in the SQL."""
 
 
 #: Containers that can't be made of their values, or not in the same order: of two equal sets, one may have

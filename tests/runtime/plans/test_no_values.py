@@ -1,0 +1,140 @@
+"""``IN`` without values: where all rows are to meet it nothing is executed, and the answer is Django's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db.models import Count, Q, QuerySet
+
+from tests.project.library.models import Author, Book
+from tests.runtime.plans.same import outcome
+from turbo_orm import atomic, batch, run_sync
+from turbo_orm.plans.verify import Verified
+from turbo_orm.testing import capture_queries
+
+pytestmark = pytest.mark.usefixtures("snapshot", "at_once", "verifying")
+
+
+def _keys(rows: Any) -> Any:
+    return rows.order_by("pk").values_list("pk", flat=True)
+
+
+#: What is done with the keys, and whether a plan knows the answer if there are none.
+USES: dict[str, tuple[Callable[[Any, Any], Any], bool]] = {
+    "by key": (lambda rows, keys: rows(Book).filter(pk__in=keys), True),
+    "by foreign key": (lambda rows, keys: rows(Book).filter(author__in=keys), True),
+    "by column": (lambda rows, keys: rows(Book).filter(author_id__in=keys), True),
+    "by text": (lambda rows, keys: rows(Author).filter(name__in=[*map(str, keys)]), True),
+    "by another's key": (lambda rows, keys: rows(Author).filter(books__in=keys), True),
+    "with others": (lambda rows, keys: rows(Book).filter(title="t", pk__in=keys).filter(price=3), True),
+    "by condition": (lambda rows, keys: rows(Book).filter(Q(pk__in=keys) & Q(title="t")), True),
+    "sliced": (lambda rows, keys: rows(Book).filter(pk__in=keys).order_by("pk")[1:3], True),
+    "with a relation": (lambda rows, keys: rows(Book).filter(pk__in=keys).select_related("author"), True),
+    "prefetched": (lambda rows, keys: rows(Book).filter(pk__in=keys).prefetch_related("tags"), True),
+    "texts": (lambda rows, keys: rows(Book).filter(pk__in=keys).values_list("title", flat=True), True),
+    "distinct": (lambda rows, keys: rows(Book).filter(pk__in=keys).distinct(), True),
+    "grouped": (
+        lambda rows, keys: rows(Book).filter(pk__in=keys).values("author").annotate(Count("pk")),
+        True,
+    ),
+    "twice": (lambda rows, keys: rows(Book).filter(pk__in=[1, 2]).filter(author__in=keys), True),
+    "either": (lambda rows, keys: _keys(rows(Book).filter(Q(pk__in=keys) | Q(title="t"))), False),
+    "neither": (lambda rows, keys: _keys(rows(Book).exclude(pk__in=keys)), False),
+    "not": (lambda rows, keys: _keys(rows(Book).filter(~Q(pk__in=keys), title="t")), False),
+    "of groups": (
+        lambda rows, keys: rows(Author).annotate(n=Count("books")).filter(n__in=keys).order_by("pk"),
+        False,
+    ),
+    "within": (lambda rows, keys: rows(Author).filter(books__in=rows(Book).filter(pk__in=keys)), False),
+}
+
+VERBS = ("list", "get", "first", "last", "count", "exists")
+
+#: Where Django asks something else than the rows of the query itself.
+_OTHERWISE = {
+    ("sliced", "count"),
+    ("distinct", "count"),
+    ("grouped", "count"),
+    ("grouped", "first"),
+    ("grouped", "last"),
+    ("sliced", "get"),
+    ("sliced", "last"),
+}
+
+
+def _by_django(make: Callable[[Any], Any], verb: str) -> Any:
+    queryset = make(QuerySet)
+    return list(queryset) if verb == "list" else getattr(queryset, verb)()
+
+
+def _ours(model: Any) -> Any:
+    return model.objects.all()
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("name", USES)
+async def test_answers_are_djangos(name: str, verb: str):
+    use, known = USES[name]
+    known = known and (name, verb) not in _OTHERWISE
+    expected = await outcome(lambda: run_sync(_by_django, lambda rows: use(rows, []), verb))
+    for made in (list, tuple, set, lambda keys: dict.fromkeys(keys).keys()):
+
+        async def found(keys: list[int], made: Any = made) -> Any:
+            return await outcome(getattr(use(_ours, made(keys)), f"a{verb}"))
+
+        async def found_in_bridge(made: Any = made) -> Any:
+            return await outcome(lambda: run_sync(_by_django, lambda _: use(_ours, made([])), verb))
+
+        await found([1, 2])  # the shape and its plan are made
+        before = Verified.same
+        with capture_queries() as queries:
+            assert await found([]) == expected
+        if known:
+            assert (Verified.same - before, [*queries]) == (1, [])
+        assert await found_in_bridge() == expected
+
+
+async def test_in_blocks_and_batches():
+    def books(keys: list[int]) -> Any:
+        return Book.objects.filter(pk__in=keys).order_by("pk")
+
+    some = await books([1, 2]).alist()
+    assert await books([1, 2]).acount() == len(some) > 0
+    async with atomic():
+        with capture_queries() as queries:
+            assert await books([]).alist() == []
+            assert await books([]).select_for_update().alist() == []
+            assert await books([]).acount() == 0
+        assert [*queries] == []
+        assert await batch(books([]), books([]).acount(), books([1, 2])) == ([], 0, some)
+    assert await batch(books([1, 2]), books([]), books([]).aexists(), books([]).afirst()) == (
+        some,
+        [],
+        False,
+        None,
+    )
+
+
+async def test_streams_and_what_writes():
+    rows = Book.objects.filter(pk__in=[1])
+    assert [row.pk async for row in rows.aiterator()] == [1]
+    assert await rows.aupdate(title="new") == 1
+    none = Book.objects.filter(pk__in=[])
+    assert [row async for row in none.aiterator()] == []
+    assert [row async for row in none.prefetch_related("tags").aiterator(10)] == []
+    assert await none.aupdate(title="other") == 0
+    assert await none.adelete() == (0, {})
+    assert not await none.acontains(await rows.aget())
+    assert await none.ain_bulk([1]) == {}
+    assert await none.aaggregate(n=Count("pk")) == {"n": 0}
+
+
+async def test_other_uses_of_the_shape_have_the_values_they_were_given():
+    await Book.objects.filter(pk__in=[1]).alist()
+    none = Book.objects.filter(pk__in=[])
+    assert none.query.is_empty() == QuerySet(Book).filter(pk__in=[]).query.is_empty()
+    either = none | Book.objects.filter(pk=1)
+    assert [book.pk for book in await either.alist()] == [1]
+    assert [author.pk for author in await Author.objects.filter(books__in=none).alist()] == []
