@@ -22,12 +22,11 @@ from django.utils.safestring import mark_safe
 from tests.project.library.models import Author, Book, Note, Person, Place, Restaurant, Tag, Writer
 from tests.runtime.parity.data import Snapshot
 from tests.runtime.plans.same import seen
-from turbo_orm import AsyncManager, AsyncQuerySet, atomic, batch, run_sync
+from turbo_orm import AsyncManager, AsyncQuerySet, atomic, batch, close_pools, run_sync
 from turbo_orm.bridge.greenlets import await_only
 from turbo_orm.db.arrays import ENCODERS
 from turbo_orm.db.statements import statement
 from turbo_orm.db.wire import wire_of
-from turbo_orm.execution import close_pools
 from turbo_orm.plans import bulk_inserts, inserting
 from turbo_orm.testing import capture_queries
 
