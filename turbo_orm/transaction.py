@@ -19,9 +19,10 @@ from typing_extensions import ParamSpec
 
 from turbo_orm.bridge.greenlets import current_bridge, drive
 from turbo_orm.bridge.interruptions import writes_lost
+from turbo_orm.bridge.nested_blocks import NestedBlock, PartOfBlock, Savepoint
 from turbo_orm.bridge.run import run_sync
 from turbo_orm.bridge.scopes import Entered, Scope, inherited_scope, open_scope
-from turbo_orm.bridge.wire_blocks import PartOfBlock, WireBlock
+from turbo_orm.bridge.wire_blocks import WireBlock
 from turbo_orm.bridge.wrapper import awaiting
 from turbo_orm.retry import is_worth_retrying, pause_before
 
@@ -83,14 +84,17 @@ class Atomic:
         loop = asyncio.get_running_loop()
         scope = Scope(loop) if inherited_scope() is None else await open_scope(loop)
         options = self._options
-        on_wire: WireBlock | PartOfBlock | None = None
+        on_wire: WireBlock | NestedBlock | None = None
         djangos: transaction.Atomic | None = None
         replaced: dict[str, Any] = {}
         try:
             if not options.characteristics:
                 on_wire = await WireBlock.begin(scope, options.using, options.new_block)
-                if on_wire is None and not (options.savepoint or options.durable):
-                    on_wire = PartOfBlock.begin(scope, options.using)
+                if on_wire is None and not options.durable:
+                    if options.savepoint:
+                        on_wire = await Savepoint.begin(scope, options.using, options.new_block)
+                    else:
+                        on_wire = PartOfBlock.begin(scope, options.using, options.new_block)
             if on_wire is None:
                 djangos = options.new_block()
                 await drive(scope, _enter, (djangos, options, replaced))
@@ -186,7 +190,7 @@ class Atomic:
 @dataclass(slots=True)
 class _Entry:
     scope: Scope
-    on_wire: WireBlock | PartOfBlock | None
+    on_wire: WireBlock | NestedBlock | None
     #: Django's block, unless there is *on_wire*, which has its own.
     djangos: transaction.Atomic | None
     #: Of the connection, what the block has its own characteristics in the place of.

@@ -27,9 +27,10 @@ from turbo_orm.db.leases import abandon, give_back, put_idle
 from turbo_orm.db.wire import Wire
 
 if TYPE_CHECKING:
+    from turbo_orm.bridge.nested_blocks import NestedBlock
     from turbo_orm.bridge.scopes import Scope
 
-__all__ = ["PartOfBlock", "WireBlock"]
+__all__ = ["WireBlock"]
 
 _IDLE = TransactionStatus.IDLE
 
@@ -46,6 +47,8 @@ class WireBlock:
         "_scope",
         "alias",
         "broken_by",
+        "nested",
+        "savepoint_state",
         "wire",
     )
 
@@ -65,6 +68,9 @@ class WireBlock:
         #: None once somebody else has the connection.
         self.wire: Wire | None = wire
         self._declared: BridgedWrapper | None = None
+        #: The nested blocks there are, from the outermost on, and how many savepoints there were.
+        self.nested: list[NestedBlock] = []
+        self.savepoint_state = 0
         #: The failure of a statement which Django does not let a block survive, and names to whoever
         #: goes on.
         self.broken_by: BaseException | None = None
@@ -103,10 +109,6 @@ class WireBlock:
         """Whether Django has a wrapper for it, which is in charge."""
         return self.wire is None
 
-    def wrapper(self) -> BridgedWrapper:
-        """Return Django's wrapper, which is in charge from now on."""
-        return self._declared or self.declare()
-
     def declare(self) -> BridgedWrapper:
         """Hand the connection and the block over to Django's wrapper, and return that."""
         scope = self._scope
@@ -123,6 +125,9 @@ class WireBlock:
             # Also outside of the bridge, where django-async-backend asks for a guest.
             with connections_replaced({self.alias: wrapper}):
                 wrapper.adopt(self._conn, self._pool, scope, self.block)
+                for nested in self.nested:
+                    nested.enter(wrapper)
+                wrapper.savepoint_state = self.savepoint_state
         finally:
             _set_running_loop(loop)
         self._declared = wrapper
@@ -194,34 +199,6 @@ class WireBlock:
         self.wire = None
         self.broken_by = self.broken_by or GeneratorExit()
         abandon(self._conn, self._pool, self._scope.loop)
-
-
-class PartOfBlock:
-    """A block without a savepoint in a `WireBlock`: nothing to execute, until it fails."""
-
-    __slots__ = ("_block",)
-
-    #: For Django's wrapper there is only the block around it.
-    declared = False
-
-    def __init__(self, block: WireBlock) -> None:
-        self._block = block
-
-    @classmethod
-    def begin(cls, scope: Scope, alias: str) -> PartOfBlock | None:
-        """Begin one on *alias* in *scope*; None if no `WireBlock` on it is around."""
-        around = scope.root.wire_block
-        return None if around is None or around.alias != alias else cls(around)
-
-    @property
-    def block(self) -> transaction.Atomic:
-        """Django's block around it."""
-        return self._block.block
-
-    async def end(self, exc: BaseException | None) -> None:
-        """Leave the block around it nothing but to roll back, as Django does, if it ends because of *exc*."""
-        if exc is not None:
-            self._block.wrapper().needs_rollback = True
 
 
 def _is_plain(alias: str) -> bool:

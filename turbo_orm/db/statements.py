@@ -8,7 +8,7 @@ from typing import Any
 
 from psycopg.adapt import PyFormat
 
-__all__ = ["ParameterTypes", "Statement", "fetching", "known", "statement"]
+__all__ = ["ParameterTypes", "Statement", "command", "fetching", "known", "statement"]
 
 #: The PostgreSQL type (its oid) of each parameter as it was sent, 0 where the server decides.
 ParameterTypes = tuple[int, ...]
@@ -98,9 +98,14 @@ _SHORT = len(_AUTOMATIC)
 
 def fetching(cursor: str, size: int, late: Mapping[int, int]) -> Statement:
     """Return the statement that fetches the next *size* rows of the server-side cursor *cursor*."""
-    sql = f'FETCH FORWARD {size} FROM "{cursor}"'
-    found = Statement(sql.encode(), sql, 0)
+    found = command(f'FETCH FORWARD {size} FROM "{cursor}"')
     found.late = late
+    return found
+
+
+def command(sql: str) -> Statement:
+    """Return the statement *sql*, which has no parameters, and is not worth being prepared."""
+    found = Statement(sql.encode(), sql, 0)
     found.unnamed = True
     found.note_accepted(None)  # there is nothing in it that depends on parameters
     return found
