@@ -16,7 +16,7 @@ from django.db.transaction import atomic as sync_atomic
 from tests.runtime.parity.plain import plain
 from turbo_orm import atomic, run_sync
 
-__all__ = ["Call", "Case", "Outcome", "on", "run_async", "run_twin"]
+__all__ = ["Call", "Case", "Outcome", "on", "run_async", "run_twin", "without_names"]
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,8 @@ async def _call_verb(verb: str, call: Call) -> Any:
 _NUMBERED = re.compile(r'"_django_curs_\w+"|"s\d+_x\d+"')
 
 
-def _without_names(statements: Iterable[str]) -> list[str]:
+def without_names(statements: Iterable[str]) -> list[str]:
+    """Return *statements* with other names for cursors and savepoints, from the first one on."""
     seen: dict[str, str] = {}
 
     def renumber(match: re.Match[str]) -> str:
@@ -149,9 +150,9 @@ def recording(outcome: Outcome, call: Call, *, watched: bool) -> Iterator[None]:
     try:
         yield
     except Exception as exc:
-        outcome.error = (type(exc), _without_names([str(exc).partition("\nLINE ")[0]])[0])
+        outcome.error = (type(exc), without_names([str(exc).partition("\nLINE ")[0]])[0])
     finally:
-        outcome.sql = _without_names(entry["sql"] for entry in connection.queries_log)
+        outcome.sql = without_names(entry["sql"] for entry in connection.queries_log)
         connection.force_debug_cursor = False
         for name, receiver in receivers.items():
             _SIGNALS[name].disconnect(receiver)
