@@ -141,7 +141,9 @@ class Plan:
 
         None where only Django can say what comes of *values*.
         """
-        if not isinstance(error, NoValues) or all(map(values.__getitem__, self.needed)):
+        if not isinstance(error, NoValues) or all(
+            any(value is not None for value in values[index]) for index in self.needed
+        ):
             return None
         statement = _COUNT_OF_NOTHING if self.terminal == "count" else _NOTHING
         return _new_bound(Bound, (self, statement, (), values, limits, self.alias, self.writes))

@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 from operator import is_
+from types import NoneType
 from typing import Any, NamedTuple
 
 from django.core.exceptions import EmptyResultSet, FullResultSet
@@ -59,6 +60,9 @@ _UNCHANGED = {
     (fields.UUIDField, uuid.UUID),
     (fields.BooleanField, bool),
 }
+
+#: Field classes which leave None as it is.
+_KEEP_NONE = {base for base, _ in _UNCHANGED}
 
 
 def prepare_all(params: Sequence[Param]) -> tuple[PrepareAll | None, tuple[Any, ...]]:
@@ -174,8 +178,10 @@ def _container_at_filter(lookup_class: Any, lhs: Any, sample: Any) -> Prepare:
 
     def prepare(values: Any) -> Any:
         kinds = set(map(type, values))
+        if NoneType in kinds and base in _KEEP_NONE:
+            kinds.discard(NoneType)  # Django drops it later
         if not kinds:
-            return []  # as of others, Django keeps a list
+            return [*values]  # as of others, Django keeps a list
         if len(kinds) == 1 and (base, next(iter(kinds))) in _UNCHANGED:
             return [*values]
         return thorough(values)
@@ -313,6 +319,7 @@ def _expand(output: Any, convert: Any, connection: Any) -> Prepare:
             unique = dict.fromkeys(values)
         except TypeError:
             raise Bail from None
+        unique.pop(None, None)  # no column is equal to it
         if not unique:
             raise NoValues
         if convert is None and len({*map(type, unique)}) == 1:

@@ -68,10 +68,15 @@ def is_plannable(kind: type) -> bool:
             or kind in CONTAINERS
             or kind is dict
             or issubclass(kind, Model)
-            or (issubclass(kind, enum.Enum) and issubclass(kind, str | int))
+            or _is_choice(kind)
         )
         _plannable[kind] = found
         return found
+
+
+def _is_choice(kind: type) -> bool:
+    """Whether values of this type are texts or integers with names, as those of `TextChoices`."""
+    return issubclass(kind, enum.Enum) and issubclass(kind, str | int)
 
 
 def check_container(values: Collection[Any]) -> None:
@@ -81,7 +86,11 @@ def check_container(values: Collection[Any]) -> None:
     empty; neither is a matter of parameters.
     """
     kinds = set(map(type, values))
-    if not kinds or (not kinds <= SCALARS and not (len(kinds) == 1 and issubclass(next(iter(kinds)), Model))):
+    if not kinds or not (
+        kinds <= SCALARS
+        or (len(kinds) == 1 and issubclass(next(iter(kinds)), Model))
+        or all(kind in SCALARS or _is_choice(kind) for kind in kinds)
+    ):
         raise Bail
 
 

@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from typing import Any
 
 import pytest
-from django.db import connections
+from django.db import connections, models
 from django.db.models import QuerySet
 from django.test import override_settings
 
@@ -163,3 +163,58 @@ def _prepared() -> list[str]:
     with connections["default"].cursor() as cursor:
         cursor.execute("SELECT statement FROM pg_prepared_statements")
         return [sql for (sql,) in cursor.fetchall()]
+
+
+def _all(model: Any) -> Any:
+    return model.objects.all()
+
+
+def _keys(rows: Any) -> Any:
+    return rows.order_by("pk").values_list("pk", flat=True)
+
+
+class Names(models.TextChoices):
+    RED = "red"
+    BLUE = "blue"
+
+
+class Ages(models.IntegerChoices):
+    YOUNG = 30
+    OLD = 36
+
+
+#: Lists with names of texts and integers, and what else is comparable.
+CHOICES: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
+    "texts": (
+        lambda rows: rows(Tag).filter(label__in=[*Names]),
+        lambda rows: rows(Tag).filter(label__in=["red"]),
+    ),
+    "one text": (
+        lambda rows: rows(Tag).filter(label__in=(Names.RED,)),
+        lambda rows: rows(Tag).filter(label__in=("x",)),
+    ),
+    "integers": (
+        lambda rows: rows(Author).filter(age__in={Ages.YOUNG, Ages.OLD}),
+        lambda rows: rows(Author).filter(age__in={1}),
+    ),
+    "integers among others": (
+        lambda rows: rows(Author).filter(age__in=[Ages.YOUNG, 36, 40]),
+        lambda rows: rows(Author).filter(age__in=[1]),
+    ),
+    "keys": (
+        lambda rows: rows(Author).filter(pk__in=[Ages.OLD]),
+        lambda rows: rows(Author).filter(pk__in=[1]),
+    ),
+}
+
+
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("name", CHOICES)
+async def test_choices_are_values(name: str, first: bool):
+    make, with_plain_values = CHOICES[name]
+    expected = await outcome(lambda: run_sync(lambda: list(_keys(make(QuerySet)))))
+    if not first:
+        await _keys(with_plain_values(_all)).alist()
+    before = Verified.same
+    assert await outcome(_keys(make(_all)).alist) == expected
+    assert Verified.same - before == 1

@@ -138,3 +138,17 @@ async def test_other_uses_of_the_shape_have_the_values_they_were_given():
     either = none | Book.objects.filter(pk=1)
     assert [book.pk for book in await either.alist()] == [1]
     assert [author.pk for author in await Author.objects.filter(books__in=none).alist()] == []
+
+
+@pytest.mark.parametrize("keys", [[1, None, 2], [None, None], [None]])
+@pytest.mark.parametrize(
+    "name", ["by key", "by foreign key", "by column", "by another's key", "either", "neither"]
+)
+async def test_none_is_no_value(name: str, keys: list[int | None]):
+    use, known = USES[name]
+    expected = await outcome(lambda: run_sync(_by_django, lambda rows: _keys(use(rows, keys)), "list"))
+    await _keys(use(_ours, [1, 2])).alist()  # the shape and its plan are made
+    before = Verified.same
+    assert await outcome(_keys(use(_ours, keys)).alist) == expected
+    if name != "by another's key":  # what Django makes of that is not known
+        assert Verified.same - before == (known or 1 in keys)
