@@ -89,7 +89,7 @@ class KeyEnd(ABC):
         return [rows._bound_update(columns)]
 
     async def _remove(self, manager: Any, objs: tuple[Any, ...], options: Mapping[str, Any]) -> bool:
-        if not objs:
+        if not objs:  # Django does not even look at the instance
             return _in_bulk(options)
         return _in_bulk(options) and await execute(
             manager, _alias(manager), lambda alias: [self._removal(manager, objs, alias)]
