@@ -73,6 +73,24 @@ async def test_gather(pooler: PgBouncer):
     await assert_pool_is_clean()
 
 
+@MODES
+async def test_another_encoding(pooler: PgBouncer):
+    """PgBouncer tells its clients of it, as the server does."""
+
+    def set_encoding() -> None:
+        with connections["default"].cursor() as cursor:
+            cursor.execute("SET LOCAL client_encoding TO LATIN1")
+
+    for block in range(2):
+        async with atomic():
+            await run_sync(set_encoding)
+            await Author.objects.abulk_create([Author(name=f"ä{block}{number}") for number in range(3)])
+        await Author.objects.abulk_create([Author(name=f"€{block}{number}") for number in range(3)])
+    names = {f"{letter}{block}{number}" for letter in "ä€" for block in range(2) for number in range(3)}
+    assert {author.name async for author in Author.objects.all()} == names
+    await assert_pool_is_clean()
+
+
 @TRANSACTION
 async def test_more_clients_than_servers(pooler: PgBouncer):
     pids = await asyncio.gather(*[run_sync(lambda: (sleep(0.02), backend_pid())[1]) for _ in range(36)])
