@@ -237,3 +237,31 @@ async def test_again_for_an_object_that_has_no_key_any_more() -> None:
     book.pk = None
     with pytest.raises(ValueError, match="needs to have a value for field"):
         await prefetching.aprefetch_related_objects([book], "tags")
+
+
+@pytest.mark.parametrize("turned", [False, True])
+async def test_of_equal_objects_the_last_is_told_to_what_comes_after_it(turned: bool) -> None:
+    """In the order of their query, which Django keeps for lookups that go on from there."""
+    for _ in range(3):
+        tags: list[Any] = await Tag.objects.order_by("label").prefetch_related("books").alist()
+        books = [book for tag in tags for book in tag.books.all()]
+        found = books[::-1] if turned else books
+        assert await prefetching.follow(tags, "books__contribution_set", {"books": found})
+    for book in books:
+        last = [each for each in found if each == book][-1]
+        assert [row.book is last for row in book.contribution_set.all()] == [True]
+
+
+async def test_of_equal_objects_it_is_the_same_as_by_django() -> None:
+    def told(tags: list[Any]) -> list[list[bool]]:
+        books = [book for tag in tags for book in tag.books.all()]
+        return [[book is row.book for row in book.contribution_set.all()] for book in books]
+
+    lookups = ["books", "books__contribution_set"]
+    for order in ("label", "-label"):
+        for _ in range(3):
+            ours = await Tag.objects.order_by(order).alist()
+            await prefetching.aprefetch_related_objects(ours, *lookups)
+        theirs = await Tag.objects.order_by(order).alist()
+        await run_sync(prefetch_related_objects, theirs, *lookups)
+        assert told(ours) == told(theirs)

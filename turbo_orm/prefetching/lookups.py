@@ -47,8 +47,9 @@ async def prefetch(rows: Sequence[Any], lookups: Sequence[Lookup]) -> None:
     for group in independent_groups(lookups):
         rest = [*group]
         done: set[str] = set()
+        found: dict[str, Sequence[Any]] = {}
         if not _are_at_odds(group):
-            while rest and (_parts(rest[0])[1] in done or await follow(rows, rest[0])):
+            while rest and (_parts(rest[0])[1] in done or await follow(rows, rest[0], found)):
                 done.add(_parts(rest.pop(0))[1])
         # One that is left to Django is with what comes after it, which may build on it.
         left = [lookup for lookup in rest if _parts(lookup)[1] not in done]
@@ -80,26 +81,47 @@ def _paths(lookup: Lookup) -> Iterator[tuple[str, bool]]:
             yield f"{to}{LOOKUP_SEP}{path}", with_queryset
 
 
-async def follow(rows: Sequence[Any], lookup: Lookup) -> bool:
-    """Load what *lookup* relates to *rows*, where it is missing; False if the rest of it is for Django."""
-    if isinstance(lookup, str) and LOOKUP_SEP not in lookup:
-        return not rows or await _take_step(rows, lookup, None, None) is not None
+async def follow(rows: Sequence[Any], lookup: Lookup, known: dict[str, Sequence[Any]] | None = None) -> bool:
+    """Load what *lookup* relates to *rows*, where it is missing; False if the rest of it is for Django.
+
+    *known* are the objects that lookups before it have led to, by their paths, in the order of their queries:
+    of several that are equal, others are told the last one.
+    """
+    if known is None:
+        if isinstance(lookup, str) and LOOKUP_SEP not in lookup:
+            return not rows or await _take_step(rows, lookup, None, None) is not None
+        known = {}
     if not isinstance(lookup, str) and type(lookup) is not Prefetch:
         return False
-    through, _, queryset = _parts(lookup)
+    through, to, queryset = _parts(lookup)
     if queryset is not None and not isinstance(queryset, PlannedQuerySet):
         return False
     *path, last = through.split(LOOKUP_SEP)
-    found: Sequence[Any] | None = rows
-    for name in path:
-        if not found:
-            return True
-        before = found
-        found = await _take_step(before, name, None, None)
-        if found is None and (found := _lists(before, name)) is None:
-            return False
+    found = await _follow_path(rows, path, known)
+    if not found:
+        return found is not None
     to_attr = getattr(lookup, "to_attr", None) or None
-    return not found or await _take_step(found, last, queryset, to_attr) is not None
+    loaded = await _take_step(found, last, queryset, to_attr)
+    if loaded is not None:
+        known[to] = loaded
+    return loaded is not None
+
+
+async def _follow_path(
+    rows: Sequence[Any], path: Sequence[str], known: dict[str, Sequence[Any]]
+) -> Sequence[Any] | None:
+    """Return the objects *path* leads to from *rows*, loaded if they were not; None if Django is to."""
+    found: Sequence[Any] | None = rows
+    for length, name in enumerate(path, start=1):
+        if not found:
+            break
+        before, way = found, LOOKUP_SEP.join(path[:length])
+        if (found := known.get(way)) is None:
+            found = await _take_step(before, name, None, None)
+            if found is None and (found := _lists(before, name)) is None:
+                return None
+            known[way] = found
+    return found
 
 
 def _parts(lookup: Lookup) -> tuple[str, str, Any]:
