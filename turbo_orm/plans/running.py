@@ -342,9 +342,9 @@ async def _run_in_scope(scope: Scope, work: Work) -> Result:
         if owner is not None and wire is not None:
             try:
                 # Only the tasks of the block have the connection as long as there is no wrapper.
-                run_it = wire.run_alone if type(owner) is WireBlock else wire.run
+                execute = wire.run_alone if type(owner) is WireBlock else wire.run
                 params = work.params
-                return await observed(work.alias, statement, params, run_it(statement, params))
+                return await observed(work.alias, statement, params, execute(statement, params))
             except GeneratorExit:
                 scope.abort()
                 raise
