@@ -84,7 +84,8 @@ class KeyEnd(ABC):
             for name, value in columns.items():
                 setattr(obj, name, value)
         if not objs:
-            return []
+            # Django makes a statement all the same, though it is not executed.
+            return [None] if manager.instance.pk is None else []
         rows = manager.model._base_manager.using(alias).filter(pk__in=[obj.pk for obj in objs])
         return [rows._bound_update(columns)]
 

@@ -17,6 +17,7 @@ from turbo_orm.manager import AsyncManager
 from turbo_orm.plans import shapes
 from turbo_orm.prefetching.asked import Asked
 from turbo_orm.prefetching.kept import Prefetched
+from turbo_orm.testing import capture_queries
 
 
 @pytest.fixture(autouse=True)
@@ -300,3 +301,24 @@ async def test_routers_are_asked_as_django_asks_them(monkeypatch: pytest.MonkeyP
         monkeypatch.undo()
         assert [book.title for book in found[0].books.all()] == ["b0", "b2"]
     assert ours.asked == theirs.asked
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        lambda: Book.objects.only("title"),
+        lambda: Book.objects.only("title", "author"),
+        lambda: Book.objects.only("author_id"),
+        lambda: Book.objects.defer("author"),
+        lambda: Book.objects.defer("title"),
+    ],
+)
+async def test_a_deferred_key_is_asked_for_as_by_django(rows: Any) -> None:
+    """Row by row, and the rows themselves once."""
+    lookup = Prefetch("books", rows())
+    with capture_queries() as djangos:
+        await run_sync(lambda: [*QuerySet(Author).prefetch_related(lookup)])
+    for _ in range(3):
+        with capture_queries() as ours:
+            await Author.objects.prefetch_related(Prefetch("books", rows())).alist()
+        assert len(ours) == len(djangos)

@@ -68,7 +68,13 @@ class _ReverseForeignKey(KnownRelation):
         rows: PlannedQuerySet | None = queryset.using(queryset._db)._prefetched_for(
             self._source.name, instances
         )
-        return rows
+        return rows if rows is None or self._is_loaded(rows) else None
+
+    def _is_loaded(self, rows: PlannedQuerySet) -> bool:
+        """Whether the foreign key is among what *rows* load: Django asks for it row by row otherwise."""
+        assert rows._planned is not None
+        names, are_deferred = rows._planned[0].template.query.deferred_loading
+        return bool(are_deferred) is names.isdisjoint((self._source.name, self._source.attname))
 
     def filtered(self, instance: Any, key: Any) -> Any:
         # Django filters by the instance, and not before somebody looks at more than the rows.

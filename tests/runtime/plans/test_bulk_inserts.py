@@ -733,7 +733,7 @@ async def test_other_settings_of_a_session(
                 await run_sync(_set_all, settings)
                 bridged.clear()
                 made = await AsyncQuerySet(paper).abulk_create(papers(paper, **COLUMNS[name])())
-                assert plans is (bridged == [])
+                assert bool(plans and DROPS_DEFAULTS) is (bridged == [])
             rows = AsyncQuerySet(paper).filter(pk__in=[each.pk for each in made]).order_by("pk")
             return await run_sync(lambda: [*rows.values_list(*COLUMNS[name], "changed")])
 
