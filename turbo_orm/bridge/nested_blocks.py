@@ -15,31 +15,23 @@ from django.db import transaction
 from turbo_orm.bridge.interruptions import is_interruption, writes_lost
 from turbo_orm.bridge.observers import observed
 from turbo_orm.bridge.straight import django_errors, is_watched
+from turbo_orm.bridge.wire_blocks import BlockOnWire, WireBlock
 from turbo_orm.db.statements import command
 
 if TYPE_CHECKING:
     from turbo_orm.bridge.scopes import Scope
-    from turbo_orm.bridge.wire_blocks import WireBlock
 
 __all__ = ["NestedBlock", "PartOfBlock", "Savepoint"]
 
 
-class NestedBlock:
+class NestedBlock(BlockOnWire):
     """What the nested blocks have in common."""
 
-    __slots__ = ("_around", "_block", "_new_block")
+    __slots__ = ("_around",)
 
     def __init__(self, around: WireBlock, new_block: Callable[[], transaction.Atomic]) -> None:
+        super().__init__(new_block)
         self._around = around
-        self._new_block = new_block
-        self._block: transaction.Atomic | None = None
-
-    @property
-    def block(self) -> transaction.Atomic:
-        """Django's block: not entered, unless the block around it is *declared*."""
-        if self._block is None:
-            self._block = self._new_block()
-        return self._block
 
     @property
     def declared(self) -> bool:

@@ -19,7 +19,6 @@ from django.db.backends.utils import CursorWrapper
 from typing_extensions import Self
 
 from turbo_orm.conf import get_observers
-from turbo_orm.db.arrays import OtherEncoding
 from turbo_orm.db.statements import Statement
 from turbo_orm.db.wire import Result
 
@@ -124,15 +123,10 @@ async def _observed(
         try:
             result = await executing
         except Exception as exc:
-            seen.is_moot = _is_refusal(exc, statement)
+            seen.is_moot = statement.is_left_by(exc)
             raise
         seen.rowcount = result.rowcount
     return result
-
-
-def _is_refusal(exc: Exception, statement: Statement) -> bool:
-    """Whether *statement* had no effect, and is executed with a cursor now."""
-    return isinstance(exc, OtherEncoding) or (statement.refused and isinstance(exc, psycopg.Error))
 
 
 async def observed_together(
@@ -148,7 +142,7 @@ async def observed_together(
         seen = Observation(alias, each.statement.sql, each.params, on_wire=True)
         if isinstance(answer, Result):
             seen.tell(start, end, answer.rowcount, None)
-        elif not _is_refusal(answer, each.statement):
+        elif not each.statement.is_left_by(answer):
             seen.tell(start, end, -1, answer)
     return answers
 

@@ -30,19 +30,34 @@ if TYPE_CHECKING:
     from turbo_orm.bridge.nested_blocks import NestedBlock
     from turbo_orm.bridge.scopes import Scope
 
-__all__ = ["WireBlock"]
+__all__ = ["BlockOnWire", "WireBlock"]
 
 _IDLE = TransactionStatus.IDLE
 
 
-class WireBlock:
+class BlockOnWire:
+    """A block without Django's own, which is made at the first need."""
+
+    __slots__ = ("_block", "_new_block")
+
+    def __init__(self, new_block: Callable[[], transaction.Atomic]) -> None:
+        self._new_block = new_block
+        self._block: transaction.Atomic | None = None
+
+    @property
+    def block(self) -> transaction.Atomic:
+        """Django's block: not entered, unless a wrapper of Django's is in charge."""
+        if self._block is None:
+            self._block = self._new_block()
+        return self._block
+
+
+class WireBlock(BlockOnWire):
     """The outermost block of a scope, as long as Django has no wrapper for it."""
 
     __slots__ = (
-        "_block",
         "_conn",
         "_declared",
-        "_new_block",
         "_pool",
         "_scope",
         "alias",
@@ -59,12 +74,11 @@ class WireBlock:
         new_block: Callable[[], transaction.Atomic],
         wire: Wire,
     ) -> None:
+        super().__init__(new_block)
         self._scope = scope
         self._conn = conn = wire.conn
         self._pool: Any = conn._pool
         self.alias = alias
-        self._new_block = new_block
-        self._block: transaction.Atomic | None = None
         #: None once somebody else has the connection.
         self.wire: Wire | None = wire
         self._declared: BridgedWrapper | None = None
@@ -96,13 +110,6 @@ class WireBlock:
         scope.leases.append(found)
         scope.wire_block = found
         return found
-
-    @property
-    def block(self) -> transaction.Atomic:
-        """Django's block: not entered, unless `declare()` has been called."""
-        if self._block is None:
-            self._block = self._new_block()
-        return self._block
 
     @property
     def declared(self) -> bool:

@@ -6,7 +6,10 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import psycopg
 from psycopg.adapt import PyFormat
+
+from turbo_orm.db.arrays import OtherEncoding
 
 __all__ = ["ParameterTypes", "Statement", "command", "fetching", "known", "statement"]
 
@@ -78,6 +81,10 @@ class Statement:
         if len(self._accepted) < _TYPES_KEPT:
             self._accepted.add(types)
         self.proven = True
+
+    def is_left_by(self, exc: BaseException) -> bool:
+        """Whether *exc*, of executing it on the wire, leaves it to a cursor: it has had no effect."""
+        return isinstance(exc, OtherEncoding) or (self.refused and isinstance(exc, psycopg.Error))
 
     def after(self, beginning: str) -> Statement:
         """Return the statement that is *beginning* and this one, to be executed once.

@@ -9,7 +9,6 @@ from contextvars import ContextVar
 from functools import partial
 from typing import Any, Protocol, TypeAlias
 
-import psycopg
 from django.db import DatabaseError, connections, transaction
 from psycopg import AsyncConnection
 
@@ -134,7 +133,7 @@ async def run_together(alias: str, works: Sequence[Work]) -> list[Result | Excep
         return [await _result_or_error(work) for work in works]
     return [
         await _result_or_error(work)
-        if isinstance(answer, Exception) and _is_refusal(answer, work)
+        if isinstance(answer, Exception) and work.statement.is_left_by(answer)
         else _as_djangos(answer)
         for work, answer in zip(works, answers, strict=True)
     ]
@@ -202,7 +201,11 @@ async def _run_together_in_scope(
             owner.break_block(exc)
             raise
         for work, answer in zip(works, answers, strict=True):
-            if work.marks_for_rollback and isinstance(answer, Exception) and not _is_refusal(answer, work):
+            if (
+                work.marks_for_rollback
+                and isinstance(answer, Exception)
+                and not work.statement.is_left_by(answer)
+            ):
                 owner.break_block(answer)
         return answers
     finally:
@@ -290,7 +293,7 @@ async def _run_pooled(loop: asyncio.AbstractEventLoop, work: Work) -> Result:
         raise
     except BaseException as exc:
         await give_back(conn, pool)
-        if not _is_refusal(exc, work):
+        if not work.statement.is_left_by(exc):
             with django_errors:
                 raise
     else:
@@ -298,11 +301,6 @@ async def _run_pooled(loop: asyncio.AbstractEventLoop, work: Work) -> Result:
             await give_back(conn, pool)
         return result
     return await run_sync(_run_with_cursor, work)
-
-
-def _is_refusal(exc: BaseException, work: Work) -> bool:
-    """Whether *exc* is why *work* must be given to a cursor, and has had no effect."""
-    return isinstance(exc, OtherEncoding) or (work.statement.refused and isinstance(exc, psycopg.Error))
 
 
 async def _run_multiplexed(loop: asyncio.AbstractEventLoop, work: Work, options: MultiplexOptions) -> Result:
@@ -349,7 +347,7 @@ async def _run_in_scope(scope: Scope, work: Work) -> Result:
                 scope.abort()
                 raise
             except BaseException as exc:
-                if not _is_refusal(exc, work):
+                if not work.statement.is_left_by(exc):
                     with _breaking(owner, work), django_errors:
                         raise
     finally:

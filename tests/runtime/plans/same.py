@@ -10,10 +10,15 @@ from weakref import ref
 import pytest
 from django.db.models import Model
 from django.db.models.base import ModelState
+from django.test import override_settings
 
+from tests.runtime.parity.data import Snapshot
+from tests.runtime.support import assert_pool_is_clean
 from turbo_orm import atomic, many_to_many, related_keys
 
-__all__ = ["djangos_set", "outcome", "outcome_in_block", "seen"]
+__all__ = ["POOL", "as_django", "djangos_set", "outcome", "outcome_in_block", "seen"]
+
+POOL = {"min_size": 1, "max_size": 5}
 
 
 @contextmanager
@@ -52,6 +57,27 @@ async def outcome_in_block(call: Callable[[], Awaitable[Any]], *, in_block: bool
     except Exception as error:
         found = type(error), str(error)
     return found, after
+
+
+async def as_django(
+    snapshot: Snapshot, call: Callable[[], Awaitable[Any]], bridged: list[Any], *, in_block: bool
+) -> bool:
+    """Assert that *call* comes to the same with plans as by Django; return whether plans needed no bridge."""
+    from tests.project.library.models import Tag
+
+    outcomes: list[Any] = []
+    for plans in (False, True):
+        snapshot.restore()
+        with override_settings(TURBO_ORM={"PLANS": plans, "VERIFY_PLANS": True, "POOL": POOL}):
+            await Tag.objects.acount()  # then the server's version is known
+            bridged.clear()
+            with nullcontext() if plans else djangos_set():
+                found = await outcome_in_block(call, in_block=in_block)
+            without_bridge = bridged == []
+        outcomes.append((found, snapshot.rows()))
+    assert outcomes[0] == outcomes[1]
+    await assert_pool_is_clean()
+    return without_bridge
 
 
 def seen(value: Any, _met: dict[int, int] | None = None) -> Any:

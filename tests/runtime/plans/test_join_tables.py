@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -17,15 +16,12 @@ from django.test import override_settings
 
 from tests.project.library.models import Author, Book, Person, Plain, Tag
 from tests.runtime.parity.data import Snapshot
-from tests.runtime.plans.same import djangos_set, outcome_in_block
-from tests.runtime.support import assert_pool_is_clean
+from tests.runtime.plans.same import POOL, as_django, djangos_set
 from turbo_orm import AsyncQuerySet, atomic, run_sync
 from turbo_orm.base_manager import BaseManager
 from turbo_orm.errors import SyncCallError
 from turbo_orm.plans.verify import Verified
 from turbo_orm.testing import capture_queries
-
-POOL = {"min_size": 1, "max_size": 5}
 
 pytestmark = pytest.mark.usefixtures("at_once", "frozen_now", "verifying")
 
@@ -259,19 +255,9 @@ ASYNC_CHANGES |= {
 @pytest.mark.parametrize("name", ASYNC_CHANGES)
 async def test_async_changes_are_djangos(snapshot: Snapshot, name: str, in_block: bool, bridged: list[Any]):
     change, without_bridge = ASYNC_CHANGES[name]
-    outcomes: list[Any] = []
-    for plans in (False, True):
-        snapshot.restore()
-        with override_settings(TURBO_ORM={"PLANS": plans, "VERIFY_PLANS": True, "POOL": POOL}):
-            await Tag.objects.acount()  # then the server's version is known
-            bridged.clear()
-            with nullcontext() if plans else djangos_set():
-                found = await outcome_in_block(change, in_block=in_block)
-            if plans and without_bridge is not None:
-                assert (bridged == []) is without_bridge
-        outcomes.append((found, snapshot.rows()))
-    assert outcomes[0] == outcomes[1]
-    await assert_pool_is_clean()
+    did_without = await as_django(snapshot, change, bridged, in_block=in_block)
+    if without_bridge is not None:
+        assert did_without is without_bridge
 
 
 @pytest.mark.parametrize("watcher", ["receivers", "another add()", "a router that queries"])

@@ -12,12 +12,9 @@ from django.test import override_settings
 
 from tests.project.library.models import Author, Book, Person, Tag
 from tests.runtime.parity.data import Snapshot
-from tests.runtime.plans.same import outcome_in_block
-from tests.runtime.support import assert_pool_is_clean
+from tests.runtime.plans.same import POOL, as_django
 from turbo_orm import AsyncManager
 from turbo_orm.testing import capture_queries
-
-POOL = {"min_size": 1, "max_size": 5}
 
 pytestmark = pytest.mark.usefixtures("at_once", "frozen_now", "verifying")
 
@@ -116,18 +113,9 @@ CALLS: dict[str, tuple[Callable[[], Awaitable[Any]], bool | None]] = {
 @pytest.mark.parametrize("name", CALLS)
 async def test_as_django(snapshot: Snapshot, name: str, in_block: bool, bridged: list[Any]):
     call, without_bridge = CALLS[name]
-    outcomes: list[Any] = []
-    for plans in (False, True):
-        snapshot.restore()
-        with override_settings(TURBO_ORM={"PLANS": plans, "VERIFY_PLANS": True, "POOL": POOL}):
-            await Tag.objects.acount()  # then the server's version is known
-            bridged.clear()
-            found = await outcome_in_block(call, in_block=in_block)
-            if plans and without_bridge is not None and not in_block:
-                assert (bridged == []) is without_bridge
-        outcomes.append((found, snapshot.rows()))
-    assert outcomes[0] == outcomes[1]
-    await assert_pool_is_clean()
+    did_without = await as_django(snapshot, call, bridged, in_block=in_block)
+    if without_bridge is not None and not in_block:
+        assert did_without is without_bridge
 
 
 async def test_the_statements_are_djangos(snapshot: Snapshot):

@@ -16,12 +16,9 @@ from django.test import override_settings
 
 from tests.project.library.models import Author, Book, Note, Person, Plain, Tag
 from tests.runtime.parity.data import Snapshot
-from tests.runtime.plans.same import djangos_set, outcome_in_block
-from tests.runtime.support import assert_pool_is_clean
+from tests.runtime.plans.same import POOL, as_django, djangos_set
 from turbo_orm import AsyncManager, atomic, run_sync
 from turbo_orm.testing import capture_queries
-
-POOL = {"min_size": 1, "max_size": 5}
 
 pytestmark = pytest.mark.usefixtures("at_once", "frozen_now", "verifying")
 
@@ -227,19 +224,9 @@ async def _plains(call: Callable[..., Awaitable[Any]]) -> Any:
 @pytest.mark.parametrize("name", CALLS)
 async def test_as_django(snapshot: Snapshot, name: str, in_block: bool, bridged: list[Any]):
     call, without_bridge = CALLS[name]
-    outcomes: list[Any] = []
-    for plans in (False, True):
-        snapshot.restore()
-        with override_settings(TURBO_ORM={"PLANS": plans, "VERIFY_PLANS": True, "POOL": POOL}):
-            await Tag.objects.acount()  # then the server's version is known
-            bridged.clear()
-            with nullcontext() if plans else djangos_set():
-                found = await outcome_in_block(call, in_block=in_block)
-            if plans and without_bridge is not None:
-                assert (bridged == []) is without_bridge
-        outcomes.append((found, snapshot.rows()))
-    assert outcomes[0] == outcomes[1]
-    await assert_pool_is_clean()
+    did_without = await as_django(snapshot, call, bridged, in_block=in_block)
+    if without_bridge is not None:
+        assert did_without is without_bridge
 
 
 async def test_the_statements_are_djangos(snapshot: Snapshot):
