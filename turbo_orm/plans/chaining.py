@@ -227,6 +227,9 @@ class Chaining(PlanMode):
     def reverse(self) -> Any:
         return self._take_names("reverse", ())
 
+    def none(self) -> Any:
+        return self._take_names("none", ())
+
     def distinct(self, *field_names: Any) -> Any:
         return self._take_names("distinct", field_names)
 
@@ -340,8 +343,10 @@ class Chaining(PlanMode):
         return self._combine("__xor__", other)
 
     def _combine(self, operator: str, other: Any) -> Any:
-        if not (
-            self._notes() and self._fields is None and isinstance(other, PlanMode) and other._fields is None
+        if (
+            not (self._notes() and isinstance(other, PlanMode))
+            or (self._fields is not None or other._fields is not None)
+            or (self._is_none() or other._is_none())  # Django returns one of the two
         ):
             return djangos(self, operator)(other)
         try:
@@ -352,6 +357,10 @@ class Chaining(PlanMode):
         if found._planned is not None:
             found._merge_known_related_objects(other)
         return found
+
+    def _is_none(self) -> bool:
+        """Whether it is in plan mode, and `none()` was called."""
+        return self._planned is not None and self._planned[0].template.query.is_empty()
 
     def extra(self, *args: Any, **kwargs: Any) -> Any:
         select = kwargs.get("select")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, NoReturn
 
 from django.conf import settings
 from django.core.exceptions import EmptyResultSet, FieldDoesNotExist
@@ -34,6 +34,7 @@ from turbo_orm.plans.sqltext import SQLText
 from turbo_orm.plans.template import Param
 from turbo_orm.plans.unsupported import Unsupported
 from turbo_orm.plans.updates import assignment
+from turbo_orm.plans.values import NoValues
 
 __all__ = ["NotYet", "compile_plan", "time_zone"]
 
@@ -85,7 +86,12 @@ class _Compilation:
             if self._name == "delete" and not isinstance(compiler, SQLDeleteCompiler):
                 raise Unsupported("it deletes other rows too")
             take_for_update(connection)  # of a compilation that failed
-            sql, params = self._as_sql(compiler)
+            try:
+                sql, params = self._as_sql(compiler)
+            except EmptyResultSet:
+                if not self._never_has_rows():
+                    raise Unsupported("these values have no rows") from None
+                return self._plan_without_rows(plan, compiler)
             for_update = take_for_update(connection)
             plan.locks = for_update is not None
             for query in recording.queries:
@@ -101,13 +107,29 @@ class _Compilation:
             if self._name in _WITHOUT_ROWS:
                 plan.needed = tuple(_needed_by(compiler.query.where))
             if self._name in _LOADING:
-                plan.loader = row_loader(compiler, node.iterable, node.fields)
+                plan.loader = self._row_loader(compiler)
             elif self._name == "aggregate":
                 plan.loader = aggregate_loader(compiler)
         plan.prepare = self._prepare
         _forget_values(recording.groups)
         plan._limit_sql = connection.ops.limit_offset_sql
         plan.conditional = plan.time_zone is not None or plan.locks
+        return plan
+
+    def _row_loader(self, compiler: Any) -> Any:
+        return row_loader(compiler, self._node.iterable, self._node.fields)
+
+    def _never_has_rows(self) -> bool:
+        """Whether there are no rows, whatever the values and the database, and the answer to that is known."""
+        return self._name in _WITHOUT_ROWS and (
+            not self._values or self._node.template.query.is_empty()
+        )
+
+    def _plan_without_rows(self, plan: Plan, compiler: Any) -> Plan:
+        plan.bind, plan.needed = _bind_nothing, None
+        if self._name in _LOADING:
+            plan.loader = self._row_loader(compiler)
+        plan.conditional = False
         return plan
 
     def _capture(self, recording: Recording) -> Any:
@@ -125,10 +147,7 @@ class _Compilation:
         return compiler
 
     def _as_sql(self, compiler: Any) -> tuple[str, Sequence[Any]]:
-        try:
-            sql, params = compiler.as_sql()
-        except EmptyResultSet:
-            raise Unsupported("it has no rows, whatever the values") from None
+        sql, params = compiler.as_sql()
         return sql, [Const(None) if param is None else param for param in params]
 
     def _dependence(self, sql: str, params: Sequence[Any]) -> tuple[bool, str] | None:
@@ -146,6 +165,10 @@ class _Compilation:
                 raise Unsupported("it depends on the language")
         with timezone.override(_OTHER_TIME_ZONE):
             return None if again() == expected else now
+
+
+def _bind_nothing(values: tuple[Any, ...]) -> NoReturn:
+    raise NoValues
 
 
 def _needed_by(where: Any) -> Iterator[int]:

@@ -1,17 +1,21 @@
 """Querysets in plan mode that are part of others: as values of lookups, and in subqueries.
 
-`Subquery` and `Exists` have the queryset's query made at once, and keep nothing else of it; so it is
-noted here what they were made of.
+`Subquery` and `Exists` take the queryset's query, and keep nothing else of it; so it is noted here what
+they were made of. Where the query around them has a plan nobody looks at theirs, and it is never made.
 """
 
 from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, NamedTuple
 
 from django.db.models import QuerySet, Subquery
+from django.db.models.sql import Query
+
+from turbo_orm.db.originals import original
+from turbo_orm.plans.unmade import Unmade, become
 
 __all__ = ["Inner", "inner_of", "install", "made_of"]
 
@@ -54,18 +58,47 @@ def made_of(subquery: Subquery) -> Inner | None:
 
 def install() -> None:
     """Have it noted what subqueries are made of, from now on."""
-    Subquery.__init__ = _noting(Subquery.__init__)  # type: ignore[method-assign]
+    takes_query = original(Subquery, "__init__") is not None
+    Subquery.__init__ = _noting(Subquery.__init__, takes_query)  # type: ignore[method-assign]
 
 
-def _noting(original: Callable[..., None]) -> Callable[..., None]:
-    @wraps(original)
+def _noting(init: Callable[..., None], takes_query: bool) -> Callable[..., None]:
+    """Return *init* with a note; *takes_query* says that it is Django's, which only takes a copy of the query."""
+
+    @wraps(init)
     def __init__(self: Subquery, queryset: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807 - it is one
         inner = inner_of(queryset)
-        original(self, queryset, *args, **kwargs)
-        if inner is not None:
-            _note(self, inner)
+        if inner is None:
+            init(self, queryset, *args, **kwargs)
+            return
+        init(self, _Taken(queryset) if takes_query else queryset, *args, **kwargs)
+        _note(self, inner)
 
     return __init__
+
+
+class _Taken:
+    """In the place of a queryset in plan mode, and of its query, where all that is asked for is a copy of it."""
+
+    def __init__(self, queryset: Any) -> None:
+        self._queryset = queryset
+        self.query = self
+
+    def clone(self) -> Query:
+        queryset = self._queryset
+        return _OfSubquery(partial(queryset._make_query, queryset._planned))
+
+
+class _OfSubquery(Unmade):
+    """The query of a subquery."""
+
+    _own = frozenset({"exists"})
+
+    def exists(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the query that `Exists` makes of it, which is not made yet either."""
+        # Of another one, which has what was set here up to now.
+        before = _OfSubquery(**vars(self))
+        return _OfSubquery(lambda: become(before).exists(*args, **kwargs))  # type: ignore[no-any-return]
 
 
 def _note(subquery: Subquery, inner: Inner) -> None:

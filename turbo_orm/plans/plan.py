@@ -95,7 +95,8 @@ class Plan:
         #: How many rows of a slice the terminal asks for; None for all.
         self.most_rows: int | None = None
         #: Of which values none may be empty: they are the values of an ``IN`` that all rows are to meet.
-        self.needed: tuple[int, ...] = ()
+        #: None where there are no rows, whatever the values.
+        self.needed: tuple[int, ...] | None = ()
         #: What the SQL depends on besides its values; None for nothing.
         self.time_zone: tuple[bool, str] | None = None
         #: `is_current()` alone does not tell that it can be used.
@@ -141,8 +142,9 @@ class Plan:
 
         None where only Django can say what comes of *values*.
         """
-        if not isinstance(error, NoValues) or all(
-            any(value is not None for value in values[index]) for index in self.needed
+        if not isinstance(error, NoValues) or (
+            self.needed is not None
+            and all(any(value is not None for value in values[index]) for index in self.needed)
         ):
             return None
         statement = _COUNT_OF_NOTHING if self.terminal == "count" else _NOTHING

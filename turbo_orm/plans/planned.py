@@ -13,6 +13,7 @@ from django.db.models.sql import Query
 
 from turbo_orm.plans.shapes import Node, make_root, seen
 from turbo_orm.plans.steps import Step
+from turbo_orm.plans.unmade import Unmade
 from turbo_orm.plans.values import CONTAINERS, as_it_is_now
 
 __all__ = ["Passed", "Planned", "further", "has_all_rows", "renewed_state"]
@@ -83,25 +84,16 @@ def _keep(value: Any, stored: Any) -> Any:
     return stored if isinstance(value, Model) else value
 
 
-class Passed(Query):
+class Passed(Unmade):
     """Stands for the `Query` of a queryset in plan mode where a ``_clone()`` hands it to its clone.
 
-    Whoever looks at it, as the ``__init__()`` of a project's class may, sees that query: it becomes it.
+    Whoever looks at it, as the ``__init__()`` of a project's class may, sees that query.
     """
 
+    _own = frozenset({"chain", "planned"})
+
     def __init__(self, planned: Planned, make: Callable[[Planned], Query]) -> None:
-        vars(self).update(planned=planned, make=make)
+        super().__init__(partial(make, planned), planned=planned)
 
     def chain(self, klass: Any = None) -> Any:
         return self
-
-    def __getattribute__(self, name: str) -> Any:
-        if name in _OF_PASSED:
-            return super().__getattribute__(name)
-        query = self.make(self.planned)
-        self.__dict__ = query.__dict__
-        self.__class__ = type(query)
-        return getattr(self, name)
-
-
-_OF_PASSED = frozenset({"__class__", "__dict__", "chain", "make", "planned"})

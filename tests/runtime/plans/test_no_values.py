@@ -1,16 +1,18 @@
-"""``IN`` without values: where all rows are to meet it nothing is executed, and the answer is Django's."""
+"""Where no row can be nothing is executed, and the answer is Django's: ``IN`` without values, `none()`."""
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, Max, Q, QuerySet
+from django.db.models.query import EmptyQuerySet
 
 from tests.project.library.models import Author, Book
 from tests.runtime.plans.same import outcome
-from turbo_orm import atomic, batch, run_sync
+from turbo_orm import AsyncQuerySet, atomic, batch, run_sync
 from turbo_orm.plans.verify import Verified
 from turbo_orm.testing import capture_queries
 
@@ -152,3 +154,93 @@ async def test_none_is_no_value(name: str, keys: list[int | None]):
     assert await outcome(_keys(use(_ours, keys)).alist) == expected
     if name != "by another's key":  # what Django makes of that is not known
         assert Verified.same - before == (known or 1 in keys)
+
+
+#: Querysets of no rows, whatever is in the database.
+NONE: dict[str, Callable[[Any], Any]] = {
+    "all": lambda rows: rows(Book).none(),
+    "filtered before": lambda rows: rows(Book).filter(price__gt=2, pk__in=[1, 2]).none(),
+    "filtered after": lambda rows: rows(Book).none().filter(price__gt=2).exclude(title="t"),
+    "ordered": lambda rows: rows(Book).none().order_by("-pk"),
+    "sliced": lambda rows: rows(Book).none()[1:3],
+    "twice": lambda rows: rows(Book).none().none(),
+    "values": lambda rows: rows(Book).values("title").none(),
+    "values after": lambda rows: rows(Book).none().values_list("pk", "title"),
+    "flat": lambda rows: rows(Book).none().values_list("pk", flat=True),
+    "named": lambda rows: rows(Book).none().values_list("pk", "price", named=True),
+    "with a relation": lambda rows: rows(Book).none().select_related("author").only("title", "author__name"),
+    "prefetched": lambda rows: rows(Book).prefetch_related("tags").none(),
+    "grouped": lambda rows: rows(Book).none().values("author").annotate(n=Count("pk")),
+    "annotated": lambda rows: rows(Author).annotate(n=Count("books")).none().filter(n__gt=1),
+    "a column": lambda rows: rows(Book).none().distinct().order_by("author__name"),
+    "within": lambda rows: rows(Author).filter(books__in=rows(Book).none()),
+    "locked": lambda rows: rows(Book).none().select_for_update(),
+}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("name", NONE)
+async def test_answers_of_none_are_djangos(name: str, verb: str):
+    make = NONE[name]
+    expected = await outcome(lambda: run_sync(_by_django, make, verb))
+    with capture_queries() as queries:
+        for _ in range(3):
+            assert await outcome(getattr(make(AsyncQuerySet), f"a{verb}")) == expected
+            assert await outcome(lambda: run_sync(_by_django, lambda _: make(AsyncQuerySet), verb)) == expected
+    assert [*queries] == []
+
+
+async def test_none_has_plans():
+    for make in NONE.values():
+        await make(AsyncQuerySet).alist()
+        same = Verified.same
+        assert await make(AsyncQuerySet).alist() == []
+        assert Verified.same == same + 1
+
+
+async def test_what_else_is_done_with_none():
+    rows = AsyncQuerySet(Book)
+    none = rows.none()
+    assert isinstance(none, EmptyQuerySet)
+    assert not isinstance(rows, EmptyQuerySet)
+    one = await rows.order_by("pk").afirst()
+    assert await none.aupdate(price=1) == 0
+    assert await none.adelete() == (0, {})
+    assert await none.aaggregate(n=Count("pk"), most=Max("price")) == {"n": 0, "most": None}
+    assert not await none.acontains(one)
+    assert await none.ain_bulk([1]) == {}
+    assert [row async for row in none.aiterator()] == []
+    assert [row async for row in none] == []
+    assert await pickle.loads(pickle.dumps(none)).alist() == []
+    assert await none.union(rows.filter(pk=one.pk)).alist() == [one]
+    with pytest.raises(Book.DoesNotExist):
+        await none.alatest("pk")
+    assert await batch(none, none.acount(), rows.filter(pk=one.pk)) == ([], 0, [one])
+    async with atomic():
+        assert await none.select_for_update().alist() == []
+
+
+@pytest.mark.parametrize("operator", ["__and__", "__or__", "__xor__"])
+@pytest.mark.parametrize("prefetch", [False, True])
+async def test_none_and_others(operator: str, prefetch: bool):
+    def combined(rows: Any, first: bool) -> Any:
+        some, none = rows(Book).filter(pk__lt=3).order_by("-pk"), rows(Book).filter(price__gt=3).none()
+        if prefetch:
+            some = some.prefetch_related("tags")
+        return getattr(none, operator)(some) if first else getattr(some, operator)(none)
+
+    for first in (False, True):
+        expected = await run_sync(lambda first=first: [*combined(QuerySet, first)])
+        for _ in range(3):
+            found = combined(AsyncQuerySet, first)
+            assert await found.alist() == expected
+            assert found._prefetch_related_lookups == combined(QuerySet, first)._prefetch_related_lookups
+
+
+async def test_a_value_no_row_has_is_not_the_shape_s():
+    """What is compared with an integer that no column can hold is nothing, as Django knows, but not others."""
+    books = AsyncQuerySet(Book)
+    for author in (2**70, 2**71, 1, 2**70, 1, 2**70):
+        expected = await run_sync(lambda author=author: [*QuerySet(Book).filter(author=author)])
+        assert await books.filter(author=author).alist() == expected
+        assert bool(expected) == (author == 1)
