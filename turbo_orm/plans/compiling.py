@@ -83,14 +83,10 @@ class _Compilation:
         plan = Plan(self._terminal, self._alias, node)
         with connections_replaced({self._alias: connection}), Recording(self._values) as recording:
             compiler = self._capture(recording)
-            if self._name == "delete" and not isinstance(compiler, SQLDeleteCompiler):
-                raise Unsupported("it deletes other rows too")
             take_for_update(connection)  # of a compilation that failed
             try:
                 sql, params = self._as_sql(compiler)
             except EmptyResultSet:
-                if not self._never_has_rows():
-                    raise Unsupported("these values have no rows") from None
                 return self._plan_without_rows(plan, compiler)
             for_update = take_for_update(connection)
             plan.locks = for_update is not None
@@ -119,13 +115,10 @@ class _Compilation:
     def _row_loader(self, compiler: Any) -> Any:
         return row_loader(compiler, self._node.iterable, self._node.fields)
 
-    def _never_has_rows(self) -> bool:
-        """Whether there are no rows, whatever the values and the database, and the answer to that is known."""
-        return self._name in _WITHOUT_ROWS and (
-            not self._values or self._node.template.query.is_empty()
-        )
-
     def _plan_without_rows(self, plan: Plan, compiler: Any) -> Plan:
+        """Raises `Unsupported` where there may be rows with other values, and for other terminals."""
+        if self._name not in _WITHOUT_ROWS or (self._values and not self._node.template.query.is_empty()):
+            raise Unsupported("it has no rows, whatever the database")
         plan.bind, plan.needed = _bind_nothing, None
         if self._name in _LOADING:
             plan.loader = self._row_loader(compiler)
@@ -138,7 +131,10 @@ class _Compilation:
         if self._node.sliced:
             template = template[_LOW:_HIGH]
         if isinstance(terminal, str):
-            return capture_terminal(template, terminal, self._alias)
+            compiler = capture_terminal(template, terminal, self._alias)
+            if terminal == "delete" and not isinstance(compiler, SQLDeleteCompiler):
+                raise Unsupported("it deletes other rows too")
+            return compiler
         params = [Param(before + index, value) for index, value in enumerate(self._values[before:])]
         arguments = terminal.arguments(iter(params), type(template.query))
         compiler = capture_terminal(template, self._name, self._alias, arguments)

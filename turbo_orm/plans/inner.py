@@ -63,7 +63,7 @@ def install() -> None:
 
 
 def _noting(init: Callable[..., None], takes_query: bool) -> Callable[..., None]:
-    """Return *init* with a note; *takes_query* says that it is Django's, which only takes a copy of the query."""
+    """Return *init* with a note. With *takes_query* it is Django's, which only takes a copy of the query."""
 
     @wraps(init)
     def __init__(self: Subquery, queryset: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807 - it is one
@@ -71,34 +71,35 @@ def _noting(init: Callable[..., None], takes_query: bool) -> Callable[..., None]
         if inner is None:
             init(self, queryset, *args, **kwargs)
             return
-        init(self, _Taken(queryset) if takes_query else queryset, *args, **kwargs)
+        if takes_query:
+            queryset = _Taken(partial(queryset._make_query, queryset._planned))
+        init(self, queryset, *args, **kwargs)
         _note(self, inner)
 
     return __init__
 
 
 class _Taken:
-    """In the place of a queryset in plan mode, and of its query, where all that is asked for is a copy of it."""
+    """In the place of a queryset, and of its query, where only a copy of that is taken: what *make* makes."""
 
-    def __init__(self, queryset: Any) -> None:
-        self._queryset = queryset
+    def __init__(self, make: Callable[[], Query]) -> None:
+        self._make = make
         self.query = self
 
     def clone(self) -> Query:
-        queryset = self._queryset
-        return _OfSubquery(partial(queryset._make_query, queryset._planned))
+        return _OfSubquery(self._make)
 
 
 class _OfSubquery(Unmade):
     """The query of a subquery."""
 
-    _own = frozenset({"exists"})
+    _own = frozenset({"copied", "exists"})
+    _settable = frozenset({"subquery"})
 
     def exists(self, *args: Any, **kwargs: Any) -> Any:
         """Return the query that `Exists` makes of it, which is not made yet either."""
-        # Of another one, which has what was set here up to now.
-        before = _OfSubquery(**vars(self))
-        return _OfSubquery(lambda: become(before).exists(*args, **kwargs))  # type: ignore[no-any-return]
+        before = self.copied()  # this one may be looked at, and changed
+        return _OfSubquery(lambda: become(before).exists(*args, **kwargs))
 
 
 def _note(subquery: Subquery, inner: Inner) -> None:

@@ -20,7 +20,7 @@ CLONING = ("__init__", "_clone")
 _new = object.__new__
 
 #: What only the queryset itself has of its state, and no copy.
-_PASSING = ("_later", "_peek")
+_PASSING = ("_later", "_peek", "_pending")
 
 #: What Django hands on to clones.
 _HANDED_ON = (

@@ -8,7 +8,7 @@ from functools import partial
 from itertools import islice
 from typing import Any, TypeAlias
 
-from django.db.models import Model
+from django.db.models import Model, QuerySet
 from django.db.models.sql import Query
 
 from turbo_orm.plans.shapes import Node, make_root, seen
@@ -16,7 +16,15 @@ from turbo_orm.plans.steps import Step
 from turbo_orm.plans.unmade import Unmade
 from turbo_orm.plans.values import CONTAINERS, as_it_is_now
 
-__all__ = ["Passed", "Planned", "further", "has_all_rows", "renewed_state"]
+__all__ = [
+    "Passed",
+    "Planned",
+    "further",
+    "has_all_rows",
+    "made_query",
+    "renewed_state",
+    "replayed",
+]
 
 #: What a queryset in plan mode has instead of a `Query`, shared by its clones:
 #:
@@ -64,6 +72,27 @@ def renewed_state(planned: Planned) -> Planned | None:
 def _step_of(node: Node) -> Step:
     assert node.step is not None
     return node.step
+
+
+def replayed(planned: Planned) -> Any:
+    """Return a plain queryset, without limits, on which Django's own methods were called with the values."""
+    shape, stored, given, _, _ = planned
+    values = iter(stored if given is None else given)
+    queryset: Any = QuerySet(model=shape.model)
+    for node in shape.path():
+        queryset = _step_of(node).apply(queryset, values)
+    return queryset
+
+
+def made_query(planned: Planned) -> Query:
+    """Return the query of a queryset in the state *planned*."""
+    *_, limits, chained = planned
+    query: Any = replayed(planned).query
+    if chained:
+        query = query.chain()
+    if limits is not None:
+        query.set_limits(*limits)
+    return query  # type: ignore[no-any-return]
 
 
 def has_all_rows(planned: Planned) -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from django.db.models import Model, QuerySet
@@ -15,9 +17,10 @@ from turbo_orm.conf import get_config
 from turbo_orm.db.originals import original
 from turbo_orm.plans.bodies import runs_in_body
 from turbo_orm.plans.own_clones import CLONING, FOLLOWED, copy_of
-from turbo_orm.plans.planned import Passed, Planned, further, renewed_state
+from turbo_orm.plans.planned import Passed, Planned, further, made_query, renewed_state
 from turbo_orm.plans.shapes import ROOT, Node, make_root, note_use, seen, trie
 from turbo_orm.plans.steps import Call, Taken
+from turbo_orm.plans.unmade import OfQueryset, become
 from turbo_orm.plans.values import Bail
 
 __all__ = ["ALWAYS_CLONES", "DEFAULT_FETCH_MODE", "INTERNALS", "PlanMode", "djangos"]
@@ -45,6 +48,9 @@ INTERNALS = (
 
 #: What ``__init_subclass__()`` notes in a class.
 _NOTED = frozenset({"_plan_mode", "_clones_itself", "_plannable_terminals", "_may_be_kept"})
+
+#: Attributes that pickles of a queryset do not have.
+_OF_PLAN_MODE = ("_trace", "_pending")
 
 _CHAINED = Taken("all", lambda: Call("all", ()))
 
@@ -76,6 +82,15 @@ def djangos(queryset: PlanMode, name: str) -> Callable[..., Any]:
     return method
 
 
+def _materialised(reference: weakref.ref[Any], planned: Planned) -> Query:
+    """Have a queryset that was *planned* leave plan mode, if it is there still, and return its query."""
+    queryset = reference()
+    if queryset is None or queryset._planned is None:
+        return made_query(planned)
+    queryset._materialise()
+    return queryset.query  # type: ignore[no-any-return]
+
+
 class PlanMode(QuerySet[Any, Any]):
     """A `QuerySet` in plan mode, or, from the moment its ``query`` is needed, an ordinary one."""
 
@@ -104,6 +119,8 @@ class PlanMode(QuerySet[Any, Any]):
     _trace: Node | None = None
     #: What ``query`` is in plan mode, of a queryset whose query is only looked at: see `_readable()`.
     _peek: Query | None = None
+    #: What `query` is in plan mode otherwise, as long as somebody has it.
+    _pending: weakref.ref[OfQueryset] | None = None
 
     _plan_mode: ClassVar[bool] = True
     #: The class has a part in making clones: see `plans.own_clones`.
@@ -189,40 +206,42 @@ class PlanMode(QuerySet[Any, Any]):
     def _materialise(self) -> None:
         planned = self._planned
         if planned is not None:
-            self._query = self._make_query(planned)
+            query = self._make_query(planned)
+            pending = self._pending_query()
+            self._query = query if pending is None else become(pending, query)
             self._trace = planned[0]
             self._planned = None
+            vars(self).pop("_pending", None)
 
     def _make_query(self, planned: Planned) -> Query:
-        *_, limits, chained = planned
-        twin = self._replay(planned)
-        query: Any = _query_of(twin)
-        if chained:
-            query = query.chain()
-        if limits is not None:
-            query.set_limits(*limits)
+        query: Any = made_query(planned)
         if self._result_cache is not None:
             query.get_initial_alias()  # compiling has done so
         return query  # type: ignore[no-any-return]
 
-    def _replay(self, planned: Planned) -> QuerySet[Any, Any]:
-        """Return a plain queryset on which Django's own methods were called with our values."""
-        shape, stored, given, _, _ = planned
-        values = iter(stored if given is None else given)
-        queryset: Any = QuerySet(model=self.model)
-        for node in shape.path():
-            assert node.step is not None
-            queryset = node.step.apply(queryset, values)
-        return queryset  # type: ignore[no-any-return]
+    def _pending_query(self) -> OfQueryset | None:
+        """Return what somebody has of `query`, in plan mode, and has not looked at."""
+        found = None if self._pending is None else self._pending()
+        # Copies of this queryset have its attributes.
+        return found if type(found) is OfQueryset and found.queryset() is self else None
+
+    def _make_pending(self, planned: Planned) -> OfQueryset:
+        this = weakref.ref(self)  # results are to be freed without the garbage collector
+        pending = OfQueryset(this, planned[0].template.query, partial(_materialised, this, planned))
+        self._pending = weakref.ref(pending)
+        return pending
 
     if not TYPE_CHECKING:
 
         @property
         def query(self) -> Query:
-            if self._planned is not None:
+            planned = self._planned
+            if planned is not None:
                 if self._peek is not None:
                     return self._peek
-                self._materialise()
+                if planned[3] is None:
+                    return self._pending_query() or self._make_pending(planned)
+                self._materialise()  # of a slice, a template knows only that it is one
             return _query_of(self)
 
         @query.setter
@@ -247,7 +266,8 @@ class PlanMode(QuerySet[Any, Any]):
     def __getstate__(self) -> dict[str, Any]:
         self._materialise()
         state: dict[str, Any] = super().__getstate__()
-        state.pop("_trace", None)
+        for name in _OF_PLAN_MODE:
+            state.pop(name, None)
         return state
 
     # Cloning, as Django does it.

@@ -12,7 +12,7 @@ from turbo_orm.errors import PlanMismatchError
 from turbo_orm.plans.capture import capture_terminal
 from turbo_orm.plans.connections import connections_capturing
 from turbo_orm.plans.plan import Bound
-from turbo_orm.plans.planned import Planned
+from turbo_orm.plans.planned import Planned, replayed
 from turbo_orm.plans.state import PlanMode
 from turbo_orm.plans.unsupported import Unsupported
 
@@ -46,7 +46,7 @@ def verify(
     plan, limits = bound.plan, bound.limits
 
     def djangos() -> _Statement:
-        twin: Any = queryset._replay(planned)
+        twin = replayed(planned)
         if limits is not None:
             twin.query.set_limits(*limits)
         with connections_capturing(plan.alias):

@@ -160,6 +160,25 @@ async def test_many_objects_go_in_batches():
     assert Verified.same > before
 
 
+async def test_a_cascade_stays_on_the_wire():
+    told: list[Any] = []
+
+    async def deleted(name: str) -> list[str]:
+        del told[:]
+        author = await Author.objects.acreate(name=name)
+        await author.books.acreate(title=name, price=1)
+        await Book.objects.filter(pk=1).aupdate(editor=author)  # a foreign key that becomes NULL
+        await author.adelete()
+        assert await Book.objects.filter(pk=1, editor=None).aexists()
+        # `Plain` has no `AsyncManager`: a cursor reads it, and ends the transaction.
+        off = [each.sql for each in told if not each.on_wire and each.sql != "COMMIT"]
+        return [sql for sql in off if "library_plain" not in sql]
+
+    with override_settings(TURBO_ORM={"POOL": POOL, "OBSERVERS": [told.append]}):
+        await deleted("first")  # the server's version is known
+        assert await deleted("second") == []
+
+
 async def test_rows_of_sync_code():
     def delete() -> Any:
         return Contribution.objects.filter(book=1).delete(), Contribution.objects.count()

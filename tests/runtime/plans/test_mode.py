@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import copy
 import datetime as dt
+import gc
 import pickle
 import warnings
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -51,7 +53,7 @@ CHAINS: list[Use] = [
 
 
 def attributes(queryset: Any) -> dict[str, Any]:
-    names = {*vars(QuerySet(Book)), *vars(queryset)} - {"_query", "_planned", "_trace"}
+    names = {*vars(QuerySet(Book)), *vars(queryset)} - {"_query", "_planned", "_trace", "_pending"}
     found = {name: getattr(queryset, name) for name in names}
     found["_prefetch_related_lookups"] = [
         getattr(each, "prefetch_to", each) for each in found["_prefetch_related_lookups"]
@@ -65,7 +67,9 @@ def test_attributes_are_djangos(use: Use) -> None:
     assert attributes(ours) == attributes(expected)
     assert (ours.ordered, ours.db) == (expected.ordered, expected.db)
     assert isinstance(ours, EmptyQuerySet) == isinstance(expected, EmptyQuerySet)
-    ours.query  # noqa: B018  reading it is the test
+    assert ours.query.select_related == expected.query.select_related
+    assert attributes(ours) == attributes(expected)
+    ours.query.where  # noqa: B018  looking at it is the test
     assert attributes(ours) == attributes(expected)
     assert vars(ours).keys() - {"_planned", "_trace"} <= vars(expected).keys()
 
@@ -75,8 +79,10 @@ def test_either_a_plan_or_a_query(use: Use) -> None:
     queryset = use(AsyncQuerySet(Book))
     assert (queryset._planned is None) == ("_query" in vars(queryset))
     query = queryset.query
+    assert (queryset._planned is None) == ("_query" in vars(queryset))
+    query.where  # noqa: B018  looking at it is the test
     assert queryset._planned is None
-    assert "_query" in vars(queryset)
+    assert vars(queryset)["_query"] is queryset.query is query
     expected = use(QuerySet(Book)).query
     assert query.is_empty() == expected.is_empty()
     assert query.is_empty() or str(query) == str(expected)
@@ -346,3 +352,85 @@ def test_the_state_of_an_ordinary_queryset_will_do() -> None:
     assert restored._planned is None
     assert str(restored.all().query) == str(expected.query)
     assert str(restored.filter(pk=1).query) == str(expected.filter(pk=1).query)
+
+
+#: What can be asked of a query without values, of a queryset that stays in plan mode.
+FLAGS = ("select_related", "distinct", "combinator", "select_for_update", "is_empty")
+
+
+@pytest.mark.parametrize("name", FLAGS)
+def test_who_asks_for_flags_leaves_plan_mode_on(shapes: Any, name: str) -> None:
+    def chain(rows: Any) -> Any:
+        return rows.filter(price__gt=1).distinct()
+
+    def flag(queryset: Any) -> Any:
+        found = getattr(queryset.query, name)
+        return found() if name == "is_empty" else found
+
+    ours, expected = chain(AsyncQuerySet(Book)), chain(QuerySet(Book))
+    assert flag(ours) == flag(expected)
+    assert ours._planned is not None
+    # Nested dictionaries: what they are of belongs to the query.
+    related = AsyncQuerySet(Book).select_related("author")
+    assert related.query.select_related == QuerySet(Book).select_related("author").query.select_related
+    assert related._planned is None
+
+
+CHANGES: dict[str, Callable[[Any], Any]] = {
+    "a call": lambda query: query.add_ordering("-price"),
+    "a flag": lambda query: setattr(query, "select_related", False),
+    "limits": lambda query: query.set_limits(1, 3),
+    "a condition": lambda query: query.where.children.pop(),
+    "distinct": lambda query: setattr(query, "distinct", True),
+}
+
+
+@pytest.mark.parametrize("kept", [False, True])
+@pytest.mark.parametrize("name", CHANGES)
+def test_changes_of_the_query_are_the_queryset_s(shapes: Any, name: str, kept: bool) -> None:
+    def changed(queryset: Any) -> Any:
+        if kept:
+            query = queryset.query
+            assert query.distinct is False
+            before = queryset.filter(author__age__gt=3)
+            CHANGES[name](query)
+            return str(before.query), str(queryset.query), str(queryset.all().query), query is queryset.query
+        CHANGES[name](queryset.query)
+        return str(queryset.query), str(queryset.filter(pk=1).query) if name != "limits" else None
+
+    def chain(rows: Any) -> Any:
+        return rows.filter(price__gt=1).select_related("author")
+
+    assert changed(chain(AsyncQuerySet(Book))) == changed(chain(QuerySet(Book)))
+
+
+def test_a_query_outlives_its_queryset(shapes: Any) -> None:
+    query = AsyncQuerySet(Book).filter(price__gt=1).query
+    gc.collect()
+    assert str(query) == str(QuerySet(Book).filter(price__gt=1).query)
+
+
+def test_a_query_is_the_one_its_queryset_has_when_it_is_looked_at(shapes: Any) -> None:
+    ours, expected = AsyncQuerySet(Book).filter(price__gt=1), QuerySet(Book).filter(price__gt=1)
+    first = ours.query
+    assert pickle.loads(pickle.dumps(ours)).query.where == expected.query.where
+    assert str(first) == str(expected.query)
+    assert first is ours.query
+    ours, first = AsyncQuerySet(Book).filter(price__gt=1), None
+    first = ours.query
+    ours.query = QuerySet(Book).filter(price__lt=5).query
+    assert str(first) == str(expected.query)
+    assert str(ours.query) != str(first)
+
+
+def test_a_queryset_of_which_somebody_has_the_query_is_freed_at_once(shapes: Any) -> None:
+    ours = AsyncQuerySet(Book).filter(price__gt=1)
+    query = ours.query
+    gone = weakref.ref(ours)
+    gc.disable()
+    try:
+        del ours
+        assert gone() is None
+    finally:
+        gc.enable()
+    assert query.select_related is False

@@ -186,7 +186,9 @@ async def test_answers_of_none_are_djangos(name: str, verb: str):
     with capture_queries() as queries:
         for _ in range(3):
             assert await outcome(getattr(make(AsyncQuerySet), f"a{verb}")) == expected
-            assert await outcome(lambda: run_sync(_by_django, lambda _: make(AsyncQuerySet), verb)) == expected
+            assert (
+                await outcome(lambda: run_sync(_by_django, lambda _: make(AsyncQuerySet), verb)) == expected
+            )
     assert [*queries] == []
 
 
@@ -238,7 +240,7 @@ async def test_none_and_others(operator: str, prefetch: bool):
 
 
 async def test_a_value_no_row_has_is_not_the_shape_s():
-    """What is compared with an integer that no column can hold is nothing, as Django knows, but not others."""
+    """No column holds such an integer, which Django knows; others of the shape are asked for."""
     books = AsyncQuerySet(Book)
     for author in (2**70, 2**71, 1, 2**70, 1, 2**70):
         expected = await run_sync(lambda author=author: [*QuerySet(Book).filter(author=author)])

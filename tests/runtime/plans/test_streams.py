@@ -64,7 +64,7 @@ QUERYSETS: dict[str, tuple[Callable[[], Any], bool]] = {
     "with prefetches": (lambda: Book.objects.prefetch_related("tags").order_by("pk"), True),
     "a filter() of its own": (lambda: Filtering(Author).filter(pk__gt=0).order_by("pk"), True),
     "raw conditions": (lambda: Book.objects.extra(where=["id > 0"]).order_by("pk"), False),
-    "none": (lambda: Book.objects.none(), False),
+    "none": (lambda: Book.objects.none(), True),
     "an iterable of its own": (_odd, False),
 }
 

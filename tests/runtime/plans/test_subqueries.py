@@ -79,7 +79,6 @@ async def test_the_queryset_stays_in_plan_mode():
     assert books._planned is not None
 
 
-
 EXPRESSIONS: dict[str, Callable[[Any], Any]] = {
     "exists": lambda rows: Exists(rows(Book).filter(price__gt=2).order_by("pk")),
     "sliced": lambda rows: Exists(rows(Book).distinct().filter(price__gt=2)[:3]),
