@@ -18,6 +18,7 @@ from django.db.models.constants import LOOKUP_SEP
 from django.db.models.fields import related_descriptors
 from django.db.models.query_utils import DeferredAttribute
 
+from turbo_orm.db.originals import replace_once
 from turbo_orm.errors import NotLoadedError
 
 __all__ = [
@@ -180,24 +181,22 @@ def install() -> None:
 
 
 def _explain(descriptor_class: Any, method: str, remedy: str) -> None:
-    original: Callable[..., Any] = getattr(descriptor_class, method)
-    if hasattr(original, "_turbo"):
-        return
+    def around(original: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(original)
+        def explaining(self: Any, instance: Any, *args: Any) -> Any:
+            try:
+                return original(self, instance, *args)
+            except SynchronousOnlyOperation as exc:
+                if isinstance(instance, list):
+                    instance = instance[0]
+                known = isinstance(exc, NotLoadedError) and not isinstance(exc, RowsNotLoadedError)
+                if instance is None or not hasattr(instance, "afetch") or known:
+                    raise
+                raise NotLoadedError(_explanation(self, instance, remedy)) from exc
 
-    @wraps(original)
-    def explaining(self: Any, instance: Any, *args: Any) -> Any:
-        try:
-            return original(self, instance, *args)
-        except SynchronousOnlyOperation as exc:
-            if isinstance(instance, list):
-                instance = instance[0]
-            known = isinstance(exc, NotLoadedError) and not isinstance(exc, RowsNotLoadedError)
-            if instance is None or not hasattr(instance, "afetch") or known:
-                raise
-            raise NotLoadedError(_explanation(self, instance, remedy)) from exc
+        return explaining
 
-    explaining._turbo = True  # type: ignore[attr-defined]
-    setattr(descriptor_class, method, explaining)
+    replace_once(descriptor_class, method, around, by="loading")
 
 
 def _explanation(descriptor: Any, instance: Model, remedy: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 
 from django.db.models import ForeignKey, Manager
@@ -12,6 +12,7 @@ from django.db.models.fields import related_descriptors
 
 from turbo_orm.adoption import async_manager_class
 from turbo_orm.bridge.greenlets import current_bridge
+from turbo_orm.db.originals import replace_once
 from turbo_orm.fetch_modes.older_django.querysets import carry_to_related
 from turbo_orm.instance import is_managed
 from turbo_orm.manager import AsyncManager
@@ -22,6 +23,8 @@ from turbo_orm.related_creation import plan_creation
 from turbo_orm.related_keys import ForeignKeyEnd, GenericEnd, KeyEnd
 
 __all__ = ["install"]
+
+_replace = partial(replace_once, by="related")
 
 
 def _async_if_managed(create: Callable[..., Any]) -> Callable[..., Any]:
@@ -131,12 +134,3 @@ def install() -> None:
     contenttypes = sys.modules.get("django.contrib.contenttypes.fields")
     if contenttypes is not None:
         _replace(contenttypes, "create_generic_related_manager", _async_if_managed)
-
-
-def _replace(owner: Any, name: str, instead: Callable[[Callable[..., Any]], Any]) -> None:
-    """Put what *instead* makes of it in the place of the function *name* of *owner*, once per process."""
-    original = getattr(owner, name)
-    if not hasattr(original, "_turbo"):
-        replaced = instead(original)
-        replaced._turbo = True
-        setattr(owner, name, replaced)

@@ -1,12 +1,13 @@
-"""Django's own methods, where others may have replaced them."""
+"""Django's own functions, in whose place there may be others: of other packages, or ours."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from types import FunctionType
 from typing import Any
 
-__all__ = ["original"]
+__all__ = ["original", "replace_once"]
 
 
 def original(owner: type[Any], name: str) -> Any:
@@ -15,3 +16,17 @@ def original(owner: type[Any], name: str) -> Any:
     # Not by its name and module: a decorator copies these.
     is_own = type(method) is FunctionType and method.__globals__ is vars(sys.modules[owner.__module__])
     return method if is_own else None
+
+
+def replace_once(owner: Any, name: str, around: Callable[[Callable[..., Any]], Any], by: str) -> None:
+    """Put what *around* makes of it in the place of the function *name* of *owner*, a class or a module.
+
+    Once for each *by*, who does it, however often that is called: where not all modules were imported at
+    first, it is again.
+    """
+    before = getattr(owner, name)
+    mark = f"_turbo_{by}"  # functools.wraps() hands it on
+    if not hasattr(before, mark):
+        instead = around(before)
+        setattr(instead, mark, True)
+        setattr(owner, name, instead)

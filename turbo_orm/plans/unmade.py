@@ -39,6 +39,9 @@ class Unmade(Query):
         else:
             setattr(become(self), name, value)
 
+    def __repr__(self) -> str:
+        return repr(become(self))
+
     def __reduce_ex__(self, protocol: Any) -> Any:
         # Copies, and what is unpickled, are of the query's class.
         return become(self).__reduce_ex__(protocol)

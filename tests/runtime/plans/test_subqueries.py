@@ -94,6 +94,7 @@ LOOKS: dict[str, Callable[[Any], Any]] = {
     "copy of the query": lambda expression: str(copy.copy(expression.query)),
     "pickled": lambda expression: str(pickle.loads(pickle.dumps(expression.query))),
     "kind": lambda expression: (type(copy.copy(expression.query)), expression.query.subquery),
+    "repr": lambda expression: repr(expression.query).split(" at ")[0],
     "of pickled": lambda expression: type(pickle.loads(pickle.dumps(expression.query))),
     "exists": lambda expression: (str(expression.query.exists()), str(expression.query)),
     "changed": lambda expression: (

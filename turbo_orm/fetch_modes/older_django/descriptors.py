@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 
 from django.core.exceptions import ObjectDoesNotExist
@@ -13,12 +13,15 @@ from django.db.models import Model, prefetch_related_objects
 from django.db.models.fields import related_descriptors
 from django.db.models.query_utils import DeferredAttribute
 
+from turbo_orm.db.originals import replace_once
 from turbo_orm.fetch_modes.older_django import NEEDED
 from turbo_orm.fetch_modes.older_django.modes import FETCH_ONE, FetchMode, mode_of
 from turbo_orm.fetch_modes.older_django.rows import apply, mark
 from turbo_orm.loading import load_column
 
 __all__ = ["install"]
+
+_replace = partial(replace_once, by="fetch_modes")
 
 
 class _Relation:
@@ -114,26 +117,18 @@ def install() -> None:
     )
     # `__get__` of a forward relation runs for loaded ones too; this does when there is none.
     for descriptor in (forward, related_descriptors.ForwardOneToOneDescriptor):
-        _hook(descriptor, "get_object", _ask_before_get_object)
-    _hook(reverse, "__get__", lambda original: _ask_before_reading(original, _ReverseOneToOne))
-    _hook(DeferredAttribute, "__get__", lambda original: _ask_before_reading(original, _Deferred))
+        _replace(descriptor, "get_object", _ask_before_get_object)
+    _replace(reverse, "__get__", lambda original: _ask_before_reading(original, _ReverseOneToOne))
+    _replace(DeferredAttribute, "__get__", lambda original: _ask_before_reading(original, _Deferred))
     related: list[Any] = [forward, reverse]
     contenttypes = sys.modules.get("django.contrib.contenttypes.fields")
     if contenttypes is not None:
         generic = contenttypes.GenericForeignKey
-        _hook(generic, "__get__", lambda original: _ask_before_reading(original, _Relation))
+        _replace(generic, "__get__", lambda original: _ask_before_reading(original, _Relation))
         related.append(generic)
     for descriptor in related:
         name = "get_prefetch_querysets" if hasattr(descriptor, "get_prefetch_querysets") else None
-        _hook(descriptor, name or "get_prefetch_queryset", _hand_on_when_prefetching)
-
-
-def _hook(owner: Any, name: str, around: Callable[[Any], Any]) -> None:
-    original = vars(owner)[name]
-    if not hasattr(original, "_turbo_fetch_modes"):
-        hooked = around(original)
-        hooked._turbo_fetch_modes = True
-        setattr(owner, name, hooked)
+        _replace(descriptor, name or "get_prefetch_queryset", _hand_on_when_prefetching)
 
 
 def _ask_before_get_object(original: Callable[..., Any]) -> Callable[..., Any]:
