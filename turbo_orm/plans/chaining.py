@@ -433,12 +433,10 @@ _SLICED = Taken("slice", Slice)
 
 
 def _limits(key: slice) -> tuple[int, int | None] | None:
-    """Return the limits of a slice which makes a queryset and has rows."""
-    low, high = key.start, key.stop
-    if key.step is not None or (low is None and high is None):
+    """Return the limits of a slice which makes a queryset, has rows, and may not have all."""
+    low, high = key.start or 0, key.stop
+    if key.step is not None or (low == 0 and high is None):
         return None
-    if low is None:
-        low = 0
     if type(low) is not int or low < 0:
         return None
     if high is not None and (type(high) is not int or high <= low):

@@ -100,3 +100,14 @@ async def test_one_plan_for_all_limits():
     assert counts == [2, 2, 2, 1]
     assert "LIMIT" not in plan.bind_as_django(())[0]
     assert plan.limit_sql((3, 5)) == " LIMIT 2 OFFSET 3) subquery"
+
+
+@pytest.mark.parametrize("limits", [slice(0, None), slice(None, None), slice(None, None, None)])
+async def test_a_slice_of_all_rows_is_none(limits: slice):
+    def rows() -> Any:
+        return Book.objects.order_by("pk")[limits]
+
+    for _ in range(3):
+        assert await rows().alist() == await Book.objects.order_by("pk").alist()
+        assert await rows().filter(pk=1).acount() == 1
+        assert await rows().acount() == await Book.objects.acount()
