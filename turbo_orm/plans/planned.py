@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from copy import deepcopy
 from functools import partial
 from itertools import islice
@@ -13,11 +12,9 @@ from django.db.models.sql import Query
 
 from turbo_orm.plans.shapes import Node, make_root, seen
 from turbo_orm.plans.steps import Step
-from turbo_orm.plans.unmade import Unmade
 from turbo_orm.plans.values import CONTAINERS, as_it_is_now
 
 __all__ = [
-    "Passed",
     "Planned",
     "further",
     "has_all_rows",
@@ -111,18 +108,3 @@ def _keep(value: Any, stored: Any) -> Any:
     if kind is dict:
         return deepcopy(value)
     return stored if isinstance(value, Model) else value
-
-
-class Passed(Unmade):
-    """Stands for the `Query` of a queryset in plan mode where a ``_clone()`` hands it to its clone.
-
-    Whoever looks at it, as the ``__init__()`` of a project's class may, sees that query.
-    """
-
-    _own = frozenset({"chain", "planned"})
-
-    def __init__(self, planned: Planned, make: Callable[[Planned], Query]) -> None:
-        super().__init__(partial(make, planned), planned=planned)
-
-    def chain(self, klass: Any = None) -> Any:
-        return self

@@ -5,7 +5,6 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from django.db.models import Model, QuerySet
@@ -17,10 +16,11 @@ from turbo_orm.conf import get_config
 from turbo_orm.db.originals import original
 from turbo_orm.plans.bodies import runs_in_body
 from turbo_orm.plans.own_clones import CLONING, FOLLOWED, copy_of
-from turbo_orm.plans.planned import Passed, Planned, further, made_query, renewed_state
+from turbo_orm.plans.planned import Planned, further, made_query, renewed_state
+from turbo_orm.plans.queries import OfQueryset, Passed
 from turbo_orm.plans.shapes import ROOT, Node, make_root, note_use, seen, trie
 from turbo_orm.plans.steps import Call, Taken
-from turbo_orm.plans.unmade import OfQueryset, become
+from turbo_orm.plans.unmade import become
 from turbo_orm.plans.values import Bail
 
 __all__ = ["ALWAYS_CLONES", "DEFAULT_FETCH_MODE", "INTERNALS", "PlanMode", "djangos"]
@@ -80,15 +80,6 @@ def djangos(queryset: PlanMode, name: str) -> Callable[..., Any]:
     """
     method: Callable[..., Any] = getattr(super(PlanMode, queryset), name)
     return method
-
-
-def _materialised(reference: weakref.ref[Any], planned: Planned) -> Query:
-    """Have a queryset that was *planned* leave plan mode, if it is there still, and return its query."""
-    queryset = reference()
-    if queryset is None or queryset._planned is None:
-        return made_query(planned)
-    queryset._materialise()
-    return queryset.query  # type: ignore[no-any-return]
 
 
 class PlanMode(QuerySet[Any, Any]):
@@ -225,12 +216,6 @@ class PlanMode(QuerySet[Any, Any]):
         # Copies of this queryset have its attributes.
         return found if type(found) is OfQueryset and found.queryset() is self else None
 
-    def _make_pending(self, planned: Planned) -> OfQueryset:
-        this = weakref.ref(self)  # results are to be freed without the garbage collector
-        pending = OfQueryset(this, planned[0].template.query, partial(_materialised, this, planned))
-        self._pending = weakref.ref(pending)
-        return pending
-
     if not TYPE_CHECKING:
 
         @property
@@ -240,7 +225,9 @@ class PlanMode(QuerySet[Any, Any]):
                 if self._peek is not None:
                     return self._peek
                 if planned[3] is None:
-                    return self._pending_query() or self._make_pending(planned)
+                    pending = self._pending_query() or OfQueryset(self, planned)
+                    self._pending = weakref.ref(pending)
+                    return pending
                 self._materialise()  # of a slice, a template knows only that it is one
             return _query_of(self)
 

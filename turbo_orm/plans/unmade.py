@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import threading
-import weakref
 from collections.abc import Callable
 from typing import Any, ClassVar
 
 from django.db.models.sql import Query
 from typing_extensions import Self
 
-__all__ = ["OfQueryset", "Unmade", "become"]
+__all__ = ["Unmade", "attributes_of", "become"]
 
 
 class Unmade(Query):
@@ -22,11 +21,11 @@ class Unmade(Query):
     _settable: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, make: Callable[[], Query], **own: Any) -> None:
-        _attributes(self).update(own, **{_MAKE: make})
+        attributes_of(self).update(own, **{_MAKE: make})
 
     def copied(self) -> Self:
         """Return another one, of the same query."""
-        return type(self)(**_attributes(self))
+        return type(self)(**attributes_of(self))
 
     def __getattribute__(self, name: str) -> Any:
         if name in _get(self, "_own"):
@@ -35,7 +34,7 @@ class Unmade(Query):
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in _get(self, "_settable"):
-            _attributes(self)[name] = value
+            attributes_of(self)[name] = value
         else:
             setattr(become(self), name, value)
 
@@ -53,49 +52,22 @@ _MAKE = "make"
 _LOCK = threading.Lock()
 
 
-def _attributes(query: Query) -> dict[str, Any]:
+def attributes_of(query: Query) -> dict[str, Any]:
+    """Return the attributes of *query*, which is no look at it."""
     found: dict[str, Any] = _get(query, "__dict__")
     return found
 
 
 def become(unmade: Any, query: Query | None = None) -> Any:
     """Have *unmade* be its query, or *query*, and return it."""
-    before = _attributes(unmade)
+    before = attributes_of(unmade)
     make = before.get(_MAKE)
     if query is None and make is not None:
         query = make()  # outside of the lock: it runs Django's methods
     with _LOCK:
-        if query is not None and _attributes(unmade) is before:
+        if query is not None and attributes_of(unmade) is before:
             for name in type(unmade)._settable & before.keys():
                 setattr(query, name, before[name])
-            _set(unmade, "__dict__", _attributes(query))
+            _set(unmade, "__dict__", attributes_of(query))
             _set(unmade, "__class__", type(query))
     return unmade
-
-
-class OfQueryset(Unmade):
-    """The query of a queryset in plan mode, which leaves that mode where anybody looks at it.
-
-    What its *template* says is no look: there are no values in that. *queryset* refers to the queryset,
-    and *make* makes the query, whether there is a queryset still or not.
-    """
-
-    _own = frozenset({"is_empty", "queryset", "template"})
-
-    def __init__(self, queryset: weakref.ref[Any], template: Query, make: Callable[[], Query]) -> None:
-        super().__init__(make, queryset=queryset, template=template)
-
-    def __getattribute__(self, name: str) -> Any:
-        if name in _TOLD_BY_TEMPLATES:
-            value = getattr(_attributes(self).get("template"), name, None)
-            if value is None or value is True or value is False:
-                return value
-        return super().__getattribute__(name)
-
-    def is_empty(self) -> bool:
-        """Whether it is the query of `none()`."""
-        return bool(self.template.is_empty())
-
-
-#: Flags that values have no part in.
-_TOLD_BY_TEMPLATES = frozenset({"combinator", "distinct", "select_for_update", "select_related"})

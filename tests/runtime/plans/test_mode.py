@@ -355,13 +355,20 @@ def test_the_state_of_an_ordinary_queryset_will_do() -> None:
 
 
 #: What can be asked of a query without values, of a queryset that stays in plan mode.
-FLAGS = ("select_related", "distinct", "combinator", "select_for_update", "is_empty")
+FLAGS = (
+    "combinator",
+    "distinct_fields",
+    "is_empty",
+    "is_sliced",
+    "select_for_update",
+    "select_related",
+)
 
 
 @pytest.mark.parametrize("name", FLAGS)
 def test_who_asks_for_flags_leaves_plan_mode_on(shapes: Any, name: str) -> None:
     def chain(rows: Any) -> Any:
-        return rows.filter(price__gt=1).distinct()
+        return rows.filter(price__gt=1)
 
     def flag(queryset: Any) -> Any:
         found = getattr(queryset.query, name)
@@ -369,6 +376,8 @@ def test_who_asks_for_flags_leaves_plan_mode_on(shapes: Any, name: str) -> None:
 
     ours, expected = chain(AsyncQuerySet(Book)), chain(QuerySet(Book))
     assert flag(ours) == flag(expected)
+    assert ours._planned is not None
+    ours.query.select_related = False
     assert ours._planned is not None
     # Nested dictionaries: what they are of belongs to the query.
     related = AsyncQuerySet(Book).select_related("author")
@@ -382,6 +391,9 @@ CHANGES: dict[str, Callable[[Any], Any]] = {
     "limits": lambda query: query.set_limits(1, 3),
     "a condition": lambda query: query.where.children.pop(),
     "distinct": lambda query: setattr(query, "distinct", True),
+    "no order": lambda query: query.clear_ordering(force=True),
+    "no order if it can": lambda query: query.clear_ordering(),
+    "no order but the model's": lambda query: query.clear_ordering(True, clear_default=False),
 }
 
 

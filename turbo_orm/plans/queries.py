@@ -1,0 +1,89 @@
+"""The queries of querysets in plan mode, which are made when somebody looks at them."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from django.db.models.sql import Query
+
+from turbo_orm.plans.planned import Planned, made_query
+from turbo_orm.plans.unmade import Unmade, attributes_of, become
+
+__all__ = ["OfQueryset", "Passed"]
+
+
+class Passed(Unmade):
+    """Stands for the `Query` of a queryset in plan mode where a ``_clone()`` hands it to its clone.
+
+    Whoever looks at it, as the ``__init__()`` of a project's class may, sees that query.
+    """
+
+    _own = frozenset({"chain", "planned"})
+
+    def __init__(self, planned: Planned, make: Callable[[Planned], Query]) -> None:
+        super().__init__(partial(make, planned), planned=planned)
+
+    def chain(self, klass: Any = None) -> Any:
+        return self
+
+
+class OfQueryset(Unmade):
+    """The query of a queryset in plan mode, which leaves that mode where anybody looks at it.
+
+    What its template says is no look: there are no values in that. Nor is what `delete()` does to it.
+    """
+
+    _own = frozenset({"clear_ordering", "is_empty", "queryset", "template"})
+
+    def __init__(self, queryset: Any, planned: Planned) -> None:
+        # Results are to be freed without the garbage collector.
+        reference = weakref.ref(queryset)
+        make = partial(_made, reference, planned)
+        super().__init__(make, queryset=reference, template=planned[0].template.query)
+
+    def __getattribute__(self, name: str) -> Any:
+        told = _told(self, name)
+        return super().__getattribute__(name) if told is _UNTOLD else told
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if _told(self, name) is not value:
+            super().__setattr__(name, value)
+
+    def is_empty(self) -> bool:
+        """Whether it is the query of `none()`."""
+        return bool(self.template.is_empty())
+
+    def clear_ordering(self, force: bool = False, clear_default: bool = True) -> None:
+        """Do what Django's does: of all of it, by a step of the queryset."""
+        queryset = self.queryset() if force and clear_default else None
+        template = None if queryset is None else queryset._clear_ordering()
+        if template is None:
+            become(self).clear_ordering(force, clear_default)
+        else:
+            attributes_of(self)["template"] = template
+
+
+#: What values have no part in.
+_TOLD_BY_TEMPLATES = frozenset(
+    {"combinator", "distinct", "distinct_fields", "is_sliced", "select_for_update", "select_related"}
+)
+_UNTOLD = object()
+
+
+def _told(query: OfQueryset, name: str) -> Any:
+    """Return what the template of *query* has for *name*, if it is told and nobody can change that."""
+    template = attributes_of(query).get("template") if name in _TOLD_BY_TEMPLATES else None
+    found = _UNTOLD if template is None else getattr(template, name)
+    return found if found is None or isinstance(found, bool) or found == () else _UNTOLD
+
+
+def _made(reference: weakref.ref[Any], planned: Planned) -> Query:
+    """Have a queryset that was *planned* leave plan mode, if it is there still, and return its query."""
+    queryset = reference()
+    if queryset is None or queryset._planned is None:
+        return made_query(planned)
+    queryset._materialise()
+    return queryset.query  # type: ignore[no-any-return]
