@@ -104,6 +104,7 @@ async def acontains(self: PlannedQuerySet, obj: Any) -> bool:
         "contains" in self._plannable_terminals
         and self._planned is not None
         and self._planned[3] is None
+        and not self._planned[0].template.query.combinator
         and self._fields is None
         and self._result_cache is None
         and isinstance(obj, Model)

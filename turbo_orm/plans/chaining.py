@@ -27,6 +27,7 @@ from turbo_orm.plans.steps import (
     take_combination,
     take_filter,
     take_selection,
+    take_union,
 )
 from turbo_orm.plans.values import Bail
 
@@ -369,6 +370,28 @@ class Chaining(PlanMode):
         if found._planned is not None:
             found._merge_known_related_objects(other)
         return found
+
+    def union(self, *other_qs: Any, all: bool = False) -> Any:  # noqa: A002 - Django's name
+        return self._unite("union", other_qs, (("all", all),))
+
+    def intersection(self, *other_qs: Any) -> Any:
+        return self._unite("intersection", other_qs)
+
+    def difference(self, *other_qs: Any) -> Any:
+        return self._unite("difference", other_qs)
+
+    def _unite(self, method: str, others: tuple[Any, ...], options: tuple[tuple[str, bool], ...] = ()) -> Any:
+        taken = None
+        # Of those which are none Django returns another one, or leaves it out.
+        if (
+            others
+            and self._notes()
+            and _BOOLEANS.issuperset([type(value) for _, value in options])
+            and all(isinstance(each, Chaining) and not each._is_none() for each in (self, *others))
+        ):
+            with suppress(Bail):
+                taken = take_union(method, others, options)
+        return self._take(taken, lambda queryset: djangos(queryset, method)(*others, **dict(options)))
 
     def _is_none(self) -> bool:
         """Whether it is in plan mode, and `none()` was called."""

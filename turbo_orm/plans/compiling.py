@@ -101,7 +101,7 @@ class _Compilation:
                 sql = _take_limits(plan, sql, compiler)
             _write_binders(plan, sql, params, recording.groups, compiler)
             if self._name in _WITHOUT_ROWS:
-                plan.needed = tuple(_needed_by(compiler.query.where))
+                plan.needed = _needed_by_all(compiler.query)
             if self._name in _LOADING:
                 plan.loader = self._row_loader(compiler)
             elif self._name == "aggregate":
@@ -165,6 +165,11 @@ class _Compilation:
 
 def _bind_nothing(values: tuple[Any, ...]) -> NoReturn:
     raise NoValues
+
+
+def _needed_by_all(query: Any) -> tuple[int, ...]:
+    # The condition of a union is that of its first part.
+    return () if query.combinator else tuple(_needed_by(query.where))
 
 
 def _needed_by(where: Any) -> Iterator[int]:
@@ -256,8 +261,6 @@ def _take_limits(plan: Plan, sql: str, compiler: Any) -> str:
 def _check_query(query: Any) -> None:
     if getattr(query, "related_updates", None):
         raise Unsupported("it updates several tables")
-    if query.combinator:
-        raise Unsupported("it has a combinator")
     for join in query.alias_map.values():
         field = getattr(join, "join_field", None)
         for each in (field, getattr(field, "field", None)):

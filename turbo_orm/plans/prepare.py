@@ -82,7 +82,7 @@ def prepare_all(params: Sequence[Param]) -> tuple[PrepareAll | None, tuple[Any, 
             raise Unsupported(param.bad or f"a value is used {len(param.found)} times")
         if type(param.prepared) is list and None in param.prepared:
             raise Bail
-        prepares.append(at_filter(*param.found[0], param.value))
+        prepares.append(at_filter(*param.found[0], param.value, negated=param.is_negated))
     for param in params:
         param.value = param.prepared = None
     return (_each(prepares) if any(prepares) else None), stored
@@ -111,9 +111,10 @@ def _each(prepares: Sequence[Prepare | None]) -> PrepareAll:
     return prepare
 
 
-def at_filter(lookup_class: Any, lhs: Any, value: Any) -> Prepare | None:
+def at_filter(lookup_class: Any, lhs: Any, value: Any, *, negated: bool) -> Prepare | None:
     """Return what makes a value like *value* into ``Lookup.rhs``; None if that is the value.
 
+    With *negated*, rows are not to meet the condition.
     The function raises `Bail` where a value would change the SQL, and what Django raises.
     Raises `Unsupported` if a value can't be had again from what was made of it.
     """
@@ -121,7 +122,7 @@ def at_filter(lookup_class: Any, lhs: Any, value: Any) -> Prepare | None:
     if any(isinstance(each, Model) for each in (value if kind in CONTAINERS else (value,))):
         _demand_plain_key(lookup_class, lhs)
     if kind in CONTAINERS:
-        return _container_at_filter(lookup_class, lhs, value)
+        return _container_at_filter(lookup_class, lhs, value, negated)
     output = getattr(lhs, "output_field", None)
     base: Any = without_foreign_keys(output)
     get_prep_lookup = lookup_class.get_prep_lookup
@@ -164,7 +165,7 @@ def _demand_plain_key(lookup_class: Any, lhs: Any) -> None:
         raise Unsupported("a field of the project prepares the key of an instance")
 
 
-def _container_at_filter(lookup_class: Any, lhs: Any, sample: Any) -> Prepare:
+def _container_at_filter(lookup_class: Any, lhs: Any, sample: Any, negated: bool) -> Prepare:
     models = frozenset(type(each) for each in sample if isinstance(each, Model))
     thorough = _through_lookup(lookup_class, lhs, models)
     if lookup_class.get_prep_lookup not in (
@@ -179,6 +180,8 @@ def _container_at_filter(lookup_class: Any, lhs: Any, sample: Any) -> Prepare:
     def prepare(values: Any) -> Any:
         kinds = set(map(type, values))
         if NoneType in kinds and base in _KEEP_NONE:
+            if negated:  # since Django 6.1 it is another condition then
+                raise Bail
             kinds.discard(NoneType)  # Django drops it later
         if not kinds:
             return [*values]  # as of others, Django keeps a list

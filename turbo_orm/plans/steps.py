@@ -5,7 +5,7 @@ A step can be taken again, on the template of its shape and when a queryset leav
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from django.db.models import QuerySet
@@ -28,11 +28,13 @@ __all__ = [
     "Slice",
     "Step",
     "Taken",
+    "Unite",
     "kinds_and_values",
     "take_annotations",
     "take_combination",
     "take_filter",
     "take_selection",
+    "take_union",
 ]
 
 
@@ -125,6 +127,18 @@ class Combine(NamedTuple):
         return getattr(QuerySet, self.operator)(queryset, self.other.make(values, type(queryset.query)))
 
 
+class Unite(NamedTuple):
+    """One of the methods `union()`, `intersection()` and `difference()`."""
+
+    method: str
+    others: tuple[Argument, ...]
+    options: tuple[tuple[str, bool], ...]
+
+    def apply(self, queryset: Any, values: Iterator[Any]) -> Any:
+        others = [each.make(values, type(queryset.query)) for each in self.others]
+        return getattr(QuerySet, self.method)(queryset, *others, **dict(self.options))
+
+
 #: Django's own, which filters the rows to prefetch for some instances.
 _filter_prefetch_queryset: Any = related_descriptors._filter_prefetch_queryset  # type: ignore[attr-defined]
 
@@ -157,7 +171,9 @@ class PrefetchFilterOne(NamedTuple):
         return filtered(queryset, self.field, next(values))
 
 
-Step = Filter | Call | Slice | Extra | Annotate | Select | Combine | PrefetchFilter | PrefetchFilterOne
+Step = (
+    Filter | Call | Slice | Extra | Annotate | Select | Combine | Unite | PrefetchFilter | PrefetchFilterOne
+)
 
 
 class Taken(NamedTuple):
@@ -239,6 +255,16 @@ def take_combination(operator: str, other: Any) -> Taken:
     arguments = Arguments()
     taken = arguments.take_queryset(other)
     return Taken((operator, taken), lambda: Combine(operator, taken), tuple(arguments.values))
+
+
+def take_union(method: str, others: Sequence[Any], options: tuple[tuple[str, bool], ...]) -> Taken:
+    """Return the step of *method* with the querysets *others* and keyword arguments *options*.
+
+    Raises `Bail` if one of them is not in plan mode.
+    """
+    arguments = Arguments()
+    taken = tuple([arguments.take_queryset(each) for each in others])
+    return Taken((method, options, taken), lambda: Unite(method, taken, options), tuple(arguments.values))
 
 
 def kinds_and_values(kwargs: Mapping[str, Any]) -> tuple[list[Any], tuple[Any, ...]]:

@@ -19,7 +19,7 @@ __all__ = ["Param", "TemplateQuery"]
 class Param:
     """A value on its way through `QuerySet.filter()` into a template."""
 
-    __slots__ = ("bad", "found", "index", "is_stored_as_given", "prepared", "value")
+    __slots__ = ("bad", "found", "index", "is_negated", "is_stored_as_given", "prepared", "value")
 
     def __init__(self, index: int, value: Any) -> None:
         self.index = index
@@ -28,6 +28,8 @@ class Param:
         self.prepared: Any = None
         #: The lookups (class, left-hand side) Django built with it.
         self.found: list[tuple[type, Any]] = []
+        #: It is compared in a condition that rows are not to meet.
+        self.is_negated = False
         #: Why no parameter can stand for it.
         self.bad: str | None = None
         #: It is no lookup's, which would have prepared it.
@@ -38,6 +40,7 @@ class _TakesParams(Query):
     """A `Query` that takes `Param` objects for values."""
 
     _param: Param | None = None
+    _is_negated = False
 
     def chain(self, klass: type[Query] | None = None) -> Any:
         return super().chain(_TemplateUpdateQuery if klass is UpdateQuery else klass)
@@ -50,12 +53,21 @@ class _TakesParams(Query):
         self._param = value
         return resolved
 
-    def build_filter(self, *args: Any, **kwargs: Any) -> Any:
+    def build_filter(
+        self,
+        filter_expr: Any,
+        branch_negated: bool = False,
+        current_negated: bool = False,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Any:
         self._param = None  # left behind where Django gave up a join that goes to many rows
+        before, self._is_negated = self._is_negated, current_negated
         try:
-            return super().build_filter(*args, **kwargs)
+            return super().build_filter(filter_expr, branch_negated, current_negated, *args, **kwargs)
         finally:
             self._param = None  # templates live long, the values they were made with must not
+            self._is_negated = before
 
     def build_lookup(self, lookups: Sequence[str], lhs: Any, rhs: Any) -> Any:
         param, self._param = self._param, None
@@ -65,6 +77,7 @@ class _TakesParams(Query):
         param.bad = param.bad or _why_not(lookup)
         if param.bad is None:
             param.found.append((type(lookup), lookup.lhs))
+            param.is_negated = param.is_negated or self._is_negated
             param.prepared = lookup.rhs
             lookup.rhs = Slot(param.index)
             # Expressions remember what they were made of; values must not live as long as templates.

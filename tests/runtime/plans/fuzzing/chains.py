@@ -429,8 +429,10 @@ _METHODS = (
     *("select_related", "all", "using", "prefetch_related", "prefetch_to", "_next_is_sticky"),
     *("select_for_update", "annotate", "annotate", "alias"),
     *("combine",) * 2,
+    *("unite", "unite", "none"),
 )
 _OPERATORS = ("__and__", "__or__", "__xor__")
+_UNITING = ("union", "union", "intersection", "difference")
 #: Methods of what a queryset is combined with.
 _OTHER_METHODS = (
     *("filter",) * 6,
@@ -456,7 +458,20 @@ def _step(draw: Callable[[Any], Any], model: type[Model], methods: Sequence[str]
     if method == "combine":
         steps = tuple(_step(draw, model, _OTHER_METHODS) for _ in range(draw(st.integers(0, 2))))
         return Step(draw(st.sampled_from(_OPERATORS)), (Chain(model, steps),))
+    if method == "unite":
+        name = draw(st.sampled_from(_UNITING))
+        options = draw(st.sampled_from(((), (("all", True),)))) if name == "union" else ()
+        return Step(name, tuple([_united(draw, model) for _ in range(draw(st.integers(1, 2)))]), options)
     return Step(method, *_arguments(draw, model, method))
+
+
+def _united(draw: Callable[[Any], Any], model: type[Model]) -> Chain:
+    """Rows for a union with those of *model*."""
+    steps = [_step(draw, model, _OTHER_METHODS) for _ in range(draw(st.integers(0, 2)))]
+    how = draw(st.integers(0, 9))
+    if how < 3:
+        steps.append((Step("slice", (0, 2)), Step("values_list", ("pk",)), Step("none"))[how])
+    return Chain(model, tuple(steps))
 
 
 def _arguments(draw: Callable[[Any], Any], model: type[Model], method: str) -> tuple[Any, ...]:
@@ -519,7 +534,7 @@ def other_values(chain: Chain, chance: random.Random) -> Chain:
 
 
 #: Methods whose arguments may have values in them.
-_WITH_VALUES = {"filter", "exclude", "annotate", "alias", "values", "values_list", *_OPERATORS}
+_WITH_VALUES = {"filter", "exclude", "annotate", "alias", "values", "values_list", *_OPERATORS, *_UNITING}
 
 
 class _Exchange:

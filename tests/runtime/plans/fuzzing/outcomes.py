@@ -154,7 +154,8 @@ def _differences(chain: Chain, terminal: str, changed: bool, at: int) -> Any:
         Tally["no plan" if planned is not None else "no plan mode"] += 1
     else:
         Tally["planned"] += 1
-        found: tuple[Any, ...] = ("statement", *bound.as_sql())
+        is_known = bound.statement.known is not None
+        found: tuple[Any, ...] = ("no rows",) if is_known else ("statement", *bound.as_sql())
         if not _equal(expected, found):
             yield f"Django: {expected}\n  plan:   {found}"
         if len(bound.params) != bound.statement.text.count(b"$"):
