@@ -9,14 +9,17 @@ from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.contrib.sessions.backends.base import CreateError, UpdateError
 from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.models import Session
 from django.db import IntegrityError, connections
 from django.db.models import F
+from django.test.utils import isolate_apps
 from django.utils import timezone
 
 from tests.project.library.models import Author, Plain
-from turbo_orm import atomic, run_sync
+from turbo_orm import AsyncManager, atomic, run_sync
+from turbo_orm.testing import capture_queries
 
 
 def names() -> list[str]:
@@ -165,3 +168,37 @@ async def test_sessions_are_saved_in_the_block():
     [found] = await run_sync(list, Session.objects.all())
     assert (found.pk, found.get_decoded()) == (kept.session_key, {"answer": 42})
     await run_sync(kept.delete)
+
+
+@pytest.mark.skipif(not hasattr(SessionStore, "asave"), reason="sessions have a-methods from Django 5.1 on")
+@isolate_apps("tests.project.library")
+async def test_sessions_with_an_async_manager_need_no_thread(monkeypatch: pytest.MonkeyPatch):
+    """Of a model of the project's, or by a facade of the package's: `asave()` outside of a block too."""
+
+    class Managed(Session):
+        objects = AsyncManager()
+
+        class Meta:
+            app_label = "library"
+            proxy = True
+
+    monkeypatch.setattr(SessionStore, "get_model_class", classmethod(lambda cls: Managed))
+    store = SessionStore()
+    await store.aset("answer", 42)
+    with capture_queries() as queries:
+        await store.asave()
+        await store.aset("answer", 43)
+        await store.asave()
+        await store.asave()
+    verbs = [each["sql"].split(maxsplit=1)[0] for each in queries]
+    assert [verb for verb in verbs if verb in ("INSERT", "UPDATE")] == ["INSERT", "UPDATE", "UPDATE"]
+    assert await SessionStore(store.session_key).aget("answer") == 43
+    gone = SessionStore(store.session_key)
+    await gone.aset("answer", 44)
+    await store.adelete()
+    with pytest.raises(UpdateError):
+        await gone.asave()
+    await store.asave(must_create=True)
+    with pytest.raises(CreateError):
+        await store.asave(must_create=True)
+    await store.adelete()
