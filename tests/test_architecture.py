@@ -42,7 +42,7 @@ LAYERS: list[set[str]] = [
     {"raw", "queryset", "manager", "base_manager", "instance", "adoption", "related", "pools"},
     {"async_safety", "atomic_requests", "plain_models", "hooks"},
     {""},
-    {"apps", "asgi", "checks", "generated", "testing", "typing"},
+    {"apps", "asgi", "checks", "generated", "middleware", "testing", "typing"},
 ]
 
 #: What the generator may use of the runtime.

@@ -19,7 +19,7 @@ from django.db.models import Manager, Model, QuerySet
 import turbo_orm
 from devtools.bootstrap.commands import COMMANDS
 from tests.project.library.models import Author
-from turbo_orm import AsyncManager, AsyncQuerySet, asgi, errors, fetch_modes, testing
+from turbo_orm import AsyncManager, AsyncQuerySet, asgi, errors, fetch_modes, middleware, testing
 from turbo_orm.codegen.options import Options
 from turbo_orm.conf import Config
 
@@ -47,7 +47,7 @@ def missing(names: Iterable[str], text: str) -> set[str]:
     return set(names) - code(text)
 
 
-@pytest.mark.parametrize("module", [turbo_orm, testing, asgi, fetch_modes, errors])
+@pytest.mark.parametrize("module", [turbo_orm, testing, asgi, middleware, fetch_modes, errors])
 def test_public_names(module: ModuleType):
     assert not missing(module.__all__, section(f"`{module.__name__}`"))
 
