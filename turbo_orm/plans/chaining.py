@@ -416,10 +416,14 @@ class Chaining(PlanMode):
 
     def prefetch_related(self, *lookups: Any) -> Any:
         none = lookups == (None,)
-        if self._planned is None or not (
-            _STRINGS.issuperset(map(type, lookups))
-            or none
-            or all(isinstance(each, str | Prefetch) for each in lookups)
+        if (
+            self._planned is None
+            or self._planned[0].template.query.combinator  # Django refuses that
+            or not (
+                _STRINGS.issuperset(map(type, lookups))
+                or none
+                or all(isinstance(each, str | Prefetch) for each in lookups)
+            )
         ):
             return super().prefetch_related(*lookups)
         clone = self._chain()

@@ -36,13 +36,14 @@ class OfQueryset(Unmade):
     What its template says is no look: there are no values in that. Nor is what `delete()` does to it.
     """
 
-    _own = frozenset({"clear_ordering", "is_empty", "queryset", "template"})
+    _own = frozenset({"clear_ordering", "is_empty", "is_slice", "queryset", "template"})
 
     def __init__(self, queryset: Any, planned: Planned) -> None:
         # Results are to be freed without the garbage collector.
         reference = weakref.ref(queryset)
         make = partial(_made, reference, planned)
-        super().__init__(make, queryset=reference, template=planned[0].template.query)
+        template, is_slice = planned[0].template.query, planned[3] is not None
+        super().__init__(make, queryset=reference, template=template, is_slice=is_slice)
 
     def __getattribute__(self, name: str) -> Any:
         told = _told(self, name)
@@ -58,7 +59,7 @@ class OfQueryset(Unmade):
 
     def clear_ordering(self, force: bool = False, clear_default: bool = True) -> None:
         """Do what Django's does: of all of it, by a step of the queryset."""
-        queryset = self.queryset() if force and clear_default else None
+        queryset = self.queryset() if force and clear_default and not self.is_slice else None
         template = None if queryset is None else queryset._clear_ordering()
         if template is None:
             become(self).clear_ordering(force, clear_default)
@@ -68,13 +69,15 @@ class OfQueryset(Unmade):
 
 #: What values have no part in.
 _TOLD_BY_TEMPLATES = frozenset(
-    {"combinator", "distinct", "distinct_fields", "is_sliced", "select_for_update", "select_related"}
+    {"combinator", "distinct", "distinct_fields", "select_for_update", "select_related"}
 )
 _UNTOLD = object()
 
 
 def _told(query: OfQueryset, name: str) -> Any:
     """Return what the template of *query* has for *name*, if it is told and nobody can change that."""
+    if name == "is_sliced":  # the limits themselves are no part of the template
+        return attributes_of(query).get("is_slice", _UNTOLD)
     template = attributes_of(query).get("template") if name in _TOLD_BY_TEMPLATES else None
     found = _UNTOLD if template is None else getattr(template, name)
     return found if found is None or isinstance(found, bool) or found == () else _UNTOLD

@@ -224,11 +224,9 @@ class PlanMode(QuerySet[Any, Any]):
             if planned is not None:
                 if self._peek is not None:
                     return self._peek
-                if planned[3] is None:
-                    pending = self._pending_query() or OfQueryset(self, planned)
-                    self._pending = weakref.ref(pending)
-                    return pending
-                self._materialise()  # of a slice, a template knows only that it is one
+                pending = self._pending_query() or OfQueryset(self, planned)
+                self._pending = weakref.ref(pending)
+                return pending
             return _query_of(self)
 
         @query.setter

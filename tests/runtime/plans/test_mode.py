@@ -365,10 +365,12 @@ FLAGS = (
 )
 
 
+@pytest.mark.parametrize("limits", [None, slice(3), slice(2, None)])
 @pytest.mark.parametrize("name", FLAGS)
-def test_who_asks_for_flags_leaves_plan_mode_on(shapes: Any, name: str) -> None:
+def test_who_asks_for_flags_leaves_plan_mode_on(shapes: Any, name: str, limits: slice | None) -> None:
     def chain(rows: Any) -> Any:
-        return rows.filter(price__gt=1)
+        found = rows.filter(price__gt=1)
+        return found if limits is None else found[limits]
 
     def flag(queryset: Any) -> Any:
         found = getattr(queryset.query, name)
@@ -397,21 +399,24 @@ CHANGES: dict[str, Callable[[Any], Any]] = {
 }
 
 
+@pytest.mark.parametrize("sliced", [False, True])
 @pytest.mark.parametrize("kept", [False, True])
 @pytest.mark.parametrize("name", CHANGES)
-def test_changes_of_the_query_are_the_queryset_s(shapes: Any, name: str, kept: bool) -> None:
+def test_changes_of_the_query_are_the_queryset_s(shapes: Any, name: str, kept: bool, sliced: bool) -> None:
     def changed(queryset: Any) -> Any:
         if kept:
             query = queryset.query
             assert query.distinct is False
-            before = queryset.filter(author__age__gt=3)
+            before = queryset.all() if sliced else queryset.filter(author__age__gt=3)
             CHANGES[name](query)
             return str(before.query), str(queryset.query), str(queryset.all().query), query is queryset.query
         CHANGES[name](queryset.query)
-        return str(queryset.query), str(queryset.filter(pk=1).query) if name != "limits" else None
+        further = queryset if sliced or name == "limits" else queryset.filter(pk=1)
+        return str(queryset.query), str(further.query)
 
     def chain(rows: Any) -> Any:
-        return rows.filter(price__gt=1).select_related("author")
+        found = rows.filter(price__gt=1).select_related("author")
+        return found[1:5] if sliced else found
 
     assert changed(chain(AsyncQuerySet(Book))) == changed(chain(QuerySet(Book)))
 

@@ -135,6 +135,11 @@ VERBS: dict[str, Callable[[Any], Any]] = {
     "distinct": lambda rows: rows.distinct().alist(),
     "locked": lambda rows: rows.select_for_update().alist(),
     "stream": lambda rows: _streamed(rows),
+    **{
+        name: lambda rows, name=name: getattr(rows, name)().alist()
+        for name in ("alias", "annotate", "defer", "exclude", "extra", "filter", "only", "prefetch_related")
+    },
+    "related": lambda rows: rows.select_related("author").alist(),
 }
 
 
