@@ -173,6 +173,52 @@ async def test_leaving_the_loop_is_the_last_thing_in_a_block():
     await assert_given_back()
 
 
+@pytest.mark.parametrize("savepoint", [True, False])
+@pytest.mark.parametrize("begun", ["on the wire", "declared"])
+async def test_leaving_the_loop_is_the_last_thing_in_a_nested_block(savepoint: bool, begun: str):
+    """The cursor is still there, and closed in what is left of the transaction."""
+    rows = await tags()
+    async with atomic():
+        if begun == "declared":
+            await run_sync(Tag.objects.count)
+        async with atomic(savepoint=savepoint):
+            async for _ in rows.aiterator(2):
+                break
+        await until(lambda: run_sync(no_open_cursors))
+        await Tag.objects.acreate(label="after")
+    assert await Tag.objects.filter(label="after").aexists()
+    await assert_given_back()
+
+
+async def test_a_cursor_that_went_with_its_savepoint():
+    """To close it would be an error, and break the block around."""
+    rows = await tags()
+    async with atomic():
+        with pytest.raises(LookupError):
+            async with atomic():
+                iterator = rows.aiterator(2)
+                await anext(iterator)
+                raise LookupError
+        await iterator.aclose()
+        await Tag.objects.acreate(label="after")
+    assert await Tag.objects.filter(label="after").aexists()
+    await assert_given_back()
+
+
+async def test_closed_in_another_nested_block():
+    rows = await tags()
+    async with atomic():
+        async with atomic():
+            iterator = rows.aiterator(2)
+            await anext(iterator)
+        async with atomic():
+            await iterator.aclose()
+            assert await run_sync(open_cursors) == 0
+            await Tag.objects.acreate(label="after")
+    assert await Tag.objects.filter(label="after").aexists()
+    await assert_given_back()
+
+
 @pytest.mark.parametrize("in_block", [False, True])
 async def test_cancelled_in_the_body(in_block: bool):
     rows = await tags()

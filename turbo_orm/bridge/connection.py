@@ -173,6 +173,14 @@ class BridgedConnection(psycopg.Connection[Any]):
             self._named = [known for known in self._named if not known.closed]
         self._named.append(cursor)
 
+    def doubt_server_cursors(self) -> None:
+        """Have named cursors ask whether they are there before they close: some went with a savepoint.
+
+        To close one that is not is an error, and breaks the transaction.
+        """
+        for cursor in self._named:
+            cursor._described = False
+
     def release_now(self) -> bool:
         """Do what `release()` does, if that needs no waiting; return whether it did."""
         aconn, pool = self._aconn, self._pool_

@@ -65,6 +65,13 @@ class Held:
         async with Turn(self) as turn:
             return await turn.run(fn, *args, **kwargs)
 
+    def _with_connection(self) -> Scope | None:
+        """Return the block that has the connection: where a nested one has ended, the one around it has."""
+        scope = None if self.gone else self._home
+        while scope is not None and scope.closed:
+            scope = scope.parent
+        return scope
+
     async def open_scope(self) -> Scope:
         """Open a scope which has the connection's turn until it is closed.
 
@@ -77,22 +84,26 @@ class Held:
             )
         if self.gone:
             raise self._ended_error()
-        scope = Scope(self.loop, self._parent())
         try:
-            await scope.open()
+            return await self.open_scope_in(self._home)
         except NoMoreTurns:
             raise self._ended_error() from None
+
+    async def open_scope_in(self, home: Scope) -> Scope:
+        """Do what `open_scope()` does in *home*; raise `NoMoreTurns` if that ends first."""
+        scope = Scope(self.loop, self._innermost(home))
+        await scope.open()
         scope.task = asyncio.current_task()
         return scope
 
-    def _parent(self) -> Scope:
-        # In a block nested in the one this was started in, the turn is that block's.
+    def _innermost(self, home: Scope) -> Scope:
+        # In a block nested in *home*, the turn is that block's.
         inner = scope = active_scope(self.loop)
         while scope is not None:
-            if scope is self._home and inner is not None:
+            if scope is home and inner is not None:
                 return inner
             scope = scope.parent
-        return self._home
+        return home
 
     def _ended_error(self) -> ConnectionReleasedError:
         if self._block is None:
@@ -110,7 +121,7 @@ class Held:
         _kept.setdefault(self, []).append(thing)
 
     async def close(self, last: Callable[[], object] | None = None) -> None:
-        """Run *last* as the last step if that is still possible; give an own connection back.
+        """Run *last* as the last step as long as there is the connection; give an own one back.
 
         In another event loop than the first step's this only asks that loop to do so.
         """
@@ -118,10 +129,8 @@ class Held:
             self._close_elsewhere(last)
             return
         try:
-            if last is not None and not self.ended:
-                # The block ended first, and the cursor with it.
-                with suppress(ConnectionReleasedError, TransactionManagementError):
-                    await self.run(last)
+            if last is not None:
+                await self._run_last(last)
         except GeneratorExit:
             self.leave(last)
             raise
@@ -129,6 +138,15 @@ class Held:
             await self._let_go()
             raise
         await self._let_go()
+
+    async def _run_last(self, last: Callable[[], object]) -> None:
+        # The transaction may end first, and the cursor with it.
+        with suppress(ConnectionReleasedError, TransactionManagementError):
+            while (home := self._with_connection()) is not None:
+                with suppress(NoMoreTurns):  # this block ends first
+                    async with Turn(self, home) as turn:
+                        await turn.run(last)
+                    return
 
     async def _let_go(self) -> None:
         _kept.pop(self, None)
@@ -164,7 +182,7 @@ class Held:
 
         In a block that goes on, the loop runs *last* when its turn comes. An own connection is closed.
         """
-        if last is None or self._block is None or self.ended or not self.loop.is_running():
+        if last is None or self._block is None or not self.loop.is_running() or not self._with_connection():
             self.abandon()
             return
         keep_until_done(self.loop.create_task(self.close(last)))
@@ -187,14 +205,17 @@ class Turn:
     (A class, not a generator: generators that wait for each other can be collected together.)
     """
 
-    __slots__ = ("_held", "_scope")
+    __slots__ = ("_held", "_home", "_scope")
 
-    def __init__(self, held: Held) -> None:
+    def __init__(self, held: Held, home: Scope | None = None) -> None:
         self._held = held
+        #: The block to have it in, if it is not the one the `Held` was started in.
+        self._home = home
         self._scope: Scope | None = None
 
     async def __aenter__(self) -> Self:
-        self._scope = await self._held.open_scope()
+        held, home = self._held, self._home
+        self._scope = await (held.open_scope() if home is None else held.open_scope_in(home))
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:

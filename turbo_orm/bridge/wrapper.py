@@ -213,6 +213,8 @@ class BridgedWrapper(_Base):
     def savepoint_rollback(self, sid: str) -> None:
         super().savepoint_rollback(sid)
         self.cut_by = None
+        if isinstance(self.connection, BridgedConnection):
+            self.connection.doubt_server_cursors()
 
     def create_cursor(self, name: str | None = None) -> Any:
         cursor = super().create_cursor(name)
