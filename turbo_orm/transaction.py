@@ -18,7 +18,7 @@ from psycopg import IsolationLevel
 from typing_extensions import ParamSpec
 
 from turbo_orm.bridge.greenlets import current_bridge, drive
-from turbo_orm.bridge.interruptions import writes_lost
+from turbo_orm.bridge.interruptions import is_interruption, writes_lost
 from turbo_orm.bridge.nested_blocks import NestedBlock, PartOfBlock, Savepoint
 from turbo_orm.bridge.run import run_sync
 from turbo_orm.bridge.scopes import Entered, Scope, inherited_scope, open_scope
@@ -248,11 +248,13 @@ def _leave_if_entered(block: transaction.Atomic, replaced: Mapping[str, Any], ex
 
 def _leave(block: transaction.Atomic, replaced: Mapping[str, Any], exc_info: Any) -> None:
     connection: Any = transaction.get_connection(block.using)
-    leased = connection.connection
-    cut_by: BaseException | None = getattr(connection, "cut_by", None) if connection.needs_rollback else None
+    leased, broken = connection.connection, connection.needs_rollback
+    cut_by: BaseException | None = getattr(connection, "cut_by", None) if broken else None
     try:
         block.__exit__(*exc_info)
     finally:
+        if block.savepoint and is_interruption(exc_info[1]) and connection.needs_rollback and not broken:
+            connection.cut_by = exc_info[1]  # it could not be rolled back alone: the block around is lost
         if connection.connection is leased and leased is not None and not leased.closed:
             for name, value in replaced.items():
                 setattr(leased, name, value)

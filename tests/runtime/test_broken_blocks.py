@@ -15,7 +15,7 @@ from asgiref.sync import async_to_sync
 from django.db import DatabaseError, Error, IntegrityError, OperationalError, connections, transaction
 
 from tests.project.library.models import Author, Tag
-from tests.runtime.conftest import asleep
+from tests.runtime.conftest import asleep, sessions, terminate
 from tests.runtime.support import (
     assert_pool_is_clean,
     author_names,
@@ -160,6 +160,26 @@ async def test_a_timeout_of_a_nested_block_is_no_matter(begin: Any, timed_out: A
         await timed_out(in_nested_block(lambda: run_sync(sleep, 30)))
         await Author.objects.acreate(name="second")
     assert await author_names() == ["first", "second"]
+    await assert_pool_is_clean()
+
+
+async def test_a_timeout_of_a_nested_block_whose_session_is_lost(
+    begin: Any, observer: psycopg.Connection[Any]
+):
+    """What the block around it has written is lost as well, and nothing there says so."""
+
+    async def nested() -> None:
+        await Author.objects.acreate(name="nested")
+        terminate(observer, *(pid for pid, *_ in sessions(observer)))
+        waiting.set()
+        await asyncio.Event().wait()
+
+    waiting = asyncio.Event()
+    with pytest.raises(transaction.TransactionManagementError, match="a statement in it was cancelled"):
+        async with atomic():
+            await begin()
+            await cancelled_when(waiting.is_set, in_nested_block(nested))
+    assert await author_names() == []
     await assert_pool_is_clean()
 
 

@@ -9,7 +9,7 @@ from django.db.transaction import TransactionManagementError
 __all__ = ["block_destroyed", "is_interruption", "writes_lost"]
 
 
-def is_interruption(exc: BaseException) -> bool:
+def is_interruption(exc: BaseException | None) -> bool:
     """Whether *exc* is no error of the statement it went through, but ended the wait for it."""
     return isinstance(exc, CancelledError | GeneratorExit)
 

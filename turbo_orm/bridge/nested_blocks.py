@@ -123,23 +123,24 @@ class Savepoint(NestedBlock):
         around.nested.remove(self)
         broken_by, around.broken_by = around.broken_by, None
         if exc is not None or broken_by is not None:
-            await self._roll_back()
-            if exc is None and broken_by is not None and is_interruption(broken_by):
+            await self._roll_back(broken_by, exc)
+            if exc is None and is_interruption(broken_by):
                 raise writes_lost() from broken_by
             return
         try:
             await self._execute("RELEASE SAVEPOINT")
-        except psycopg.Error:
-            await self._roll_back()
+        except psycopg.Error as error:
+            await self._roll_back(error)
             with django_errors:
                 raise
 
-    async def _roll_back(self) -> None:
+    async def _roll_back(self, *reasons: BaseException | None) -> None:
         try:
             await self._execute("ROLLBACK TO SAVEPOINT")
             await self._execute("RELEASE SAVEPOINT")
         except psycopg.Error as error:
-            self._around.break_block(error)  # where there is a savepoint further out, that may do
+            # Where there is a savepoint further out, that may do. Who catches a timeout has to hear of it.
+            self._around.break_block(next(filter(is_interruption, reasons), None) or error)
 
     async def _execute(self, what: str) -> None:
         around, statement = self._around, command(f'{what} "{self._sid}"')

@@ -169,7 +169,7 @@ class WireBlock(BlockOnWire):
             return
         if exc is not None or broken_by is not None:
             await self._roll_back(wire)
-            if exc is None and broken_by is not None and is_interruption(broken_by):
+            if exc is None and is_interruption(broken_by):
                 raise writes_lost() from broken_by
             return
         try:
