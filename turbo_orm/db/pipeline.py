@@ -312,8 +312,10 @@ async def _run_many(wire: Wire, statements: Statements, begin: bytes | None) -> 
                 names.append(None)
             else:
                 names.append(queue.statement(bound))
-                queue.sync()
-        queue.sync()  # of the BEGIN, where nothing comes after it
+                if begin is None:
+                    queue.sync()
+        # Without the BEGIN, none of them: each would be a transaction of its own.
+        queue.sync()
         queue.close_unneeded()
     results = await queue.results()
     if begin is not None and (result := next(results)).status in FAILED:

@@ -271,8 +271,10 @@ class Wire(Channel):
                     # connection.
                     pool.unprepare()
             return error
-        if status == PIPELINE_ABORTED:
-            return psycopg.errors.PipelineAborted("pipeline aborted")
+        if status == PIPELINE_ABORTED:  # the server skipped it after an error, and says this of the next ones
+            return psycopg.errors.InFailedSqlTransaction(
+                "current transaction is aborted, commands ignored until end of transaction block"
+            )
         return psycopg.InternalError(f"Unexpected result of a statement: {ExecStatus(status).name}.")
 
     def _note_other_session(self) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from psycopg import errors
+from psycopg import IsolationLevel, errors
 from psycopg.pq import TransactionStatus
 
 from tests.runtime.wire.conftest import assert_clean
@@ -96,6 +96,30 @@ async def test_in_a_transaction(wire: Wire, numbers: None) -> None:
     assert (await wire.run(COUNT, ())).rows == [(0,)]
     await wire.conn.rollback()
     await wire.conn.set_autocommit(True)
+
+
+async def test_a_transaction_that_does_not_begin(wire: Wire, numbers: None) -> None:
+    """As where its BEGIN is cancelled: none of the statements is executed, and committed, without it."""
+    conn: Any = wire.conn
+    await wire.run(INSERT, (0,))
+    await conn.set_autocommit(False)
+    conn._isolation_level, conn._begin_statement = IsolationLevel.SERIALIZABLE, b"BEGIN AND FAIL"
+    with pytest.raises(errors.SyntaxError):
+        await wire.run_many([(INSERT, (1,)), (INSERT, (2,))])
+    assert_clean(conn)
+    conn._autocommit, conn._isolation_level, conn._begin_statement = True, None, b""
+    assert plain(await wire.run_many([(COUNT, ())])) == [[(1,)]]
+
+
+async def test_what_follows_an_error_as_a_transaction_begins(wire: Wire, numbers: None) -> None:
+    await wire.conn.set_autocommit(False)
+    for _ in range(2):
+        answers = await wire.run_many([(INSERT, (1,)), (FRACTION, (0,)), (COUNT, ())])
+        assert plain(answers) == [1, errors.DivisionByZero, errors.InFailedSqlTransaction]
+        assert "current transaction is aborted" in str(answers[2])
+        await wire.conn.rollback()
+    await wire.conn.set_autocommit(True)
+    assert_clean(wire.conn)
 
 
 @pytest.mark.parametrize("prepares", [True, False])
