@@ -151,7 +151,7 @@ def terminal_in_bridge(name: str, like: Callable[..., Any]) -> Callable[..., Any
 
     @wraps(like)
     def terminal(self: PlannedQuerySet) -> Any:
-        if self._planned is not None and current_bridge() is not None:
+        if self._result_cache is None and self._planned is not None and current_bridge() is not None:
             bound = self._bound(name)
             if bound is not None:
                 return answer(running.run_in_bridge(bound).rows)

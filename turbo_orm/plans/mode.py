@@ -86,8 +86,9 @@ class PlannedQuerySet(Chaining):
         Of this queryset, or of one in the state *planned*.
         """
         if planned is None:
-            planned = self._planned
-            if planned is None or self._result_cache is not None:
+            # Of rows that are there it is not looked at: that makes the query of prefetched ones.
+            planned = self._planned if self._result_cache is None else None
+            if planned is None:
                 return None
         node, values, _, limits, _ = planned
         if terminal not in self._plannable_terminals or (
