@@ -3,40 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
-import time
 from collections.abc import Iterator
 from zoneinfo import ZoneInfo
 
 import pytest
 from django.db import connections
 from django.utils import timezone, translation
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given, settings
 from hypothesis import seed as seeded
 from hypothesis import strategies as st
 
 from tests.runtime.plans.fuzzing.chains import Chain, chains, other_values
 from tests.runtime.plans.fuzzing.models import tables
 from tests.runtime.plans.fuzzing.outcomes import TERMINALS, Tally, differences, differences_in_rows
+from tests.runtime.random_cases import PROFILE, SECONDS, seeds
 from turbo_orm import close_pools
 from turbo_orm.plans import shapes
 
-#: For so many seconds the slow test looks for differences, in other cases each time. None: in the same ones,
-#: so that a change fails for what it does.
-SECONDS = float(os.environ.get("TURBO_FUZZ_SECONDS", "0")) or None
-
 _TIME_ZONES = (None, None, "Africa/Nairobi", "America/New_York", "Asia/Kathmandu")
 _LANGUAGES = ("en", "en", "de", "ar")
-_PROFILE = settings(
-    max_examples=25,
-    derandomize=True,
-    deadline=None,
-    database=None,
-    suppress_health_check=[*HealthCheck],
-    report_multiple_bugs=False,
-    print_blob=True,
-)
+_PROFILE = settings(PROFILE, max_examples=25)
 _ROUNDS = 8
 #: Seeds of the slow test.
 _SEEDS = 6
@@ -140,7 +127,7 @@ def test_same_rows(loop: asyncio.AbstractEventLoop) -> None:
 def test_for_long(loop: asyncio.AbstractEventLoop, capsys: pytest.CaptureFixture[str]) -> None:
     _know_server(loop)
     Tally.clear()
-    for number in _seeds():
+    for number in seeds(_SEEDS, runs=2):
 
         @seeded(number)
         @settings(_PROFILE, max_examples=200)
@@ -155,15 +142,6 @@ def test_for_long(loop: asyncio.AbstractEventLoop, capsys: pytest.CaptureFixture
     with capsys.disabled():
         cases = Tally["chains"] + Tally["refused steps"] + Tally["executed"]
         print(f"\n{cases} cases: {dict(Tally.most_common())}")
-
-
-def _seeds() -> Iterator[int]:
-    if SECONDS is None:
-        yield from range(_SEEDS)
-        return
-    until = time.monotonic() + SECONDS / 2  # the test runs twice
-    while time.monotonic() < until:
-        yield random.getrandbits(32)
 
 
 def _know_server(loop: asyncio.AbstractEventLoop) -> None:

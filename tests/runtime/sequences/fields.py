@@ -22,6 +22,7 @@ PLAIN: dict[str, dict[str, tuple[Any, ...]]] = {
     "note": {"text": ("n1", "new")},
     "draft": {"title": ("d1", "new"), "alive": (True, False)},
     "member": {"name": ("m1", "new"), "alive": (True, False)},
+    "diary": {"title": ("t1", "new"), "words": (1, 5)},
 }
 PLAIN["poet"] = {**PLAIN["author"], "stars": (0, 3)}
 PLAIN["scribe"] = PLAIN["author"]
@@ -40,6 +41,7 @@ KEYS: dict[str, dict[str, tuple[tuple[str, ...], bool]]] = {
     "note": {"target": (("book", "author", "poet"), True)},
     "draft": {"book": (("book",), True)},
     "member": {"place": (("place",), True), "patron": (("member",), True)},
+    "diary": {"author": (OF_AUTHORS, True)},
 }
 KEYS["poet"] = KEYS["scribe"] = KEYS["author"]
 
@@ -55,6 +57,7 @@ MANAGERS: dict[str, dict[str, tuple[str, str]]] = {
         "followers": ("author", "many"),
         "reads": ("book", "through"),
         "drafts": ("draft", "many"),
+        "diaries": ("diary", "nullable"),
     },
     "tag": {"books": ("book", "many")},
     "book": {

@@ -15,10 +15,13 @@ from django.contrib.contenttypes.fields import GenericForeignKey, GenericRelatio
 from django.contrib.contenttypes.models import ContentType
 from django.db import models
 from django.db.migrations.state import AppConfigStub
+from django.db.models.functions import Length
 
-from turbo_orm import AsyncManager
+from turbo_orm import AsyncManager, AsyncQuerySet
 
-Manager: Any = AsyncManager if __name__.endswith("of_ours") else models.Manager
+_ARE_OURS = __name__.endswith("of_ours")
+Manager: Any = AsyncManager if _ARE_OURS else models.Manager
+QuerySet: Any = AsyncQuerySet if _ARE_OURS else models.QuerySet
 
 registry = Apps([AppConfigStub("sequences")])
 
@@ -36,6 +39,23 @@ class Living(Manager):  # type: ignore[misc]
 
     def get_queryset(self) -> Any:
         return super().get_queryset().filter(alive=True)
+
+
+class Counting(QuerySet):  # type: ignore[misc]
+    """A queryset that does something of its own when it writes."""
+
+    def update(self, **kwargs: Any) -> Any:
+        return super().update(**{"version": models.F("version") + 10, **kwargs})
+
+
+class Diaries(Manager.from_queryset(Counting)):  # type: ignore[misc]
+    """A manager with a column of its own, and which does something of its own as well."""
+
+    def get_queryset(self) -> Any:
+        return super().get_queryset().annotate(length=Length("title"))
+
+    def create(self, **kwargs: Any) -> Any:
+        return super().create(**{"words": 77, **kwargs})
 
 
 class Place(models.Model):
@@ -202,3 +222,26 @@ class Member(models.Model):
         app_label = "sequences"
         ordering = ["pk"]
         base_manager_name = "objects"
+
+
+class Diary(models.Model):
+    """It is saved and deleted in ways of its own."""
+
+    title = models.CharField(max_length=20)
+    words = models.IntegerField(default=0)
+    version = models.IntegerField(default=0)
+    author = models.ForeignKey(Author, models.CASCADE, null=True, related_name="diaries")
+    objects = Diaries()
+
+    class Meta:
+        apps = registry
+        app_label = "sequences"
+        ordering = ["pk"]
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        self.version += 1
+        super().save(*args, **kwargs)
+
+    def delete(self, *args: Any, **kwargs: Any) -> Any:
+        Tag.objects.filter(label=self.title).delete()
+        return super().delete(*args, **kwargs)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import copy
 import pickle
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from django.db.models import Count, F, Max, Prefetch
 
+from tests.runtime.sequences.seen import error_seen
 from tests.runtime.sequences.steps import KINDS, Ahead, Key, Rows, Slot, Sum
 from tests.runtime.sequences.worlds import World
 
@@ -141,6 +143,34 @@ async def ask_held(session: Session, held: Slot, methods: Any, verb: str, args: 
         return None
     owner = await session.chained(session.variables[held], methods)
     return await _asked(session, owner, verb, args)
+
+
+@_operation
+async def together(session: Session, asked: Any, how: str) -> Any:
+    """Ask several querysets and related managers at the same time."""
+    asking = []
+    for owner, methods, verb, args, kwargs in asked:
+        if isinstance(owner, Rows):
+            found = await session.rows(owner)
+        else:
+            found = await session.chained(getattr(await session.get(owner[0]), owner[1]), methods)
+        # What is in variables is looked up here: the order in which that happens is to be seen.
+        filled = await session.filled(args), await session.filled(kwargs)
+        asking.append(partial(_asked, session, found, verb, *filled))
+    answers = await session.world.together(asking, how)
+    return [error_seen(each) if isinstance(each, Exception) else each for each in answers]
+
+
+@_operation
+async def twice(session: Session, rows: Rows) -> Any:
+    return await session.world.twice((await session.rows(rows)).all())
+
+
+@_operation
+async def fetch(session: Session, slot: Slot, rows: Rows, paths: Any) -> Any:
+    """Load rows, and what they lack."""
+    found = session.keep(slot, await session.world.rows((await session.rows(rows)).all(), "list"))
+    return await session.world.fetch(found, paths) if found else None
 
 
 @_operation

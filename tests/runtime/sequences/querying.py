@@ -37,6 +37,7 @@ _kinds: st.SearchStrategy[tuple[str, ...]] = st.shared(
             ("book", "note", "draft"),
             ("author", "place", "member"),
             ("author", "book", "reading"),
+            ("author", "diary", "tag"),
             tuple(PLAIN),
         ]
     ),

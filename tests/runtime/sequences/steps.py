@@ -12,7 +12,7 @@ KINDS = {
     name.lower(): name
     for name in (
         *("Place", "Author", "Poet", "Scribe", "Tag", "Book", "Reading", "Profile", "Passport", "Note"),
-        *("Draft", "Member"),
+        *("Draft", "Member", "Diary"),
     )
 }
 

@@ -119,6 +119,46 @@ def _ask_held(draw: Any) -> Step:
 
 
 @st.composite
+def _together(draw: Any) -> Step:
+    """Return a step of questions only: what is asked at the same time comes in no order."""
+    asked: list[Any] = []
+    slot, relation, kind, _ = draw(_related())
+    for _ in range(draw(st.integers(2, 4))):
+        methods = draw(st.lists(a_method(kind), max_size=2))
+        verb, args, kwargs = draw(a_terminal(kind).filter(lambda found: found[0] in _QUESTIONS))
+        of_relation = draw(st.booleans())
+        owner: Any = (slot, relation) if of_relation else Rows(kind, tuple(methods))
+        asked.append((owner, methods if of_relation else (), verb, args, kwargs))
+    return Step("together", (asked, draw(_HOW)))
+
+
+#: Which have a statement that is the same in whatever order: server-side cursors are numbered.
+_QUESTIONS = ("list", "each", "count", "exists", "first", "last", "get", "aggregate", "contains", "in_bulk")
+#: How they are asked at the same time.
+_HOW = st.sampled_from(["gather", "batch"])
+
+
+@st.composite
+def _twice(draw: Any) -> Step:
+    kind = draw(a_kind())
+    return Step("twice", (Rows(kind, tuple(draw(st.lists(a_method(kind), max_size=3)))),))
+
+
+@st.composite
+def _fetch(draw: Any) -> Step:
+    kind = draw(a_kind())
+    methods = draw(st.lists(a_method(kind), max_size=3))
+    relations = [*KEYS[kind], *OTHER_ENDS.get(kind, ()), *MANAGERS.get(kind, ())]
+    one = st.sampled_from([*PLAIN[kind], *relations, *relations])
+    paths = draw(st.lists(one, min_size=1, max_size=2))
+    if paths[0] in relations and paths[0] != "target" and draw(st.booleans()):
+        related = kind_of(kind, paths[0])
+        then = [*PLAIN[related], *KEYS[related], *MANAGERS.get(related, ())]
+        paths[0] += "__" + draw(st.sampled_from(then))
+    return Step("fetch", (draw(a_slot((kind,))), Rows(kind, tuple(methods)), paths))
+
+
+@st.composite
 def _read(draw: Any) -> Step:
     slot = draw(a_slot())
     names = [*PLAIN[slot.kind], *KEYS[slot.kind], *OTHER_ENDS.get(slot.kind, ()), "those"]
@@ -244,6 +284,9 @@ _steps = st.one_of(
     *([_refresh()] * 2),
     *([_write()] * 2),
     *([_copy()] * 2),
+    *([_together()] * 2),
+    *([_fetch()] * 2),
+    _twice(),
     _bulk(),
     _hold(),
     _ask_held(),

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import random
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,28 +11,16 @@ import pytest
 from django.conf import settings as projects
 from django.db import connections
 from django.test import override_settings
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import seed as seeded
 
+from tests.runtime.random_cases import PROFILE, SECONDS, seeds
 from tests.runtime.sequences.comparing import difference
 from tests.runtime.sequences.steps import Script
 from tests.runtime.sequences.strategies import scripts
 from tests.runtime.sequences.twins import Rows, tables
 from turbo_orm import close_pools
 
-#: As in `tests/runtime/plans/test_fuzz.py`: for so many seconds the slow test looks for differences, in
-#: other cases each time. None: in the same ones, so that a change fails for what it does.
-SECONDS = float(os.environ.get("TURBO_FUZZ_SECONDS", "0")) or None
-
-_PROFILE = settings(
-    max_examples=40,
-    derandomize=True,
-    deadline=None,
-    database=None,
-    suppress_health_check=[*HealthCheck],
-    report_multiple_bugs=False,
-    print_blob=True,
-)
 #: Seeds of the slow test.
 _SEEDS = 2
 
@@ -64,7 +49,7 @@ def _pools_closed(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
 
 
 def test_same_sequences(loop: asyncio.AbstractEventLoop, rows: Rows) -> None:
-    @_PROFILE
+    @settings(PROFILE, max_examples=40)
     @given(scripts())
     def check(script: Script) -> None:
         found = difference(script, rows, loop)
@@ -80,10 +65,10 @@ def test_for_long(
     multiplexed: bool, loop: asyncio.AbstractEventLoop, rows: Rows, capsys: pytest.CaptureFixture[str]
 ) -> None:
     count = 0
-    for number in _seeds():
+    for number in seeds(_SEEDS, runs=2):
 
         @seeded(number)
-        @settings(_PROFILE, max_examples=100)
+        @settings(PROFILE, max_examples=100)
         @given(scripts(longest=16))
         def check(script: Script) -> None:
             nonlocal count
@@ -95,12 +80,3 @@ def test_for_long(
             check()
     with capsys.disabled():
         print(f"\n{count} scripts")
-
-
-def _seeds() -> Iterator[int]:
-    if SECONDS is None:
-        yield from range(_SEEDS)
-        return
-    until = time.monotonic() + SECONDS / 2  # the test runs twice
-    while time.monotonic() < until:
-        yield random.getrandbits(32)

@@ -36,7 +36,8 @@ OURS = _load("models_of_ours")
 
 #: In the order of their foreign keys.
 _NAMES = (
-    *("Place", "Author", "Poet", "Tag", "Book", "Reading", "Profile", "Passport", "Note", "Draft", "Member"),
+    *("Place", "Author", "Poet", "Tag", "Book", "Reading", "Profile", "Passport", "Note"),
+    *("Draft", "Member", "Diary"),
 )
 
 
@@ -170,3 +171,5 @@ def _fill() -> None:
     ]
     members[2].patron = members[1]
     members[2].save()
+    for number, author in ((1, ada), (2, bob), (3, None)):
+        of.Diary.objects.create(id=number, title=f"t{number}", words=number, author=author)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -11,9 +12,13 @@ from django.db import connection, transaction
 from django.db.models import prefetch_related_objects
 
 from tests.runtime.sequences.twins import DJANGOS, OURS
-from turbo_orm import aprefetch_related_objects, atomic, run_sync
+from turbo_orm import aprefetch_related_objects, atomic, batch, run_sync
+from turbo_orm.loading import load, loaded, remember_peers
 
-__all__ = ["Djangos", "Ours", "World", "drive"]
+__all__ = ["Asking", "Djangos", "Ours", "World", "drive"]
+
+#: Begins to ask something.
+Asking = Callable[[], Coroutine[Any, Any, Any]]
 
 
 def drive(coroutine: Coroutine[Any, Any, Any]) -> Any:
@@ -51,6 +56,18 @@ class World:
         """Do ``prefetch_related_objects(objects, *lookups)``."""
         raise NotImplementedError
 
+    async def fetch(self, objects: list[Any], paths: Sequence[str]) -> Any:
+        """Load *paths* of the first of *objects*, and of the others: they came from one query."""
+        raise NotImplementedError
+
+    async def twice(self, queryset: Any) -> list[Any]:
+        """Have two tasks evaluate *queryset* at the same time."""
+        raise NotImplementedError
+
+    async def together(self, asking: Sequence[Asking], how: str) -> list[Any]:
+        """Ask several things, in no order, by the function *how*; errors stand in the place of answers."""
+        raise NotImplementedError
+
     def block(self) -> Any:
         """Return an async context manager for ``atomic()``."""
         raise NotImplementedError
@@ -77,6 +94,23 @@ class Djangos(World):
 
     async def prefetch(self, objects: list[Any], *lookups: Any) -> None:
         prefetch_related_objects(objects, *lookups)
+
+    async def fetch(self, objects: list[Any], paths: Sequence[str]) -> Any:
+        remember_peers(objects)
+        load(objects[0], paths)
+        return loaded(objects[0], paths)
+
+    async def twice(self, queryset: Any) -> list[Any]:
+        return [list(queryset), list(queryset)]
+
+    async def together(self, asking: Sequence[Asking], how: str) -> list[Any]:
+        answers: list[Any] = []
+        for ask in asking:
+            try:
+                answers.append(await ask())
+            except Exception as error:
+                answers.append(error)
+        return answers
 
     @asynccontextmanager
     async def block(self) -> Any:
@@ -117,6 +151,25 @@ class Ours(World):
             await run_sync(prefetch_related_objects, objects, *lookups)
         else:
             await aprefetch_related_objects(objects, *lookups)
+
+    async def fetch(self, objects: list[Any], paths: Sequence[str]) -> Any:
+        if not self._in_bridge():
+            return await objects[0].afetch(*paths)
+        await run_sync(load, objects[0], paths)
+        return await run_sync(loaded, objects[0], paths)
+
+    async def twice(self, queryset: Any) -> list[Any]:
+        if self._in_bridge():  # where Django's own code would not notice that another task was sooner
+            return await run_sync(lambda: [list(queryset), list(queryset)])
+        answers = await asyncio.gather(queryset.alist(), queryset.alist(), return_exceptions=True)
+        for each in answers:
+            if isinstance(each, BaseException):
+                raise each  # once both have come to their ends
+        return answers
+
+    async def together(self, asking: Sequence[Asking], how: str) -> list[Any]:
+        at_once: Any = batch if how == "batch" else asyncio.gather
+        return list(await at_once(*[ask() for ask in asking], return_exceptions=True))
 
     def block(self) -> Any:
         return atomic()
