@@ -93,7 +93,7 @@ class Node:
         self.slots = 0
         #: From this step's values to what Django stores of them; None if that is the same.
         self.prepare: Callable[[tuple[Any, ...]], tuple[Any, ...]] | None = None
-        self.sliced = isinstance(step, Slice)
+        self.sliced: bool = isinstance(step, Slice) or (parent is not None and parent.sliced)
         self.sticky = False
         self.fields: Any = None
         self.iterable: Any = None

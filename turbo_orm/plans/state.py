@@ -52,6 +52,16 @@ _NOTED = frozenset({"_plan_mode", "_clones_itself", "_plannable_terminals", "_ma
 #: Attributes that pickles of a queryset do not have.
 _OF_PLAN_MODE = ("_trace", "_pending")
 
+#: What Django does with slices as with all rows: the methods that say which columns there are.
+_OF_SLICES = frozenset({"defer", "only", "select_related", "values", "values_list"})
+
+
+def _is_of_slices(taken: Taken) -> bool:
+    """Whether *taken* is one of these with nothing but names."""
+    key = taken.key
+    return type(key) is tuple and key[0] in _OF_SLICES and type(key[-1]) is tuple
+
+
 _CHAINED = Taken("all", lambda: Call("all", ()))
 
 _new = object.__new__
@@ -421,7 +431,7 @@ class PlanMode(QuerySet[Any, Any]):
             node = planned[0]
         child = node.children.get(taken.key)
         if child is None:
-            if node.sliced or not (note or trie.at_once):
+            if (node.sliced and not _is_of_slices(taken)) or not (note or trie.at_once):
                 return None
             child = seen(node, taken.key, taken.make_step)
             if not (child.built or trie.at_once or runs_in_body()):
@@ -441,6 +451,6 @@ class PlanMode(QuerySet[Any, Any]):
 
     def _note(self, result: T, trace: Node | None, taken: Taken) -> T:
         """Let *result*, an ordinary queryset, know its shape."""
-        if trace is not None and isinstance(result, PlanMode) and not trace.sliced:
+        if trace is not None and isinstance(result, PlanMode) and (not trace.sliced or _is_of_slices(taken)):
             result._trace = seen(trace, taken.key, taken.make_step)
         return result
