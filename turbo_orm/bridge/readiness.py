@@ -12,7 +12,7 @@ from psycopg.pq import Format
 
 from turbo_orm.db.connections import READY
 
-__all__ = ["Epoch", "is_ready", "note_ready", "server_versions"]
+__all__ = ["Epoch", "is_ready", "load_datetimes_in", "note_ready", "server_versions"]
 
 
 _TIMESTAMPTZ = types["timestamptz"].oid
@@ -34,15 +34,20 @@ server_versions: dict[str, int] = {}
 def note_ready(alias: str, conn: Any, zone: dt.tzinfo | None) -> None:
     """Note that Django's `connect()` has just run on *conn*: time zone, role, autocommit.
 
-    It is marked with the `Epoch` of now. Datetimes are loaded in *zone* from now on, None for naive ones.
+    It is marked with the `Epoch` of now. Datetimes are loaded in *zone*, as `load_datetimes_in()` says.
     (Django sees to that with each cursor: the settings may be others than when the connection was opened.)
     """
-    loader = conn.adapters.get_loader(_TIMESTAMPTZ, Format.TEXT)
-    if getattr(loader, "timezone", zone) != zone:
-        register_tzloader(zone, conn)
+    load_datetimes_in(zone, conn)
     conn.__dict__[READY] = Epoch.current
     conn.__dict__[_TIME_ZONE] = conn.pgconn.parameter_status(b"TimeZone")
     server_versions[alias] = conn.pgconn.server_version
+
+
+def load_datetimes_in(zone: dt.tzinfo | None, conn: Any) -> None:
+    """Have *conn* load datetimes in *zone* from now on, None for naive ones."""
+    loader = conn.adapters.get_loader(_TIMESTAMPTZ, Format.TEXT)
+    if getattr(loader, "timezone", zone) != zone:
+        register_tzloader(zone, conn)
 
 
 def is_ready(conn: Any) -> bool:

@@ -25,7 +25,7 @@ from turbo_orm.bridge.greenlets import await_only, check_awaiting, current_bridg
 from turbo_orm.bridge.interruptions import is_interruption
 from turbo_orm.bridge.observers import ObservedCursor, observation_of
 from turbo_orm.bridge.querylog import QueryLog, recording
-from turbo_orm.bridge.readiness import note_ready
+from turbo_orm.bridge.readiness import load_datetimes_in, note_ready
 from turbo_orm.conf import get_observers
 from turbo_orm.db.leases import lease, take_idle
 from turbo_orm.db.loop_pools import forget_pool
@@ -170,6 +170,16 @@ class BridgedWrapper(_Base):
         """Set the session up, see Django: that of a block has been, and may be lost by now."""
         if self._adopted is None:
             super().init_connection_state()
+
+    def ensure_timezone(self) -> bool:
+        """Have the session's time zone be the settings', see Django, which calls it when they change.
+
+        The connection of a block goes on being used then, by the wire too.
+        """
+        changed: bool = super().ensure_timezone()
+        if isinstance(self.connection, BridgedConnection):
+            load_datetimes_in(self.timezone, self.connection)
+        return changed
 
     def connect(self) -> None:
         """Take a connection and set it up as Django does."""

@@ -7,6 +7,7 @@ import zoneinfo
 from typing import Any
 
 import pytest
+from django.db import transaction
 from django.db.models.functions import ExtractDay, TruncHour
 from django.test import override_settings
 
@@ -65,3 +66,24 @@ async def test_a_time_zone_that_somebody_left_behind() -> None:
         await cur.execute(how)
     async with atomic():
         assert (await Author.objects.aget(name="in Tokyo")).created == made.created
+
+
+async def test_settings_that_change_in_a_block() -> None:
+    """As in a test case that is one block, and has other settings for some of its lines."""
+
+    def zones() -> set[Any]:
+        same = Verified.same
+        rows = AsyncQuerySet(Author)
+        found = [rows.get(pk=1), *rows.all(), *rows.iterator()]
+        assert Verified.same == same + 3
+        return {author.created.tzinfo for author in found}
+
+    def in_sync_code() -> None:
+        with transaction.atomic():
+            assert zones() == {dt.timezone.utc}
+            with override_settings(USE_TZ=False):
+                assert zones() == {None}
+            assert zones() == {dt.timezone.utc}
+
+    await run_sync(in_sync_code)
+    assert await run_sync(zones) == {dt.timezone.utc}
