@@ -16,7 +16,7 @@ from turbo_orm.bridge.run import run_sync
 from turbo_orm.bridge.scopes import inherited_scope
 from turbo_orm.execution import complete
 from turbo_orm.plans import running
-from turbo_orm.plans.mode import PlannedQuerySet
+from turbo_orm.plans.mode import PlannedQuerySet, is_replaced
 from turbo_orm.transaction import atomic
 
 __all__ = ["acontains", "aget_or_create", "ain_bulk", "aupdate_or_create", "refresh_from_db"]
@@ -24,7 +24,11 @@ __all__ = ["acontains", "aget_or_create", "ain_bulk", "aupdate_or_create", "refr
 
 async def aget_or_create(self: PlannedQuerySet, defaults: Any = None, **kwargs: Any) -> Any:
     """Return what ``get_or_create(defaults, **kwargs)`` does. Creating is for Django's own method."""
-    if "get_or_create" in self._plannable_terminals and self._planned is not None:
+    if (
+        "get_or_create" in self._plannable_terminals
+        and self._planned is not None
+        and not is_replaced(self, "get_or_create")
+    ):
         self._for_write = True
         queryset, bound = self._bound_get((), kwargs)
         if bound is not None:
@@ -52,6 +56,7 @@ async def aupdate_or_create(self: PlannedQuerySet, defaults: Any = None, *args: 
     if (
         "update_or_create" not in self._plannable_terminals
         or self._planned is None
+        or is_replaced(self, "update_or_create")
         or inherited_scope() is not None
         or len(args) > _TAKES_CREATE_DEFAULTS
     ):
@@ -103,6 +108,7 @@ async def acontains(self: PlannedQuerySet, obj: Any) -> bool:
     if (
         "contains" in self._plannable_terminals
         and self._planned is not None
+        and not is_replaced(self, "contains")
         and self._planned[3] is None
         and not self._planned[0].template.query.combinator
         and self._fields is None
@@ -123,6 +129,7 @@ async def ain_bulk(self: PlannedQuerySet, id_list: Any = None, *, field_name: st
     if (
         "in_bulk" in self._plannable_terminals
         and self._planned is not None
+        and not is_replaced(self, "in_bulk")
         and self._planned[3] is None
         and self._iterable_class is ModelIterable
         and field_name == "pk"

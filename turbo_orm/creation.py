@@ -16,7 +16,7 @@ from turbo_orm.plans import running
 from turbo_orm.plans.connections import compiling_connection
 from turbo_orm.plans.construction import new_object
 from turbo_orm.plans.inserts import insert_plan
-from turbo_orm.plans.mode import PlannedQuerySet
+from turbo_orm.plans.mode import PlannedQuerySet, is_replaced
 from turbo_orm.plans.row_updates import PlannedWrite, planned_update
 from turbo_orm.plans.state import DEFAULT_FETCH_MODE
 from turbo_orm.plans.verify_writes import verify_insert, verify_update
@@ -31,7 +31,11 @@ async def create(queryset: PlannedQuerySet, /, **kwargs: Any) -> Any:
     """Return what ``queryset.create(**kwargs)`` does."""
     internals: Any = queryset
     made = None
-    if "create" in queryset._plannable_terminals and internals._iterable_class is ModelIterable:
+    if (
+        "create" in queryset._plannable_terminals
+        and internals._iterable_class is ModelIterable
+        and not is_replaced(queryset, "create")
+    ):
         refused = refusals.count
         made = new_object(queryset.model, kwargs)
         if refusals.count != refused:

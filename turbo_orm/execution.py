@@ -19,7 +19,7 @@ from turbo_orm.bridge.greenlets import current_bridge
 from turbo_orm.bridge.run import run_sync
 from turbo_orm.db.wire import Result
 from turbo_orm.plans import running
-from turbo_orm.plans.mode import PlannedQuerySet
+from turbo_orm.plans.mode import PlannedQuerySet, is_replaced
 from turbo_orm.plans.plan import Bound
 from turbo_orm.plans.state import djangos
 from turbo_orm.prefetching import aprefetch_related_objects, fetch_with_prefetches
@@ -71,6 +71,8 @@ def get_verb(like: Callable[..., Any]) -> Callable[..., Any]:
 
 async def aget_packed(self: PlannedQuerySet, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Run ``get(*args, **kwargs)`` of a queryset, on its plan where there is one."""
+    if is_replaced(self, "get"):
+        return await run_sync(self.get, *args, **kwargs)
     queryset, bound = self._bound_get(args, kwargs)
     if bound is None:
         if queryset is not self:
@@ -92,7 +94,7 @@ def terminal_verb(name: str, like: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(like)
     async def verb(self: PlannedQuerySet) -> Any:
-        bound = self._bound(name)
+        bound = None if is_replaced(self, name) else self._bound(name)
         if bound is None:
             return await run_sync(getattr(self, name))
         result = await running.run(bound)
@@ -123,7 +125,7 @@ def outermost_verb(name: str, like: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(like)
     async def verb(self: PlannedQuerySet, *fields: Any) -> Any:
-        queryset = self._outermost(name, fields)
+        queryset = None if is_replaced(self, name) else self._outermost(name, fields)
         if queryset is None:
             return await run_sync(getattr(self, name), *fields)
         return answers.get(self, await fetch(queryset))
@@ -248,7 +250,7 @@ def update_verb(like: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(like)
     async def verb(self: PlannedQuerySet, **kwargs: Any) -> Any:
-        bound = self._bound_update(kwargs)
+        bound = None if is_replaced(self, "update") else self._bound_update(kwargs)
         if bound is None:
             return await run_sync(self.update, **kwargs)
         result = await running.run(bound)
@@ -266,7 +268,7 @@ def aggregate_verb(like: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(like)
     async def verb(self: PlannedQuerySet, *args: Any, **kwargs: Any) -> Any:
-        bound = self._bound_aggregate(args, kwargs)
+        bound = None if is_replaced(self, "aggregate") else self._bound_aggregate(args, kwargs)
         if bound is None:
             return await run_sync(self.aggregate, *args, **kwargs)
         loader, rows = bound.plan.loader, (await running.run(bound)).rows
@@ -281,7 +283,7 @@ def aggregate_verb(like: Callable[..., Any]) -> Callable[..., Any]:
 
 async def delete(queryset: PlannedQuerySet) -> tuple[int, dict[str, int]]:
     """Run ``delete()`` of *queryset*; return how many rows went, in all and by model."""
-    bound = queryset._bound_delete()
+    bound = None if is_replaced(queryset, "delete") else queryset._bound_delete()
     if bound is None:
         return await run_sync(queryset.delete)
     return _deleted(queryset, (await running.run(bound)).rowcount)
@@ -291,7 +293,8 @@ async def fetch(queryset: QuerySet[Any, Any] | RawQuerySet[Any]) -> list[Any]:
     """Return the rows of *queryset*, filling its result cache as ``list()`` does."""
     internals: Any = queryset
     found = internals._result_cache
-    if found is None and isinstance(queryset, PlannedQuerySet) and _fetches_as_its_class(queryset):
+    # Django REST framework replaces it in a view's `queryset`, which all requests share.
+    if found is None and isinstance(queryset, PlannedQuerySet) and not is_replaced(queryset, "_fetch_all"):
         bound = queryset._bound("list")
         if bound is not None:
             found = await objects(queryset, bound, await running.run(bound))
@@ -302,11 +305,3 @@ async def fetch(queryset: QuerySet[Any, Any] | RawQuerySet[Any]) -> list[Any]:
         internals._result_cache = found
     rows: Any = internals._result_cache
     return rows  # type: ignore[no-any-return]
-
-
-def _fetches_as_its_class(queryset: Any) -> bool:
-    """Whether nobody has replaced ``_fetch_all()`` of this one object, as Django REST framework does.
-
-    It refuses to evaluate a view's `queryset`, which all requests share.
-    """
-    return getattr(queryset._fetch_all, "__self__", None) is queryset

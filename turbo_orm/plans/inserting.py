@@ -23,6 +23,7 @@ from turbo_orm.plans.bulk_inserts import bulk_insert
 from turbo_orm.plans.compiled_inserts import NO_CONFLICT, BoundInsert, Conflict, Insertion, has_db_default
 from turbo_orm.plans.connections import compiling_connection
 from turbo_orm.plans.instances import is_free
+from turbo_orm.plans.mode import is_replaced
 from turbo_orm.plans.row_updates import PlannedWrite
 from turbo_orm.plans.running import connected_wrapper, run, run_on_wire_in_bridge
 from turbo_orm.plans.single_rows import Inserter, insert_row, row_insert
@@ -184,7 +185,9 @@ def _finish(objs: list[Any], rows: Sequence[tuple[Any, ...]], alias: str) -> lis
 
 async def abulk_create(queryset: InsertsByColumn, /, *args: Any, **kwargs: Any) -> Any:
     """Return what ``queryset.bulk_create(*args, **kwargs)`` does."""
-    insert = planned_bulk_create(queryset, args[0], kwargs) if len(args) == 1 else None
+    insert = None
+    if len(args) == 1 and not is_replaced(queryset, "bulk_create"):
+        insert = planned_bulk_create(queryset, args[0], kwargs)
     if insert is None:
         return await run_sync(queryset.bulk_create, *args, **kwargs)
     return insert.finish(await run(insert))

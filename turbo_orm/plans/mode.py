@@ -22,7 +22,7 @@ from turbo_orm.plans.updates import update_of
 from turbo_orm.plans.values import Bail
 from turbo_orm.plans.verify import verify
 
-__all__ = ["COMPOSED_OF", "PlannedQuerySet"]
+__all__ = ["COMPOSED_OF", "PlannedQuerySet", "is_replaced"]
 
 _LOADED_BY = ("_fetch_all", "_prefetch_related_objects")
 
@@ -52,6 +52,14 @@ COMPOSED_OF = {
 
 #: Terminals whose answer does not depend on what becomes of rows.
 _WITHOUT_ROWS = frozenset({"count", "exists"})
+
+
+def is_replaced(queryset: Any, name: str) -> bool:
+    """Whether somebody has replaced the method *name* of this one queryset: Django's a-methods call that.
+
+    As django-money does, to have currencies compared too; as a view does that has a `count()` of its own.
+    """
+    return getattr(getattr(queryset, name), "__self__", None) is not queryset
 
 
 class PlannedQuerySet(Chaining):

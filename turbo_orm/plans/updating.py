@@ -18,7 +18,7 @@ from turbo_orm.conf import get_config
 from turbo_orm.plans.bulk_updates import bulk_update_plan, fields_to_update
 from turbo_orm.plans.connections import compiling_connection
 from turbo_orm.plans.inserts import inserts_of
-from turbo_orm.plans.mode import PlannedQuerySet
+from turbo_orm.plans.mode import PlannedQuerySet, is_replaced
 from turbo_orm.plans.planned import has_all_rows
 from turbo_orm.plans.row_updates import PlannedWrite
 from turbo_orm.plans.running import run, run_in_bridge
@@ -48,7 +48,8 @@ def bulk_update_in_bridge(like: Callable[..., Any]) -> Callable[..., Any]:
 
 async def abulk_update(queryset: PlannedQuerySet, /, *args: Any, **kwargs: Any) -> Any:
     """Return what ``queryset.bulk_update(*args, **kwargs)`` does."""
-    if "bulk_update" not in queryset._plannable_terminals:  # and may take other arguments
+    # And may take other arguments.
+    if "bulk_update" not in queryset._plannable_terminals or is_replaced(queryset, "bulk_update"):
         return await run_sync(queryset.bulk_update, *args, **kwargs)
     return await _abulk_update(queryset, *args, **kwargs)
 
