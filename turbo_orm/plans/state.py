@@ -255,6 +255,12 @@ class PlanMode(QuerySet[Any, Any]):
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        # In plan mode, for serializers copy the querysets of their fields with each object they serve.
+        if vars(self).get("_planned") is not None:
+            with suppress(Exception):  # values that only Django's lookups make copies of
+                copied: Any = super().__deepcopy__(memo)
+                vars(copied).pop("_query", None)  # its constructor has made one
+                return copied  # type: ignore[no-any-return]
         self._materialise()
         return super().__deepcopy__(memo)
 
