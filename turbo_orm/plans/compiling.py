@@ -46,7 +46,7 @@ _LOADING = frozenset({"list", "get", "first", "last"})
 
 
 #: The terminals whose answer is known where no row can be.
-_WITHOUT_ROWS = frozenset({*_LOADING, "count", "exists"})
+_WITHOUT_ROWS = frozenset({*_LOADING, "count", "exists", "update"})
 
 
 class NotYet(Exception):

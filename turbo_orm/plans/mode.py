@@ -205,11 +205,12 @@ class PlannedQuerySet(Chaining):
                 return None
             if update.has_only_values:
                 keep_plan(node, key, plan)
+        bound: Bound | None
         try:
             bound = plan.bound(before + values, limits)
-        except Exception:
-            return None
-        if refusals.count != refused:
+        except Exception as exc:
+            bound = plan.bound_to_nothing(exc, before + values, limits)
+        if bound is None or refusals.count != refused:
             return None
         if plan.verified:
             verify(bound, self, planned, kwargs)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.db.models import Count, Max, Q, QuerySet
+from django.db.models import Count, F, Max, Q, QuerySet
 from django.db.models.query import EmptyQuerySet
 
 from tests.project.library.models import Author, Book
@@ -100,6 +100,38 @@ async def test_answers_are_djangos(name: str, verb: str):
         if known:
             assert (Verified.same - before, [*queries]) == (1, [])
         assert await found_in_bridge() == expected
+
+
+@pytest.mark.parametrize("changes", [{"title": "new"}, {"price": F("price") + 1}])
+@pytest.mark.parametrize(
+    "name", ["by key", "by foreign key", "with others", "by condition", "twice", "either"]
+)
+async def test_nothing_is_updated(name: str, changes: dict[str, Any]):
+    use, known = USES[name]
+    await use(_ours, [1, 2]).aupdate(**changes)  # the shape and its plan are made
+    before = await Book.objects.order_by("pk").values_list("title", "price").alist()
+    same = Verified.same
+    with capture_queries() as queries:
+        found = [
+            await use(_ours, []).aupdate(**changes),
+            await run_sync(lambda: use(_ours, []).update(**changes)),
+        ]
+    assert found == [await run_sync(lambda: use(QuerySet, []).update(**changes))] * 2
+    if known:
+        assert (Verified.same - same, [*queries]) == (2, [])
+    assert await Book.objects.order_by("pk").values_list("title", "price").alist() == before
+
+
+async def test_what_can_not_be_stored_is_refused_though_nothing_is_updated():
+    async def update(keys: list[int], price: Any) -> Any:
+        return await Book.objects.filter(pk__in=keys).aupdate(price=price)
+
+    assert await update([1], "3") == 1
+    expected = await outcome(
+        lambda: run_sync(lambda: QuerySet(Book).filter(pk__in=[]).update(price="no price"))
+    )
+    assert await outcome(lambda: update([], "no price")) == expected
+    assert await update([], "4") == 0
 
 
 async def test_in_blocks_and_batches():
