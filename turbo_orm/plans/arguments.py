@@ -23,7 +23,7 @@ from turbo_orm.plans.recording import Slot, TemplateValue
 from turbo_orm.plans.template import Param
 from turbo_orm.plans.values import SCALARS, Bail
 
-__all__ = ["Argument", "Arguments", "Kind", "made", "made_by_name", "made_condition"]
+__all__ = ["Argument", "Arguments", "Kind", "has_lazy", "made", "made_by_name", "made_condition"]
 
 #: Single objects that expressions refer to, and their copies must too: what `Trunc` takes for *is_dst* if
 #: nothing is given, before Django 5.0.
@@ -38,6 +38,21 @@ _VALUES = SCALARS - {str, bytes}
 #: What of an argument is in a shape: ``None`` or a boolean; the type of a value, which is left out;
 #: or an `Argument`.
 Kind = Any
+
+
+def has_lazy(value: Any) -> bool:
+    """Whether *value* is a container with lazy objects in it, whose place what they mean may take."""
+    return type(value) in (list, tuple) and SimpleLazyObject in map(type, value)
+
+
+def _looked_at(value: Any) -> Any:
+    """Return the instance that is meant by a lazy object which was looked at, as `request.user` mostly was.
+
+    Of it, too, Django takes the key.
+    """
+    if type(value) is SimpleLazyObject and isinstance(value._wrapped, Model):
+        return value._wrapped
+    return value
 
 
 class Argument:
@@ -164,10 +179,11 @@ class Arguments:
         if value is None or value is True or value is False:
             return value
         kind = type(value)
-        if kind is SimpleLazyObject and isinstance(value._wrapped, Model):
-            # It was looked at, as `request.user` mostly was: of it, too, Django takes the key.
-            value = value._wrapped
+        if kind is SimpleLazyObject:
+            value = _looked_at(value)
             kind = type(value)
+        elif has_lazy(value):
+            value = kind([_looked_at(each) for each in value])
         if kind in SCALARS or not hasattr(kind, "resolve_expression"):
             if kind is Decimal and value.is_snan():
                 raise Bail  # it has no hash, and expressions are compared by those of what is in them

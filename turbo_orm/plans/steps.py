@@ -11,7 +11,15 @@ from typing import Any, NamedTuple
 from django.db.models import QuerySet
 from django.db.models.fields import related_descriptors
 
-from turbo_orm.plans.arguments import Argument, Arguments, Kind, made, made_by_name, made_condition
+from turbo_orm.plans.arguments import (
+    Argument,
+    Arguments,
+    Kind,
+    has_lazy,
+    made,
+    made_by_name,
+    made_condition,
+)
 from turbo_orm.plans.keys import filtered_by_keys, filtered_by_related
 from turbo_orm.plans.values import CONTAINERS, SCALARS
 
@@ -192,7 +200,7 @@ def take_filter(sticky: bool, negated: bool, args: tuple[Any, ...], kwargs: Mapp
     names = tuple(kwargs)
     if not args:
         kinds, values = kinds_and_values(kwargs)
-        if _PLAIN.issuperset(kinds):
+        if _PLAIN.issuperset(kinds) and not any(map(has_lazy, values)):
             return Taken(
                 (negated, sticky, (), *names, *kinds),
                 lambda: Filter(negated, sticky, (), names, tuple(kinds)),
