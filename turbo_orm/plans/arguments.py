@@ -50,9 +50,10 @@ def _looked_at(value: Any) -> Any:
 
     Of it, too, Django takes the key.
     """
-    if type(value) is SimpleLazyObject and isinstance(value._wrapped, Model):
-        return value._wrapped
-    return value
+    found = value
+    while type(found) is SimpleLazyObject:  # middlewares of a project wrap that of Django's
+        found = found._wrapped
+    return found if isinstance(found, Model) else value
 
 
 class Argument:

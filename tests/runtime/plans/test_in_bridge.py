@@ -55,6 +55,12 @@ def _looked_at(kind: Any = Author) -> Any:
     return lazy
 
 
+def _twice() -> Any:
+    lazy = SimpleLazyObject(_looked_at)
+    assert isinstance(lazy, Author)
+    return lazy
+
+
 #: What is done, and whether all of it has plans.
 CALLS: dict[str, tuple[Callable[[], Any], bool]] = {
     "by key": (lambda: Book.objects.get(pk=1), True),
@@ -66,6 +72,12 @@ CALLS: dict[str, tuple[Callable[[], Any], bool]] = {
     "by Q with that": (lambda: Book.objects.get(Q(author=_looked_at()) & Q(title="Algebra")), True),
     "by another's key": (lambda: Book.objects.get(pk=_looked_at()), False),
     "by one of another model": (lambda: Book.objects.get(author=_looked_at(Tag)), False),
+    "by one within another": (lambda: Book.objects.get(author=_twice(), title="Algebra"), True),
+    "by some within others": (lambda: Book.objects.get(author__in=[_twice()], title="Algebra"), True),
+    "by one within another that is lazy": (
+        lambda: Book.objects.get(author=SimpleLazyObject(_looked_at), title="Algebra"),
+        False,
+    ),
     "by some of which one was": (
         lambda: Book.objects.get(author__in=[_looked_at(), Author(pk=2)], title="Algebra"),
         True,
