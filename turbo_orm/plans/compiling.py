@@ -117,7 +117,9 @@ class _Compilation:
 
     def _plan_without_rows(self, plan: Plan, compiler: Any) -> Plan:
         """Raises `Unsupported` where there may be rows with other values, and for other terminals."""
-        if self._name not in _WITHOUT_ROWS or (self._values and not self._node.template.query.is_empty()):
+        may_have_rows = self._values and not self._node.template.query.is_empty()
+        # An update looks at what is to be stored, though nothing is.
+        if self._name not in _WITHOUT_ROWS or self._name == "update" or may_have_rows:
             raise Unsupported("it has no rows, whatever the database")
         plan.bind, plan.needed = _bind_nothing, None
         if self._name in _LOADING:

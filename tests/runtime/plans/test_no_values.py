@@ -132,6 +132,8 @@ async def test_what_can_not_be_stored_is_refused_though_nothing_is_updated():
     )
     assert await outcome(lambda: update([], "no price")) == expected
     assert await update([], "4") == 0
+    assert await AsyncQuerySet(Book).none().aupdate(price="4") == 0
+    assert await outcome(lambda: AsyncQuerySet(Book).none().aupdate(price="no price")) == expected
 
 
 async def test_in_blocks_and_batches():
