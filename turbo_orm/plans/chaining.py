@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any
 
 from django.db.models import Model, Prefetch
-from django.db.models.sql import Query
 from django.utils.functional import Promise
 from typing_extensions import Self
 
@@ -226,16 +225,15 @@ class Chaining(PlanMode):
     def order_by(self, *field_names: Any) -> Any:
         return self._take_names("order_by", field_names, (), Chaining._order_by_expressions)
 
-    def _clear_ordering(self) -> Query | None:
-        """Have no order, in place; return the query of the template, None if that ends plan mode."""
-        if self._planned is None:
-            return None
+    def _clear_ordering(self) -> bool:
+        """Have no order any more, in place; return False, and do nothing, if that ends plan mode."""
+        if self._planned is None or self._planned[3] is not None:
+            return False
         planned = Chaining.order_by(self)._planned
         if planned is None:
-            return None
+            return False
         self._planned = planned
-        query: Query = planned[0].template.query
-        return query
+        return True
 
     def reverse(self) -> Any:
         return self._take_names("reverse", ())

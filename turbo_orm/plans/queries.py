@@ -36,14 +36,13 @@ class OfQueryset(Unmade):
     What its template says is no look: there are no values in that. Nor is what `delete()` does to it.
     """
 
-    _own = frozenset({"clear_ordering", "is_empty", "is_slice", "queryset", "template"})
+    _own = frozenset({"clear_ordering", "is_empty", "planned", "queryset"})
 
     def __init__(self, queryset: Any, planned: Planned) -> None:
         # Results are to be freed without the garbage collector.
         reference = weakref.ref(queryset)
         make = partial(_made, reference, planned)
-        template, is_slice = planned[0].template.query, planned[3] is not None
-        super().__init__(make, queryset=reference, template=template, is_slice=is_slice)
+        super().__init__(make, queryset=reference, planned=planned)
 
     def __getattribute__(self, name: str) -> Any:
         told = _told(self, name)
@@ -55,32 +54,39 @@ class OfQueryset(Unmade):
 
     def is_empty(self) -> bool:
         """Whether it is the query of `none()`."""
-        return bool(self.template.is_empty())
+        return bool(_planned(attributes_of(self))[0].template.query.is_empty())
 
     def clear_ordering(self, force: bool = False, clear_default: bool = True) -> None:
         """Do what Django's does: of all of it, by a step of the queryset."""
-        queryset = self.queryset() if force and clear_default and not self.is_slice else None
-        template = None if queryset is None else queryset._clear_ordering()
-        if template is None:
+        queryset = self.queryset() if force and clear_default else None
+        if queryset is None or not queryset._clear_ordering():
             become(self).clear_ordering(force, clear_default)
-        else:
-            attributes_of(self)["template"] = template
 
 
 #: What values have no part in.
 _TOLD_BY_TEMPLATES = frozenset(
-    {"combinator", "distinct", "distinct_fields", "select_for_update", "select_related"}
+    {"combinator", "distinct", "distinct_fields", "is_sliced", "select_for_update", "select_related"}
 )
 _UNTOLD = object()
 
 
 def _told(query: OfQueryset, name: str) -> Any:
     """Return what the template of *query* has for *name*, if it is told and nobody can change that."""
-    if name == "is_sliced":  # the limits themselves are no part of the template
-        return attributes_of(query).get("is_slice", _UNTOLD)
-    template = attributes_of(query).get("template") if name in _TOLD_BY_TEMPLATES else None
-    found = _UNTOLD if template is None else getattr(template, name)
+    own = attributes_of(query)
+    if name not in _TOLD_BY_TEMPLATES or "planned" not in own:
+        return _UNTOLD
+    node, *_, limits, _ = _planned(own)
+    if name == "is_sliced":  # the limits are no part of the template
+        return limits is not None
+    found = getattr(node.template.query, name)
     return found if found is None or isinstance(found, bool) or found == () else _UNTOLD
+
+
+def _planned(own: dict[str, Any]) -> Planned:
+    """Return the state of the queryset whose query has the attributes *own*: of now, if it is still there."""
+    queryset = own["queryset"]()
+    found: Planned = (None if queryset is None else queryset._planned) or own["planned"]
+    return found
 
 
 def _made(reference: weakref.ref[Any], planned: Planned) -> Query:
