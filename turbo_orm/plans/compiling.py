@@ -145,7 +145,10 @@ class _Compilation:
         return compiler
 
     def _as_sql(self, compiler: Any) -> tuple[str, Sequence[Any]]:
+        columns = compiler.query.select
         sql, params = compiler.as_sql()
+        if compiler.query.combinator and compiler.query.select != columns:
+            raise Unsupported("the order of a union adds a column to its rows")
         return sql, [Const(None) if param is None else param for param in params]
 
     def _dependence(self, sql: str, params: Sequence[Any]) -> tuple[bool, str] | None:

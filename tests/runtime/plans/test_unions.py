@@ -105,6 +105,42 @@ UNIONS: dict[str, tuple[Callable[[Any, int], Any], bool]] = {
         ),
         True,
     ),
+    "ordered by another column": (
+        lambda rows, n: (
+            rows(Book)
+            .filter(pk=n)
+            .union(rows(Book).filter(pk__gt=n))
+            .values_list("title", flat=True)
+            .order_by("pk")
+        ),
+        None,
+    ),
+    "ordered before": (
+        lambda rows, n: (
+            rows(Book)
+            .filter(pk=n)
+            .union(rows(Book).filter(pk__gt=n))
+            .order_by("-pk")
+            .values_list("title", "price")
+        ),
+        None,
+    ),
+    "ordered by an annotation": (
+        lambda rows, n: (
+            rows(Book)
+            .annotate(x=F("price") + n)
+            .union(rows(Book).annotate(x=F("price")))
+            .values_list("pk", flat=True)
+            .order_by("x", "pk")
+        ),
+        None,
+    ),
+    "ordered by a relation": (
+        lambda rows, n: (
+            rows(Book).filter(pk=n).union(rows(Book).filter(pk__gt=n)).order_by("author_id", "pk")
+        ),
+        None,
+    ),
     "none": (lambda rows, n: rows(Book).none().union(rows(Book).filter(pk=n)), None),
     "with none": (lambda rows, n: rows(Book).filter(pk=n).union(rows(Book).none()), False),
     "with nothing": (lambda rows, n: rows(Book).filter(pk=n).union(), None),
