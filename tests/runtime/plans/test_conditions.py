@@ -55,6 +55,12 @@ def _named(*names: str) -> Q:
 
 
 PLANNED: dict[str, tuple[Make, tuple[Any, ...]]] = {
+    "a union": (
+        lambda rows, n: rows(Book).filter(
+            author__in=rows(Author).filter(pk=n).union(rows(Author).filter(pk=2)).values("pk")
+        ),
+        (1, 3),
+    ),
     "a field": (lambda rows, n: rows(Book).filter(pk__gt=F("author_id"), price__gt=n), (1, 6)),
     "a field of another": (lambda rows, n: rows(Book).filter(author__age__gt=F("price") + 1, pk=n), (1, 2)),
     "no field": (lambda rows, n: rows(Book).exclude(author=F("editor"), pk__gt=n), (0, 3)),
@@ -375,9 +381,6 @@ DJANGOS: dict[str, Make] = {
     "several fields": lambda rows, n: rows(Book).filter(author__in=rows(Author).values("pk", "name")),
     "a queryset that was evaluated": lambda rows, n: rows(Book).filter(author__in=_evaluated(rows)),
     "one with a way of its own": lambda rows, n: rows(Book).filter(author__in=Odd(Author).filter(pk=n)),
-    "a union": lambda rows, n: rows(Book).filter(
-        author__in=rows(Author).filter(pk=n).union(rows(Author).filter(pk=2)).values("pk")
-    ),
     "of another model": lambda rows, n: rows(Book).filter(author__in=rows(Tag).filter(pk=n)),
     "grouped by two": lambda rows, n: (
         rows(Author)
