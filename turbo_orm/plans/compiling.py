@@ -45,8 +45,8 @@ _LOW, _HIGH = 7_093_751_209, 19_237_004_161
 _LOADING = frozenset({"list", "get", "first", "last"})
 
 
-#: The terminals whose answer is known where no row can be.
-_WITHOUT_ROWS = frozenset({*_LOADING, "count", "exists", "update"})
+#: The terminals whose answer is known where no row can be; but `update()` looks at what is to be stored.
+_READING = frozenset({*_LOADING, "count", "exists"})
 
 
 class NotYet(Exception):
@@ -100,7 +100,7 @@ class _Compilation:
             if node.sliced:
                 sql = _take_limits(plan, sql, compiler)
             _write_binders(plan, sql, params, recording.groups, compiler)
-            if self._name in _WITHOUT_ROWS:
+            if self._name in _READING or self._name == "update":
                 plan.needed = _needed_by_all(compiler.query)
             if self._name in _LOADING:
                 plan.loader = self._row_loader(compiler)
@@ -118,8 +118,7 @@ class _Compilation:
     def _plan_without_rows(self, plan: Plan, compiler: Any) -> Plan:
         """Raises `Unsupported` where there may be rows with other values, and for other terminals."""
         may_have_rows = self._values and not self._node.template.query.is_empty()
-        # An update looks at what is to be stored, though nothing is.
-        if self._name not in _WITHOUT_ROWS or self._name == "update" or may_have_rows:
+        if self._name not in _READING or may_have_rows:
             raise Unsupported("it has no rows, whatever the database")
         plan.bind, plan.needed = _bind_nothing, None
         if self._name in _LOADING:

@@ -15,7 +15,7 @@ from django.db.models import QuerySet, Subquery
 from django.db.models.sql import Query
 
 from turbo_orm.db.originals import original
-from turbo_orm.plans.unmade import Unmade, become
+from turbo_orm.plans.unmade import Unmade, attributes_of, become
 
 __all__ = ["Inner", "inner_of", "install", "made_of"]
 
@@ -93,12 +93,12 @@ class _Taken:
 class _OfSubquery(Unmade):
     """The query of a subquery."""
 
-    _own = frozenset({"copied", "exists"})
+    _own = frozenset({"exists"})
     _settable = frozenset({"subquery"})
 
     def exists(self, *args: Any, **kwargs: Any) -> Any:
         """Return the query that `Exists` makes of it, which is not made yet either."""
-        before = self.copied()  # this one may be looked at, and changed
+        before = _OfSubquery(**attributes_of(self))  # this one may be looked at, and changed
         return _OfSubquery(lambda: become(before).exists(*args, **kwargs))
 
 

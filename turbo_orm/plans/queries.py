@@ -12,7 +12,7 @@ from django.db.models.sql import Query
 from turbo_orm.plans.planned import Planned, made_query
 from turbo_orm.plans.unmade import Unmade, attributes_of, become
 
-__all__ = ["OfQueryset", "Passed"]
+__all__ = ["OfQueryset", "Passed", "pending_query"]
 
 
 class Passed(Unmade):
@@ -36,7 +36,7 @@ class OfQueryset(Unmade):
     What its template says is no look: there are no values in that. Nor is what `delete()` does to it.
     """
 
-    _own = frozenset({"clear_ordering", "is_empty", "planned", "queryset"})
+    _own = frozenset({"clear_ordering", "is_empty"})
 
     def __init__(self, queryset: Any, planned: Planned) -> None:
         # Results are to be freed without the garbage collector.
@@ -54,11 +54,12 @@ class OfQueryset(Unmade):
 
     def is_empty(self) -> bool:
         """Whether it is the query of `none()`."""
-        return bool(_planned(attributes_of(self))[0].template.query.is_empty())
+        planned = _planned(self)
+        return bool((become(self) if planned is None else planned[0].template.query).is_empty())
 
     def clear_ordering(self, force: bool = False, clear_default: bool = True) -> None:
         """Do what Django's does: of all of it, by a step of the queryset."""
-        queryset = self.queryset() if force and clear_default else None
+        queryset = _queryset_of(self) if force and clear_default else None
         if queryset is None or not queryset._clear_ordering():
             become(self).clear_ordering(force, clear_default)
 
@@ -72,21 +73,36 @@ _UNTOLD = object()
 
 def _told(query: OfQueryset, name: str) -> Any:
     """Return what the template of *query* has for *name*, if it is told and nobody can change that."""
-    own = attributes_of(query)
-    if name not in _TOLD_BY_TEMPLATES or "planned" not in own:
+    planned = _planned(query) if name in _TOLD_BY_TEMPLATES else None
+    if planned is None:
         return _UNTOLD
-    node, *_, limits, _ = _planned(own)
+    node, *_, limits, _ = planned
     if name == "is_sliced":  # the limits are no part of the template
         return limits is not None
     found = getattr(node.template.query, name)
     return found if found is None or isinstance(found, bool) or found == () else _UNTOLD
 
 
-def _planned(own: dict[str, Any]) -> Planned:
-    """Return the state of the queryset whose query has the attributes *own*: of now, if it is still there."""
-    queryset = own["queryset"]()
-    found: Planned = (None if queryset is None else queryset._planned) or own["planned"]
-    return found
+def _queryset_of(query: Query) -> Any:
+    """Return the queryset of *query*, an `OfQueryset`; None if it is gone, or *query* has become another."""
+    reference = attributes_of(query).get("queryset")
+    return None if reference is None else reference()
+
+
+def _planned(query: OfQueryset) -> Planned | None:
+    """Return the state of the queryset of *query*, of now if it is there still; None if *query* is made."""
+    queryset = _queryset_of(query)
+    now: Planned | None = None if queryset is None else queryset._planned
+    return now or attributes_of(query).get("planned")
+
+
+def pending_query(reference: weakref.ref[OfQueryset] | None, queryset: Any) -> OfQueryset | None:
+    """Return what *reference* refers to while it is the query of *queryset*, and nobody has looked at it.
+
+    Copies of a queryset have its attributes, and another thread may look at any time.
+    """
+    found = None if reference is None else reference()
+    return None if found is None or _queryset_of(found) is not queryset else found
 
 
 def _made(reference: weakref.ref[Any], planned: Planned) -> Query:

@@ -17,7 +17,7 @@ from turbo_orm.db.originals import original
 from turbo_orm.plans.bodies import runs_in_body
 from turbo_orm.plans.own_clones import CLONING, FOLLOWED, copy_of
 from turbo_orm.plans.planned import Planned, further, made_query, renewed_state
-from turbo_orm.plans.queries import OfQueryset, Passed
+from turbo_orm.plans.queries import OfQueryset, Passed, pending_query
 from turbo_orm.plans.shapes import ROOT, Node, make_root, note_use, seen, trie
 from turbo_orm.plans.steps import Call, Taken
 from turbo_orm.plans.unmade import become
@@ -208,7 +208,7 @@ class PlanMode(QuerySet[Any, Any]):
         planned = self._planned
         if planned is not None:
             query = self._make_query(planned)
-            pending = self._pending_query()
+            pending = pending_query(self._pending, self)
             self._query = query if pending is None else become(pending, query)
             self._trace = planned[0]
             self._planned = None
@@ -220,12 +220,6 @@ class PlanMode(QuerySet[Any, Any]):
             query.get_initial_alias()  # compiling has done so
         return query  # type: ignore[no-any-return]
 
-    def _pending_query(self) -> OfQueryset | None:
-        """Return what somebody has of `query`, in plan mode, and has not looked at."""
-        found = None if self._pending is None else self._pending()
-        # Copies of this queryset have its attributes.
-        return found if type(found) is OfQueryset and found.queryset() is self else None
-
     if not TYPE_CHECKING:
 
         @property
@@ -234,7 +228,7 @@ class PlanMode(QuerySet[Any, Any]):
             if planned is not None:
                 if self._peek is not None:
                     return self._peek
-                pending = self._pending_query() or OfQueryset(self, planned)
+                pending = pending_query(self._pending, self) or OfQueryset(self, planned)
                 self._pending = weakref.ref(pending)
                 return pending
             return _query_of(self)

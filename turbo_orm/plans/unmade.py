@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from django.db.models.sql import Query
-from typing_extensions import Self
 
 __all__ = ["Unmade", "attributes_of", "become"]
 
@@ -22,10 +21,6 @@ class Unmade(Query):
 
     def __init__(self, make: Callable[[], Query], **own: Any) -> None:
         attributes_of(self).update(own, **{_MAKE: make})
-
-    def copied(self) -> Self:
-        """Return another one, of the same query."""
-        return type(self)(**attributes_of(self))
 
     def __getattribute__(self, name: str) -> Any:
         if name in _get(self, "_own"):

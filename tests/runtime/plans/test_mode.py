@@ -20,7 +20,9 @@ from django.db.models.query import EmptyQuerySet
 from tests.project.library.models import Author, Book, Note, Person, Tag
 from turbo_orm import AsyncQuerySet, close_pools, run_sync
 from turbo_orm.plans.mode import COMPOSED_OF, PlannedQuerySet
+from turbo_orm.plans.queries import OfQueryset, pending_query
 from turbo_orm.plans.state import INTERNALS
+from turbo_orm.plans.unmade import become
 
 pytestmark = pytest.mark.usefixtures("snapshot", "at_once")
 
@@ -451,3 +453,16 @@ def test_a_queryset_of_which_somebody_has_the_query_is_freed_at_once(shapes: Any
     finally:
         gc.enable()
     assert query.select_related is False
+
+
+@pytest.mark.parametrize(("name", "kwargs"), [("is_empty", {}), ("clear_ordering", {"force": True})])
+def test_who_asks_while_another_thread_looks_sees_the_query(
+    shapes: Any, name: str, kwargs: dict[str, Any]
+) -> None:
+    ours, expected = AsyncQuerySet(Book).filter(price__gt=1), QuerySet(Book).filter(price__gt=1)
+    query, reference = ours.query, ours._pending
+    ask = getattr(OfQueryset, name)  # found before the other thread looked
+    become(query)
+    assert pending_query(reference, ours) is None
+    assert ask(query, **kwargs) == getattr(expected.query, name)(**kwargs)
+    assert str(ours.query) == str(expected.query)
