@@ -22,7 +22,7 @@ from turbo_orm.plans import running
 from turbo_orm.plans.mode import PlannedQuerySet, is_replaced
 from turbo_orm.plans.plan import Bound
 from turbo_orm.plans.state import djangos
-from turbo_orm.prefetching import aprefetch_related_objects, fetch_with_prefetches
+from turbo_orm.prefetching import aprefetch_related_objects, fetch_with_prefetches, prefetch_for
 from turbo_orm.prefetching.apart import evaluated_apart
 from turbo_orm.rows import load_now, load_one, objects
 
@@ -298,9 +298,11 @@ async def fetch(queryset: QuerySet[Any, Any] | RawQuerySet[Any]) -> list[Any]:
         bound = queryset._bound("list")
         if bound is not None:
             found = await objects(queryset, bound, await running.run(bound))
-    if found is None or (internals._prefetch_related_lookups and not internals._prefetch_done):
-        with evaluated_apart(internals, found) as apart:
+    if found is None:
+        with evaluated_apart(internals, None) as apart:
             await fetch_with_prefetches(apart)
+    elif internals._prefetch_related_lookups and not internals._prefetch_done:
+        await prefetch_for(queryset, found)
     elif internals._result_cache is None:  # else another task was sooner
         internals._result_cache = found
     rows: Any = internals._result_cache

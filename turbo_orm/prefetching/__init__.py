@@ -14,7 +14,13 @@ from turbo_orm.bridge.scopes import active_scope
 from turbo_orm.db.loop_pools import free_places
 from turbo_orm.prefetching.lookups import Lookup, follow, independent_groups, prefetch
 
-__all__ = ["aprefetch_related_objects", "fetch_with_prefetches", "follow", "independent_groups"]
+__all__ = [
+    "aprefetch_related_objects",
+    "fetch_with_prefetches",
+    "follow",
+    "independent_groups",
+    "prefetch_for",
+]
 
 
 async def aprefetch_related_objects(instances: Iterable[Any], *lookups: Lookup) -> None:
@@ -41,25 +47,42 @@ async def aprefetch_related_objects(instances: Iterable[Any], *lookups: Lookup) 
             raise outcome
 
 
+async def prefetch_for(queryset: QuerySet[Any, Any], rows: list[Any]) -> None:
+    """Load what *queryset* prefetches for its *rows*, and have it keep these.
+
+    Of several tasks that do so at once it keeps the rows of the first, as a queryset that is `evaluated_apart()`.
+    """
+    internals: Any = queryset
+    done = False
+    try:
+        await _prefetch(rows, internals._prefetch_related_lookups)
+        done = True
+    finally:
+        if internals._result_cache is None or (done and not internals._prefetch_done):
+            internals._result_cache, internals._prefetch_done = rows, done
+
+
 async def fetch_with_prefetches(queryset: QuerySet[Any, Any]) -> None:
-    """Fill *queryset*'s result cache, its independent prefetches at the same time."""
+    """Fill the result cache of *queryset*, which has none, its independent prefetches at the same time."""
     internals: Any = queryset
     lookups: Sequence[Lookup] = internals._prefetch_related_lookups
-    if internals._result_cache is None:
-        if internals._prefetch_done or len(independent_groups(lookups)) < 2 or _places(queryset.db) < 2:
-            await run_sync(internals._fetch_all)
-            return
-        internals._prefetch_related_lookups = ()
-        try:
-            await run_sync(internals._fetch_all)
-        finally:
-            internals._prefetch_related_lookups = lookups
-    rows: Any = internals._result_cache
+    if internals._prefetch_done or len(independent_groups(lookups)) < 2 or _places(queryset.db) < 2:
+        await run_sync(internals._fetch_all)
+        return
+    internals._prefetch_related_lookups = ()
+    try:
+        await run_sync(internals._fetch_all)
+    finally:
+        internals._prefetch_related_lookups = lookups
+    await _prefetch(internals._result_cache, lookups)
+    internals._prefetch_done = True
+
+
+async def _prefetch(rows: list[Any], lookups: Sequence[Lookup]) -> None:
     if len(lookups) > 1:
         await aprefetch_related_objects(rows, *lookups)
     else:
         await prefetch(rows, lookups)
-    internals._prefetch_done = True
 
 
 def _places(alias: str | None) -> int:

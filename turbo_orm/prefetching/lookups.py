@@ -182,8 +182,8 @@ def _some_have_it(rows: Sequence[Any], asked: Asked) -> bool:
         return False
     if type(asked.descriptor) is ForwardManyToOneDescriptor:
         name = cache_key(asked.descriptor.field)
-        return any(name in row._state.fields_cache for row in rows)
-    return any(asked.name in row.__dict__.get(KEPT, ()) for row in rows)
+        return any(True for row in rows if name in row._state.fields_cache)
+    return any(asked.name in kept[KEPT] for kept in map(vars, rows) if KEPT in kept)
 
 
 def _model_of(rows: Sequence[Any]) -> type[Model] | None:
