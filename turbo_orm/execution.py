@@ -302,7 +302,7 @@ async def fetch(queryset: QuerySet[Any, Any] | RawQuerySet[Any]) -> list[Any]:
         with evaluated_apart(internals, None) as apart:
             await fetch_with_prefetches(apart)
     elif internals._prefetch_related_lookups and not internals._prefetch_done:
-        await prefetch_for(queryset, found)
+        await prefetch_for(internals, found)
     elif internals._result_cache is None:  # else another task was sooner
         internals._result_cache = found
     rows: Any = internals._result_cache

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from django.db.models import QuerySet
@@ -31,11 +31,16 @@ def _captured(execute: Callable[[], object]) -> Any:
 
 
 def capture_terminal(
-    queryset: Any, terminal: str, alias: str, arguments: Mapping[str, Any] | None = None
+    queryset: Any,
+    terminal: str,
+    alias: str,
+    arguments: Mapping[str, Any] | None = None,
+    returning: Sequence[str] = (),
 ) -> Any:
     """Return the compiler of the query that *terminal* of *queryset* would execute on *alias*.
 
-    *arguments* are those of ``update()`` and ``aggregate()``. The connection must be one of
+    *arguments* are those of ``update()`` and ``aggregate()``; *returning* names the fields that an
+    ``update()``, as `save()` makes it, is to return. The connection must be one of
     `compiling_connection()`, whose compilers raise `Captured`. Nothing of Django's terminals is
     repeated here: they run. Raises `Unsupported` if they execute nothing.
     """
@@ -43,6 +48,10 @@ def capture_terminal(
     queryset._db = alias
     if terminal == "update":
         queryset._for_write = True
+    if returning:
+        field = queryset.model._meta.get_field
+        values = [(field(name), None, value) for name, value in (arguments or {}).items()]
+        return _captured(lambda: queryset._update(values, [*map(field, returning)]))
     if terminal == "list":
         return _captured(queryset._fetch_all)
     if terminal == "_raw_delete":

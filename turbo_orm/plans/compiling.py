@@ -24,7 +24,7 @@ from turbo_orm.plans.aggregates import aggregate_loader
 from turbo_orm.plans.capture import capture_terminal
 from turbo_orm.plans.connections import compiling_connection, take_for_update
 from turbo_orm.plans.loaders import row_loader
-from turbo_orm.plans.plan import Plan, Terminal
+from turbo_orm.plans.plan import Plan, Terminal, returning_of
 from turbo_orm.plans.prepare import Binding, PrepareAll, at_bind, prepare_all
 from turbo_orm.plans.python_functions import make_function
 from turbo_orm.plans.recording import TOKEN, Const, Group, Marker, Recording, Slot, TemplateValue, instrument
@@ -33,7 +33,7 @@ from turbo_orm.plans.shapes import Node
 from turbo_orm.plans.sqltext import SQLText
 from turbo_orm.plans.template import Param
 from turbo_orm.plans.unsupported import Unsupported
-from turbo_orm.plans.updates import assignment
+from turbo_orm.plans.updates import assignment, returned_loader
 from turbo_orm.plans.values import NoValues
 
 __all__ = ["NotYet", "compile_plan", "time_zone"]
@@ -106,6 +106,8 @@ class _Compilation:
                 plan.loader = self._row_loader(compiler)
             elif self._name == "aggregate":
                 plan.loader = aggregate_loader(compiler)
+            elif returning_of(self._terminal):
+                plan.loader = returned_loader(compiler)
         plan.prepare = self._prepare
         _forget_values(recording.groups)
         plan._limit_sql = connection.ops.limit_offset_sql
@@ -138,7 +140,7 @@ class _Compilation:
             return compiler
         params = [Param(before + index, value) for index, value in enumerate(self._values[before:])]
         arguments = terminal.arguments(iter(params), type(template.query))
-        compiler = capture_terminal(template, self._name, self._alias, arguments)
+        compiler = capture_terminal(template, self._name, self._alias, arguments, returning_of(terminal))
         self._prepare, stored = prepare_all(params)
         recording.samples[before:] = stored
         return compiler

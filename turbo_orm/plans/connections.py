@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache, lru_cache
-from typing import Any
+from typing import Any, NoReturn
 
 from django.core.signals import setting_changed
 from django.db import connections
@@ -24,6 +24,7 @@ __all__ = [
     "compiling_connection",
     "connections_capturing",
     "forget_connections",
+    "raise_returning",
     "take_for_update",
 ]
 
@@ -45,7 +46,14 @@ def capturing(compiler_class: Any) -> Any:
             (self.returning_fields,) = (*args, *kwargs.values()) or (None,)
         raise Captured(self)
 
-    return type(compiler_class.__name__, (compiler_class,), {"execute_sql": execute_sql})
+    methods = {"execute_sql": execute_sql, "execute_returning_sql": raise_returning}
+    return type(compiler_class.__name__, (compiler_class,), methods)
+
+
+def raise_returning(compiler: Any, returning_fields: Any) -> NoReturn:
+    """Be `SQLUpdateCompiler.execute_returning_sql()`, which asks for a cursor before it compiles."""
+    compiler.returning_fields = returning_fields
+    raise Captured(compiler)
 
 
 def as_it_is(compiler_class: Any) -> Any:

@@ -177,8 +177,8 @@ class PlannedQuerySet(Chaining):
             return self.db
         return self._db or DEFAULT_DB_ALIAS
 
-    def _bound_update(self, kwargs: Mapping[str, Any]) -> Bound | None:
-        """Return the planned statement of ``update(**kwargs)``; None without a plan."""
+    def _bound_update(self, kwargs: Mapping[str, Any], returning: tuple[str, ...] = ()) -> Bound | None:
+        """Return the planned statement of ``update(**kwargs)``, *returning* fields; None without a plan."""
         planned = self._planned
         if planned is None or "update" not in self._plannable_terminals or not kwargs:
             return None
@@ -192,11 +192,11 @@ class PlannedQuerySet(Chaining):
         refused = refusals.count
         values = tuple(kwargs.values())
         # Where all values are parameters, their types say what update_of() would.
-        key = (*kwargs, *map(type, values), alias)
+        key = (*kwargs, *map(type, values), alias, *returning)
         plan = node.plans.get(key)
         if type(plan) is not Plan or plan.epoch != trie.epoch or plan.conditional:
             try:
-                update, arguments = update_of(kwargs)
+                update, arguments = update_of(kwargs, returning)
                 plan = plan_for(node, update, alias, before, arguments)
                 if plan is None:
                     return None

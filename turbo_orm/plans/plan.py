@@ -16,7 +16,7 @@ from turbo_orm.plans.sqltext import SQLText
 from turbo_orm.plans.updates import Update
 from turbo_orm.plans.values import NoValues
 
-__all__ = ["Bound", "Plan", "Terminal"]
+__all__ = ["Bound", "Plan", "Terminal", "returning_of"]
 
 #: Texts of statements that differ only in the lengths of lists or in limits, kept per plan.
 _MAX_STATEMENTS = 100
@@ -53,6 +53,11 @@ _new_bound: Callable[[type[Bound], tuple[Any, ...]], Bound] = tuple.__new__
 
 #: The name of a method without arguments; or a method with the shape of its arguments.
 Terminal: TypeAlias = "str | Update | Aggregation"
+
+
+def returning_of(terminal: Terminal) -> tuple[str, ...]:
+    """Return the names of the fields whose values *terminal*, an UPDATE, returns."""
+    return terminal.returning if isinstance(terminal, Update) else ()
 
 
 class Plan:

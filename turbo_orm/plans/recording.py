@@ -22,7 +22,7 @@ from django.db.models.sql.where import WhereNode
 from django.utils.hashable import make_hashable
 from typing_extensions import Self
 
-from turbo_orm.plans.connections import Captured
+from turbo_orm.plans.connections import Captured, raise_returning
 from turbo_orm.plans.declared import is_declared_function
 from turbo_orm.plans.expressions import KEYS_OF_JSON, OF_DATETIMES, within
 from turbo_orm.plans.unsupported import Unsupported
@@ -246,6 +246,8 @@ class _Instrumented(SQLCompiler):
 
     def execute_sql(self, *args: Any, **kwargs: Any) -> Any:
         raise Captured(self)
+
+    execute_returning_sql = raise_returning
 
     def compile(self, node: Any) -> Any:
         recording = Recording.current

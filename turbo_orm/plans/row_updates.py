@@ -43,6 +43,7 @@ __all__ = [
     "key_source",
     "planned_update",
     "update_plan",
+    "updates_as_django",
 ]
 
 Params = tuple[Any, ...]
@@ -272,15 +273,19 @@ def key_source(field: Any, connection: Any, namespace: dict[str, Any]) -> tuple[
     return condition, "integer_of_key(key)"
 
 
+def updates_as_django(queryset_class: type) -> bool:
+    """Whether what `_do_update()` calls of a queryset is Django's in *queryset_class*, or ours."""
+    own = PlannedQuerySet if issubclass(queryset_class, PlannedQuerySet) else QuerySet
+    return all(getattr(queryset_class, name) is getattr(own, name) for name in _STEPS)
+
+
 #: What `_do_update()` calls of a queryset.
 _STEPS = ("using", "filter", "_chain", "_clone", "_filter_or_exclude", "_update", "db", "query")
 
 
 def _check_manager(manager: Any) -> None:
     """Raise `Unsupported` unless *manager* returns Django's querysets of all rows, or ours."""
-    made = type(manager.get_queryset())
-    own = PlannedQuerySet if issubclass(made, PlannedQuerySet) else QuerySet
     get = type(manager).get_queryset
     all_rows = get is managers.BaseManager.get_queryset or getattr(get, "has_all_rows", False)
-    if not all_rows or any(getattr(made, name) is not getattr(own, name) for name in _STEPS):
+    if not all_rows or not updates_as_django(type(manager.get_queryset())):
         raise Unsupported(f"{type(manager).__qualname__} may not have all rows")

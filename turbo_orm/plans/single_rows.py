@@ -34,8 +34,9 @@ from turbo_orm.plans.compiled_inserts import (
 from turbo_orm.plans.connections import compiling_connection
 from turbo_orm.plans.inserts import inserts_of, note_hooks
 from turbo_orm.plans.keeping import make_and_keep
+from turbo_orm.plans.plan import Bound
 from turbo_orm.plans.planned import has_all_rows
-from turbo_orm.plans.row_updates import PlannedWrite, RowUpdate, do_update, update_plan
+from turbo_orm.plans.row_updates import PlannedWrite, RowUpdate, do_update, update_plan, updates_as_django
 from turbo_orm.plans.verify_writes import verify_row_insert, verify_row_update
 
 __all__ = ["Inserter", "insert_row", "install", "row_insert"]
@@ -153,9 +154,15 @@ def _compile_insert(obj: Any, insertion: Insertion, connection: Any, in_bridge: 
 
 
 def _update(
-    obj: Any, base_qs: Any, alias: str, key: Any, triples: Sequence[tuple[Any, Any, Any]], forced: Any
-) -> int | None:
-    """Update the row *key*; return how many there were, None if only `_do_update()` can."""
+    obj: Any,
+    base_qs: Any,
+    alias: str,
+    key: Any,
+    triples: Sequence[tuple[Any, Any, Any]],
+    forced: Any,
+    returning: Sequence[Any],
+) -> list[Any] | None:
+    """Update the row *key*; return what of it is *returning*, None if only `_do_update()` can."""
     config = get_config()
     connection = compiling_connection(alias) if config.plans else None
     if (
@@ -166,6 +173,8 @@ def _update(
     ):
         return None
     values = [triple[2] for triple in triples]
+    if returning or any(hasattr(value, "resolve_expression") for value in values):
+        return _update_and_return(base_qs, alias, key, triples, returning)
     update = RowUpdate(obj, [triple[0] for triple in triples], values, key)
     try:
         plan = update_plan(update, base_qs.model, alias, connection)
@@ -177,7 +186,27 @@ def _update(
     planned = PlannedWrite(alias, plan.statement, params)
     if config.verify_plans:
         verify_row_update(update, planned, base_qs)
-    return running.run_in_bridge(planned).rowcount
+    # Since Django 6.0 it is rows, without columns.
+    return [()] * running.run_in_bridge(planned).rowcount
+
+
+def _update_and_return(
+    base_qs: Any, alias: str, key: Any, triples: Sequence[tuple[Any, Any, Any]], returning: Sequence[Any]
+) -> list[Any] | None:
+    """Do what `_update()` does, where there are expressions: by the plan of ``update()``."""
+    if not updates_as_django(type(base_qs)):
+        return None
+    values = {field.attname: value for field, _, value in triples}
+    try:
+        filtered = base_qs.filter(pk=key)
+        bound: Bound | None = filtered._bound_update(values, tuple([field.attname for field in returning]))
+    except Exception:  # Django raises it again, or it is no queryset of ours
+        return None
+    if bound is None:
+        return None
+    result = running.run_in_bridge(bound)
+    loader = bound.plan.loader
+    return [()] * result.rowcount if loader is None else loader(result.rows or [], alias)
 
 
 def _has_all_rows(base_qs: Any) -> bool:
@@ -228,11 +257,11 @@ def install() -> None:
         forced_update: Any,
         *returning_fields: Any,
     ) -> Any:
-        if current_bridge() is not None and not any(returning_fields):
-            count = _update(self, base_qs, using, pk_val, values, forced_update)
-            if count is not None:
-                # Since Django 6.0 it is rows.
-                return [()] * count if returning_fields else count > 0
+        if current_bridge() is not None:
+            (returning,) = returning_fields or ((),)
+            rows = _update(self, base_qs, using, pk_val, values, forced_update, returning or ())
+            if rows is not None:
+                return rows if returning_fields else bool(rows)
         return do_update(
             self, base_qs, using, pk_val, values, update_fields, forced_update, *returning_fields
         )

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from turbo_orm.plans.arguments import Arguments, Kind, made
+from turbo_orm.plans.columns import RowColumns
+from turbo_orm.plans.loaders import Loader
 from turbo_orm.plans.prepare import Binding
 from turbo_orm.plans.recording import Assigned
 from turbo_orm.plans.saving import (
@@ -20,7 +22,7 @@ from turbo_orm.plans.saving import (
 from turbo_orm.plans.template import Param
 from turbo_orm.plans.values import SCALARS, Bail, is_plannable
 
-__all__ = ["Update", "assignment", "update_of"]
+__all__ = ["Update", "assignment", "returned_loader", "update_of"]
 
 
 class Update(NamedTuple):
@@ -29,6 +31,8 @@ class Update(NamedTuple):
     names: tuple[str, ...]
     #: Of each value: None, its type, or an expression without the values in it.
     kinds: tuple[Kind, ...]
+    #: The names of the fields whose values are returned, as `save()` asks for since Django 6.0.
+    returning: tuple[str, ...] = ()
 
     @property
     def method(self) -> str:
@@ -53,8 +57,8 @@ class Update(NamedTuple):
         return arguments
 
 
-def update_of(kwargs: Mapping[str, Any]) -> tuple[Update, Arguments]:
-    """Return the shape of ``update(**kwargs)``, and what was taken apart for it.
+def update_of(kwargs: Mapping[str, Any], returning: tuple[str, ...] = ()) -> tuple[Update, Arguments]:
+    """Return the shape of ``update(**kwargs)``, *returning* fields, and what was taken apart for it.
 
     Raises `Bail` for values that can't be parameters.
     """
@@ -69,7 +73,18 @@ def update_of(kwargs: Mapping[str, Any]) -> tuple[Update, Arguments]:
             arguments.values.append(value)
         else:
             kinds.append(arguments.take_expression(value))
-    return Update(tuple(kwargs), tuple(kinds)), arguments
+    return Update(tuple(kwargs), tuple(kinds), returning), arguments
+
+
+def returned_loader(compiler: Any) -> Loader:
+    """Return what makes a tuple of each row that the UPDATE of *compiler* returns.
+
+    Raises `Unsupported` where only Django itself does what Django does.
+    """
+    table = compiler.query.get_meta().db_table
+    columns = RowColumns(compiler, [field.get_col(table) for field in compiler.returning_fields])
+    load, source = columns.function(f"({columns.targets})")
+    return Loader(lambda peers: load, source, calls_user_code=columns.calls_user_code)
 
 
 def assignment(field: Any, connection: Any, kind: type) -> Binding:

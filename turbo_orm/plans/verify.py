@@ -11,7 +11,7 @@ from django.core.exceptions import EmptyResultSet
 from turbo_orm.errors import PlanMismatchError
 from turbo_orm.plans.capture import capture_terminal
 from turbo_orm.plans.connections import connections_capturing
-from turbo_orm.plans.plan import Bound
+from turbo_orm.plans.plan import Bound, returning_of
 from turbo_orm.plans.planned import Planned, replayed
 from turbo_orm.plans.state import PlanMode
 from turbo_orm.plans.unsupported import Unsupported
@@ -51,7 +51,9 @@ def verify(
             twin.query.set_limits(*limits)
         with connections_capturing(plan.alias):
             try:
-                statement: _Statement = capture_terminal(twin, plan.name, plan.alias, arguments).as_sql()
+                statement: _Statement = capture_terminal(
+                    twin, plan.name, plan.alias, arguments, returning_of(plan.terminal)
+                ).as_sql()
             except EmptyResultSet:
                 return _NOTHING
         return statement

@@ -50,7 +50,7 @@ async def aprefetch_related_objects(instances: Iterable[Any], *lookups: Lookup) 
 async def prefetch_for(queryset: QuerySet[Any, Any], rows: list[Any]) -> None:
     """Load what *queryset* prefetches for its *rows*, and have it keep these.
 
-    Of several tasks that do so at once it keeps the rows of the first, as a queryset that is `evaluated_apart()`.
+    Of several tasks that do so at once it keeps the rows of the first, as one that is `evaluated_apart()`.
     """
     internals: Any = queryset
     done = False
