@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, NoReturn
 
 from django.db.models import Field, Model, QuerySet
 from django.db.models.constants import LOOKUP_SEP
@@ -17,6 +17,7 @@ from turbo_orm.bridge.scopes import inherited_scope
 from turbo_orm.execution import complete
 from turbo_orm.plans import running
 from turbo_orm.plans.mode import PlannedQuerySet, is_replaced
+from turbo_orm.plans.plan import Bound
 from turbo_orm.transaction import atomic
 
 __all__ = ["acontains", "aget_or_create", "ain_bulk", "aupdate_or_create", "refresh_from_db"]
@@ -160,11 +161,11 @@ async def refresh_from_db(instance: Model, args: tuple[Any, ...], kwargs: Mappin
     if queryset is not None:
         _, bound = queryset._bound_get((), {})
         if bound is not None and bound.plan.loader is not None and not bound.plan.loader.calls_user_code:
-            found = await complete(queryset, bound, await running.run(bound))
+            get = await _getter(queryset, bound)
             # Django's method, which needs nothing more to wait for.
             instance.refresh_from_db(
                 fields=kwargs.get("fields"),
-                from_queryset=_Found(lambda: answers.get(queryset, found)),  # type: ignore[arg-type]
+                from_queryset=_Found(get),  # type: ignore[arg-type]
             )
             return
     await run_sync(instance.refresh_from_db, *args, **kwargs)
@@ -197,6 +198,23 @@ def _row_of(instance: Any, using: str | None = None, fields: Any = None) -> Any:
     elif instance.get_deferred_fields():
         return None
     return rows if getattr(rows, "_planned", None) is not None else None
+
+
+async def _getter(queryset: Any, bound: Bound) -> Callable[[], Any]:
+    """Return what returns the one object of *queryset*, as *bound* finds it, or raises what `get()` would.
+
+    Also where there is no answer: by then Django's method has dropped what was prefetched.
+    """
+    try:
+        found = await complete(queryset, bound, await running.run(bound))
+    except Exception as exc:
+        error = exc
+
+        def refuse() -> NoReturn:
+            raise error
+
+        return refuse
+    return lambda: answers.get(queryset, found)
 
 
 class _Found:

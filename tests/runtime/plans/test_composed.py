@@ -381,3 +381,21 @@ async def test_refreshed(snapshot: Snapshot, name: str, bridged: list[Any]):
             prefetched = [*obj.__dict__.pop("_prefetched_objects_cache", ())]
             outcomes.append((error, prefetched, seen(obj)))
     assert outcomes[0] == outcomes[1]
+
+
+async def _refreshed_in_sync(book: Book) -> None:
+    await run_sync(Model.refresh_from_db, book)
+
+
+async def test_what_was_prefetched_is_dropped_where_no_answer_comes() -> None:
+    outcomes = []
+    for refresh in (_refreshed_in_sync, Book.arefresh_from_db):
+        book = await run_sync(_prefetched)
+        async with atomic():
+            with pytest.raises(IntegrityError):
+                await Tag(pk=1).asave(force_insert=True)
+            with pytest.raises(transaction.TransactionManagementError) as refused:
+                await refresh(book)
+        outcomes.append((str(refused.value), book.__dict__["_prefetched_objects_cache"], seen(book)))
+    assert outcomes[0] == outcomes[1]
+    assert outcomes[1][1] == {}

@@ -260,7 +260,9 @@ async def delete(session: Session, slot: Slot) -> Any:
 async def write(session: Session, slot: Slot, rows: Rows, verb: str, args: Any, kwargs: Any) -> Any:
     """Call a method of a queryset that writes."""
     args, kwargs = await session.filled(args), await session.filled(kwargs)
-    return session.keep(slot, await session.world.call(await session.rows(rows), verb, *args, **kwargs))
+    # Of a queryset: Django's own acreate() of a manager does not call a create() of that manager's own.
+    owner = (await session.rows(rows)).all()
+    return session.keep(slot, await session.world.call(owner, verb, *args, **kwargs))
 
 
 @_operation
