@@ -17,7 +17,6 @@ from turbo_orm.bridge.scopes import inherited_scope
 from turbo_orm.execution import complete
 from turbo_orm.plans import running
 from turbo_orm.plans.mode import PlannedQuerySet, is_replaced
-from turbo_orm.plans.plan import Bound
 from turbo_orm.transaction import atomic
 
 __all__ = ["acontains", "aget_or_create", "ain_bulk", "aupdate_or_create", "refresh_from_db"]
@@ -161,12 +160,13 @@ async def refresh_from_db(instance: Model, args: tuple[Any, ...], kwargs: Mappin
     if queryset is not None:
         _, bound = queryset._bound_get((), {})
         if bound is not None and bound.plan.loader is not None and not bound.plan.loader.calls_user_code:
-            get = await _getter(queryset, bound)
-            # Django's method, which needs nothing more to wait for.
-            instance.refresh_from_db(
-                fields=kwargs.get("fields"),
-                from_queryset=_Found(get),  # type: ignore[arg-type]
-            )
+            try:
+                found = await complete(queryset, bound, await running.run(bound))
+            except Exception:
+                with suppress(_NoAnswer):
+                    _take(instance, kwargs.get("fields"), _refuse)  # it drops what was prefetched
+                raise
+            _take(instance, kwargs.get("fields"), lambda: answers.get(queryset, found))
             return
     await run_sync(instance.refresh_from_db, *args, **kwargs)
 
@@ -200,21 +200,17 @@ def _row_of(instance: Any, using: str | None = None, fields: Any = None) -> Any:
     return rows if getattr(rows, "_planned", None) is not None else None
 
 
-async def _getter(queryset: Any, bound: Bound) -> Callable[[], Any]:
-    """Return what returns the one object of *queryset*, as *bound* finds it, or raises what `get()` would.
+def _take(instance: Model, fields: Any, get: Callable[[], Any]) -> None:
+    """Have Django's method refresh *instance* by what *get* returns, so that there is nothing to wait for."""
+    instance.refresh_from_db(fields=fields, from_queryset=_Found(get))  # type: ignore[arg-type]
 
-    Also where there is no answer: by then Django's method has dropped what was prefetched.
-    """
-    try:
-        found = await complete(queryset, bound, await running.run(bound))
-    except Exception as exc:
-        error = exc
 
-        def refuse() -> NoReturn:
-            raise error
+class _NoAnswer(Exception):
+    """Raised in the place of an error that is on its way already."""
 
-        return refuse
-    return lambda: answers.get(queryset, found)
+
+def _refuse() -> NoReturn:
+    raise _NoAnswer
 
 
 class _Found:

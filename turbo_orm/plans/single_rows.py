@@ -34,7 +34,7 @@ from turbo_orm.plans.compiled_inserts import (
 from turbo_orm.plans.connections import compiling_connection
 from turbo_orm.plans.inserts import inserts_of, note_hooks
 from turbo_orm.plans.keeping import make_and_keep
-from turbo_orm.plans.plan import Bound
+from turbo_orm.plans.mode import PlannedQuerySet
 from turbo_orm.plans.planned import has_all_rows
 from turbo_orm.plans.row_updates import PlannedWrite, RowUpdate, do_update, update_plan, updates_as_django
 from turbo_orm.plans.verify_writes import verify_row_insert, verify_row_update
@@ -194,14 +194,14 @@ def _update_and_return(
     base_qs: Any, alias: str, key: Any, triples: Sequence[tuple[Any, Any, Any]], returning: Sequence[Any]
 ) -> list[Any] | None:
     """Do what `_update()` does, where there are expressions: by the plan of ``update()``."""
-    if not updates_as_django(type(base_qs)):
+    if not isinstance(base_qs, PlannedQuerySet) or not updates_as_django(type(base_qs)):
         return None
     values = {field.attname: value for field, _, value in triples}
     try:
         filtered = base_qs.filter(pk=key)
-        bound: Bound | None = filtered._bound_update(values, tuple([field.attname for field in returning]))
-    except Exception:  # Django raises it again, or it is no queryset of ours
+    except Exception:  # Django raises it again
         return None
+    bound = filtered._bound_update(values, tuple([field.attname for field in returning]))
     if bound is None:
         return None
     result = running.run_in_bridge(bound)

@@ -25,6 +25,8 @@ from tests.runtime.parity.data import Snapshot
 from tests.runtime.plans.same import seen
 from tests.runtime.plans.test_inserts import CREATIONS, shelf  # noqa: F401  fixtures
 from turbo_orm import AsyncManager, AsyncQuerySet, run_sync
+from turbo_orm.errors import PlanMismatchError
+from turbo_orm.plans import mode
 from turbo_orm.plans.verify import Verified
 
 POOL = {"min_size": 1, "max_size": 5}
@@ -367,10 +369,16 @@ async def test_expressions_of_rows_that_are_gone() -> None:
 
 
 @pytest.mark.usefixtures("at_once")
+@pytest.mark.parametrize("wire", [True, False])
 @pytest.mark.parametrize("way", ["asave", "in the bridge"])
-async def test_what_the_database_generates(unusual: dict[str, Any], way: str) -> None:
+async def test_what_the_database_generates(unusual: dict[str, Any], way: str, wire: bool) -> None:
     if "Doubled" not in unusual:
         return  # Django 4.2 knows no generated fields
+    with override_settings(TURBO_ORM={"WIRE": wire, "VERIFY_PLANS": True, "POOL": POOL}):
+        await _generated(unusual, way)
+
+
+async def _generated(unusual: dict[str, Any], way: str) -> None:
     made = await run_sync(unusual["Doubled"].objects.create, n=1)
     for n in (2, 3, models.F("n") + 4):
         made.n = n
@@ -381,6 +389,18 @@ async def test_what_the_database_generates(unusual: dict[str, Any], way: str) ->
         if django.VERSION >= (6,):
             assert (made.n, made.twice) == (expected.n, expected.twice)
     assert (expected.n, expected.twice) == (7, 14)
+
+
+@pytest.mark.usefixtures("at_once")
+async def test_a_mismatch_of_expressions_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def differ(*_: Any) -> None:
+        raise PlanMismatchError("it differs")
+
+    book = await Book.objects.aget(pk=1)
+    monkeypatch.setattr(mode, "verify", differ)
+    book.price = models.F("price") + 1
+    with pytest.raises(PlanMismatchError):
+        await book.asave(update_fields=["price"])
 
 
 async def test_raw_saves_are_djangos() -> None:
