@@ -5,14 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from django.db.models import Manager
+from django.db.models import DO_NOTHING, CharField, ForeignKey, Manager, Model, Prefetch, QuerySet
+from django.test.utils import isolate_apps
 
 from tests.project.library.models import Author, Book, Note, Person, Plain, Profile
 from turbo_orm import run_sync
 from turbo_orm.execution import aprefetch_related_objects
 from turbo_orm.fetch_modes import FETCH_PEERS
+from turbo_orm.manager import AsyncManager
 from turbo_orm.plans import shapes
 from turbo_orm.plans.keys import ARE_TUPLES
+from turbo_orm.testing import capture_queries
 
 pytestmark = pytest.mark.skipif(
     not ARE_TUPLES, reason="Django before 5.2 prefetches these with ordinary filters"
@@ -135,6 +138,49 @@ async def test_fetch_modes(by_django: list[str]) -> None:
 async def test_in_sync_code() -> None:
     found = await run_sync(lambda: list(books().prefetch_related("author")))
     assert [book.author.name for book in found] == EXPECTED
+
+
+@pytest.mark.parametrize(
+    "deferring",
+    [
+        lambda rows: rows,
+        lambda rows: rows.only("age"),
+        lambda rows: rows.only("name"),
+        lambda rows: rows.defer("name"),
+        lambda rows: rows.defer("age"),
+    ],
+)
+@isolate_apps("tests.project.library")
+async def test_a_deferred_column_that_it_refers_to_is_asked_for_as_by_django(deferring: Any) -> None:
+    """Row by row, and the rows themselves once."""
+
+    class Named(Model):
+        title = CharField(max_length=200)
+        by = ForeignKey(
+            Author, DO_NOTHING, to_field="name", db_column="title", db_constraint=False, related_name="+"
+        )
+        objects = AsyncManager()
+
+        class Meta:
+            app_label = "library"
+            db_table = "library_book"
+
+    for author in ("a", "b"):
+        await Book.objects.filter(title__in=["b0", "b1"], author__name=author).aupdate(title=author)
+
+    def prefetched(rows: Any, authors: Any) -> Any:
+        lookup = Prefetch("by", deferring(authors.order_by("pk")))
+        return rows.filter(title__in=["a", "b"]).order_by("title").prefetch_related(lookup)
+
+    with capture_queries() as djangos:
+        expected = await run_sync(
+            lambda: [each.by.pk for each in prefetched(QuerySet(Named), QuerySet(Author))]
+        )
+    for _ in range(4):
+        with capture_queries() as ours:
+            found = await prefetched(Named.objects, Author.objects).alist()
+        assert [each.by.pk for each in found] == expected
+        assert len(ours) == len(djangos)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from turbo_orm.plans.arguments import Argument, Arguments, made_by_name
 from turbo_orm.plans.columns import RowColumns
-from turbo_orm.plans.loaders import Loader
+from turbo_orm.plans.loaders import Loader, values_loader
 from turbo_orm.plans.template import Param
 
 __all__ = ["Aggregation", "aggregate_loader", "aggregation_of", "named_aggregates"]
@@ -55,5 +55,4 @@ def aggregate_loader(compiler: Any) -> Loader:
     aggregates = compiler.query.annotation_select
     columns = RowColumns(compiler, list(aggregates.values()))
     items = ", ".join(f"{name!r}: c{position}" for position, name in enumerate(aggregates))
-    load, source = columns.function(f"{{{items}}}")
-    return Loader(lambda peers: load, source, calls_user_code=columns.calls_user_code)
+    return values_loader(columns, f"{{{items}}}")

@@ -120,7 +120,7 @@ def _make(objs: Sequence[Any], insertion: Insertion, given: tuple[Any, ...], con
     ((text, params),) = compiler.as_sql()
     if " SELECT * FROM UNNEST(" not in text or [*map(type, params)] != [list] * len(given):
         raise Unsupported("Django inserts by VALUES here")
-    load = returned_function(compiler, insertion.returning or ())
+    load = returned_function(compiler)
     return _Plan(statement(text, len(given)), columns, load)
 
 

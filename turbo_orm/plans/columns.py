@@ -17,7 +17,7 @@ from turbo_orm.db.late import FROM_TEXT, NUMERIC, TIMESTAMPTZ
 from turbo_orm.plans.python_functions import make_function
 from turbo_orm.plans.unsupported import Unsupported
 
-__all__ = ["RowColumns"]
+__all__ = ["RowColumns", "returned_columns"]
 
 #: What a JSON value is parsed with when its field names no decoder.
 _scan: Any = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
@@ -194,6 +194,12 @@ class RowColumns:
         self.namespace["parse_together"] = _parse_together
         one = self.name("parse_one", lambda text: converter(text, expression, None))
         return _Conversion(position, lines, f"parse_together([row[{position}] for row in rows], {one})")
+
+
+def returned_columns(compiler: Any) -> RowColumns:
+    """Return the columns that the INSERT or UPDATE of *compiler* returns."""
+    table = compiler.query.get_meta().db_table
+    return RowColumns(compiler, [field.get_col(table) for field in compiler.returning_fields])
 
 
 #: Stands between the values of a column when they are parsed together. It is not to be guessed:

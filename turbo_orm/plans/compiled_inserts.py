@@ -12,7 +12,7 @@ from django.db.models.base import ModelState
 from turbo_orm.db.json_text import as_djangos
 from turbo_orm.db.statements import Statement, statement
 from turbo_orm.db.wire import Result
-from turbo_orm.plans.columns import RowColumns
+from turbo_orm.plans.columns import returned_columns
 from turbo_orm.plans.python_functions import make_function
 from turbo_orm.plans.saving import FieldParams, FieldReads
 from turbo_orm.plans.unsupported import Unsupported
@@ -138,12 +138,11 @@ def params_function(
     return params
 
 
-def returned_function(compiler: Any, returning: Sequence[Any]) -> LoadReturned | None:
-    """Return what loads the fields *returning* of the INSERT of *compiler*, if there are any."""
-    if not returning:
+def returned_function(compiler: Any) -> LoadReturned | None:
+    """Return what loads the fields that the INSERT of *compiler* returns, if there are any."""
+    if not compiler.returning_fields:
         return None
-    table, alias = compiler.query.get_meta().db_table, compiler.connection.alias
-    columns = RowColumns(compiler, [field.get_col(table) for field in returning])
+    columns, alias = returned_columns(compiler), compiler.connection.alias
     load, _ = columns.function(f"({columns.targets})")
     return lambda rows: load(rows, alias, None, None)
 

@@ -36,7 +36,7 @@ try:
 except ImportError:  # before Django 6.1
     FETCH_ONE = None
 
-__all__ = ["Loader", "assign_known_related", "row_loader"]
+__all__ = ["Loader", "assign_known_related", "row_loader", "values_loader"]
 
 #: Since 6.1, Django leaves an instance alone whose fields would have to be queried for.
 _SKIPS_DEFERRED = "rel_attnames" in ModelIterable.__iter__.__code__.co_varnames
@@ -181,19 +181,30 @@ def row_loader(compiler: Any, iterable_class: type, fields: Sequence[str] | None
     if iterable_class is ValuesIterable:
         names = _values_names(compiler.query)
         items = ", ".join(f"{name!r}: {columns.value(position)}" for position, name in enumerate(names))
-        return _values_loader(columns, f"{{{items}}}", len(names))
+        return values_loader(columns, f"{{{items}}}", len(names))
     if iterable_class is FlatValuesListIterable:
-        return _values_loader(columns, columns.value(0), 1)
+        return values_loader(columns, columns.value(0), 1)
     if iterable_class is ValuesListIterable:
-        return _values_loader(
+        return values_loader(
             columns, _tuple(columns, _values_list_order(compiler.query, fields, columns.count))
         )
     if iterable_class is NamedValuesListIterable:
         names = list(fields or _values_names(compiler.query))
         order = _values_list_order(compiler.query, fields, columns.count)
         columns.namespace.update(N=create_namedtuple_class(*names), fill=tuple.__new__)
-        return _values_loader(columns, f"fill(N, {_tuple(columns, order)})")
+        return values_loader(columns, f"fill(N, {_tuple(columns, order)})")
     raise Unsupported(f"the queryset iterates with {iterable_class.__qualname__}")
+
+
+def values_loader(columns: RowColumns, expression: str, needed: int = 0) -> Loader:
+    """Return what makes *expression* of each row, in which *needed* columns at least have names.
+
+    Raises `Unsupported` if there are fewer.
+    """
+    if needed > columns.count:
+        raise Unsupported("fewer columns than names")
+    load, source = columns.function(expression)
+    return Loader(lambda peers: load, source, calls_user_code=columns.calls_user_code, late=columns.late)
 
 
 def _instances_loader(compiler: Any, columns: RowColumns) -> Loader:
@@ -209,13 +220,6 @@ def _instances_loader(compiler: Any, columns: RowColumns) -> Loader:
         calls_user_code=columns.calls_user_code or instances.calls_user_code,
         make_one=instances.function_of_one,
     )
-
-
-def _values_loader(columns: RowColumns, expression: str, needed: int = 0) -> Loader:
-    if needed > columns.count:
-        raise Unsupported("fewer columns than names")
-    load, source = columns.function(expression)
-    return Loader(lambda peers: load, source, calls_user_code=columns.calls_user_code, late=columns.late)
 
 
 def _values_names(query: Any) -> list[str]:

@@ -18,6 +18,7 @@ __all__ = [
     "Planned",
     "further",
     "has_all_rows",
+    "loads_field",
     "made_query",
     "renewed_state",
     "replayed",
@@ -96,6 +97,12 @@ def has_all_rows(planned: Planned) -> bool:
     """Whether nothing was done to the queryset."""
     node, _, _, limits, _ = planned
     return node.parent is None and limits is None
+
+
+def loads_field(planned: Planned, field: Any) -> bool:
+    """Whether the objects come with *field*, and it is not deferred."""
+    mask = planned[0].template.query.get_select_mask()
+    return not mask or field in mask
 
 
 def _keep(value: Any, stored: Any) -> Any:

@@ -148,7 +148,7 @@ def _compile_insert(obj: Any, insertion: Insertion, connection: Any, in_bridge: 
     if len(compiled.fields) != len(fields):
         params = params_function(model, compiled.fields, connection, in_bridge=in_bridge)
     compiled.check(params(sample))
-    load = returned_function(compiled.compiler, returning)
+    load = returned_function(compiled.compiler)
     known = (*fields, *returning)
     return _RowInsert(compiled.statement, params, tuple(compiled.fields), load, known)
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from turbo_orm.plans.arguments import Arguments, Kind, made
-from turbo_orm.plans.columns import RowColumns
-from turbo_orm.plans.loaders import Loader
+from turbo_orm.plans.columns import returned_columns
+from turbo_orm.plans.loaders import Loader, values_loader
 from turbo_orm.plans.prepare import Binding
 from turbo_orm.plans.recording import Assigned
 from turbo_orm.plans.saving import (
@@ -81,10 +81,8 @@ def returned_loader(compiler: Any) -> Loader:
 
     Raises `Unsupported` where only Django itself does what Django does.
     """
-    table = compiler.query.get_meta().db_table
-    columns = RowColumns(compiler, [field.get_col(table) for field in compiler.returning_fields])
-    load, source = columns.function(f"({columns.targets})")
-    return Loader(lambda peers: load, source, calls_user_code=columns.calls_user_code)
+    columns = returned_columns(compiler)
+    return values_loader(columns, f"({columns.targets})")
 
 
 def assignment(field: Any, connection: Any, kind: type) -> Binding:

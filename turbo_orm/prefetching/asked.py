@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, TypeGuard
 
 from turbo_orm.plans.mode import PlannedQuerySet
+from turbo_orm.plans.planned import loads_field
 
-__all__ = ["Answer", "Asked", "Unknown"]
+__all__ = ["Answer", "Asked", "Unknown", "tells"]
 
 
 class Asked(NamedTuple):
@@ -31,3 +32,11 @@ Answer: TypeAlias = "tuple[PlannedQuerySet, Callable[[list[tuple[Any, ...]], lis
 
 class Unknown(Exception):
     """Django has to be asked."""
+
+
+def tells(rows: PlannedQuerySet | None, field: Any) -> TypeGuard[PlannedQuerySet]:
+    """Whether *rows*, if there are any, say by *field* whom each belongs to.
+
+    Django asks for that row by row where `defer()` or `only()` leaves it out.
+    """
+    return rows is not None and rows._planned is not None and loads_field(rows._planned, field)

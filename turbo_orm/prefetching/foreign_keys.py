@@ -11,7 +11,7 @@ from django.db.models import ForeignKey
 from turbo_orm.fetch_modes import FETCH_ONE
 from turbo_orm.plans.keys import ARE_TUPLES
 from turbo_orm.plans.mode import PlannedQuerySet
-from turbo_orm.prefetching.asked import Answer, Asked, Unknown
+from turbo_orm.prefetching.asked import Answer, Asked, Unknown, tells
 
 __all__ = ["foreign_key"]
 
@@ -33,7 +33,7 @@ def foreign_key(instances: Sequence[Any], asked: Asked) -> Answer | None:
     queryset._add_hints(instance=instances[0])
     wanted = [*dict.fromkeys([key for key in keys if key is not None])]
     rows = queryset._prefetched_one(field, wanted, forward=True)
-    return None if rows is None else (rows, partial(_give, instances, asked, keys))
+    return (rows, partial(_give, instances, asked, keys)) if tells(rows, field.target_field) else None
 
 
 def _give(

@@ -13,7 +13,7 @@ from django.db.models import ForeignKey
 
 from turbo_orm.plans.instances import cache_key
 from turbo_orm.plans.mode import PlannedQuerySet
-from turbo_orm.prefetching.asked import Answer, Asked, Unknown
+from turbo_orm.prefetching.asked import Answer, Asked, Unknown, tells
 from turbo_orm.prefetching.known import KnownRelation, known_answer, manager_of
 
 __all__ = ["reverse_foreign_key"]
@@ -68,13 +68,7 @@ class _ReverseForeignKey(KnownRelation):
         rows: PlannedQuerySet | None = queryset.using(queryset._db)._prefetched_for(
             self._source.name, instances
         )
-        return rows if rows is None or self._is_loaded(rows) else None
-
-    def _is_loaded(self, rows: PlannedQuerySet) -> bool:
-        """Whether the foreign key is among what *rows* load: Django asks for it row by row otherwise."""
-        assert rows._planned is not None
-        names, are_deferred = rows._planned[0].template.query.deferred_loading
-        return bool(are_deferred) is names.isdisjoint((self._source.name, self._source.attname))
+        return rows if tells(rows, self._source) else None
 
     def filtered(self, instance: Any, key: Any) -> Any:
         # Django filters by the instance, and not before somebody looks at more than the rows.
