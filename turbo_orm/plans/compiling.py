@@ -310,13 +310,16 @@ def _write_binders(
         if number not in names:
             names[number] = _written(number, param.group, _binding(param.group, compiler), namespace, first)
         expression = names[number]
-        if param.group.expands:
+        if param.group.list_form is not None:
             expression = f"*{expression}"
         elif param.group.parts > 1:
             expression = f"{expression}[{param.part}]"
         dynamic.append(expression)
         everything.append(expression)
-    plan.text = text = SQLText(sql, params, TOKEN, [group.item for group in groups])
+    forms = {
+        number: form for number, form in enumerate(each.list_form for each in groups) if form is not None
+    }
+    plan.text = text = SQLText(sql, params, TOKEN, forms)
     if not names.keys() >= {*text.lists}:
         raise Unsupported("what is in its text and its parameters were compiled one after the other")
     lengths = f"({''.join(f'len(g{number}), ' for number in text.lists)})" if text.lists else "None"

@@ -20,6 +20,7 @@ from django.core.exceptions import EmptyResultSet, FullResultSet
 from django.db.models import Model, fields, lookups
 from django.db.models.fields import related_lookups
 
+from turbo_orm.plans.arrays import compares_arrays, elements_as_params, elements_at_filter
 from turbo_orm.plans.recording import Group, TupleIn
 from turbo_orm.plans.saving import (
     checked_wrapper_of,
@@ -166,6 +167,8 @@ def _demand_plain_key(lookup_class: Any, lhs: Any) -> None:
 
 
 def _container_at_filter(lookup_class: Any, lhs: Any, sample: Any, negated: bool) -> Prepare:
+    if compares_arrays(lookup_class) and isinstance(sample, list | tuple):
+        return elements_at_filter(lookup_class, lhs)
     models = frozenset(type(each) for each in sample if isinstance(each, Model))
     thorough = _through_lookup(lookup_class, lhs, models)
     if lookup_class.get_prep_lookup not in (
@@ -252,7 +255,9 @@ def at_bind(group: Group, compiler: Any) -> Binding:
     base: Any = without_foreign_keys(output)
     if lookup_class is TupleIn:
         return Binding(_expand_keys(lookup.lhs.sources[0], connection), many=True)
-    if group.expands:
+    if group.list_form is not None and compares_arrays(lookup_class):
+        return Binding(elements_as_params(compiler), many=True)
+    if group.list_form is not None:
         return Binding(_expand(output, _to_database(base, connection), connection), many=True)
     thorough = _recompile(group, compiler)
     if group.parts > 1:

@@ -9,7 +9,7 @@ import copy
 import re
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.core.exceptions import EmptyResultSet, FullResultSet
 from django.db.models import Count, lookups
@@ -22,6 +22,7 @@ from django.db.models.sql.where import WhereNode
 from django.utils.hashable import make_hashable
 from typing_extensions import Self
 
+from turbo_orm.plans.arrays import compares_arrays, elements_of
 from turbo_orm.plans.connections import Captured, raise_returning
 from turbo_orm.plans.declared import is_declared_function
 from turbo_orm.plans.expressions import KEYS_OF_JSON, OF_DATETIMES, within
@@ -39,6 +40,7 @@ __all__ = [
     "Assigned",
     "Const",
     "Group",
+    "ListForm",
     "Marker",
     "Recording",
     "Slot",
@@ -102,10 +104,31 @@ class Const:
         return ("constant", type(self.value), self.value)
 
 
+class ListForm(NamedTuple):
+    """How a list of values is written in SQL."""
+
+    before: str
+    #: What stands for one of them.
+    item: str
+    after: str
+
+    def of(self, length: int) -> str:
+        """Return a list of that many."""
+        return f"{self.before}{', '.join([self.item] * length)}{self.after}"
+
+
+_IN_FORM = ListForm("(", "%s", ")")
+
+#: `TupleIn` compares with tuples of one.
+_TUPLES_FORM = ListForm("(", "(%s)", ")")
+
+_ARRAY_FORM = ListForm("(ARRAY[", "%s", "])")
+
+
 class Group:
     """One lookup with a slot, compiled: its SQL and how many parameters come from the slot."""
 
-    __slots__ = ("expands", "item", "lhs_params", "lookup", "parts", "slot", "sql", "value")
+    __slots__ = ("lhs_params", "list_form", "lookup", "parts", "slot", "sql", "value")
 
     def __init__(self, slot: Slot, lookup: Any, lhs_params: int, sql: str) -> None:
         self.slot = slot
@@ -114,10 +137,8 @@ class Group:
         self.lhs_params = lhs_params
         self.sql = sql
         self.parts = 1
-        #: It is an ``IN`` with one placeholder per value.
-        self.expands = False
-        #: What stands for one of its values then: of `TupleIn`, a tuple of one.
-        self.item = "%s"
+        #: How its values are written if it has one placeholder for each, as an ``IN``; else None.
+        self.list_form: ListForm | None = None
         #: Of a value that is no lookup's: the expression it stands in.
         self.value: Any = None
 
@@ -360,10 +381,7 @@ def _compile_slot(
     compile_plainly: Callable[[Any], tuple[str, Sequence[Any]]],
 ) -> tuple[str, list[Any]]:
     slot: Slot = node.rhs
-    lookup = copy.copy(node)
-    lookup.rhs = sample = recording.samples[slot.index]
-    if type(lookup) is TupleIn:
-        lookup.rhs = [(each,) for each in sample]
+    lookup = _with_sample(node, recording.samples[slot.index])
     try:
         sql, params = compile_plainly(lookup)
     except (EmptyResultSet, FullResultSet):
@@ -377,20 +395,37 @@ def _compile_slot(
     group = Group(slot, lookup, count, sql)
     constants = [each if type(each) in (Const, Marker) else Const(each) for each in params[:count]]
     recording.groups.append(group)
-    if isinstance(lookup, _IN):
+    form = _list_form(lookup)
+    if form is not None:
         if compiler.connection.ops.max_in_list_size():
             raise Unsupported("the database bounds the length of IN")
-        if type(lookup) is TupleIn:
-            group.item = "(%s)"
-        values = "(" + ", ".join([group.item] * (len(params) - count)) + ")"
-        if not sql.endswith(f" IN {values}"):
-            raise Unsupported("its IN has an unknown form")
-        group.expands = True
-        return f"{sql[: -len(values)]}\x00{len(recording.groups) - 1}\x00", [*constants, Marker(group, 0)]
+        before, found, after = sql.rpartition(f" {form.of(len(params) - count)}")
+        if not found or (after and form is not _ARRAY_FORM):
+            raise Unsupported("its values have an unknown form")
+        group.list_form = form
+        return f"{before} \x00{len(recording.groups) - 1}\x00{after}", [*constants, Marker(group, 0)]
     group.parts = len(params) - count
     if group.parts < 1:
         raise Unsupported("a value is not a parameter of the SQL")
     return sql, [*constants, *(Marker(group, part) for part in range(group.parts))]
+
+
+def _with_sample(node: Any, sample: Any) -> Any:
+    """Return a copy of the lookup *node*, which compares with *sample*."""
+    if compares_arrays(type(node)) and isinstance(sample, list):
+        return type(node)(node.lhs, sample)
+    lookup = copy.copy(node)
+    lookup.rhs = [(each,) for each in sample] if type(lookup) is TupleIn else sample
+    return lookup
+
+
+def _list_form(lookup: Any) -> ListForm | None:
+    """Return how *lookup* writes its values if it has one placeholder for each of them."""
+    if elements_of(lookup) is not None:
+        return _ARRAY_FORM
+    if type(lookup) is TupleIn:
+        return _TUPLES_FORM
+    return _IN_FORM if isinstance(lookup, _IN) else None
 
 
 def _same(params: Sequence[Any], others: Sequence[Any]) -> bool:

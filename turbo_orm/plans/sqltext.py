@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from psycopg.sql import Literal
 
 from turbo_orm.db.statements import Statement
-from turbo_orm.plans.recording import Const
+from turbo_orm.plans.recording import Const, ListForm
 from turbo_orm.plans.unsupported import Unsupported
 
 __all__ = ["SQLText"]
@@ -24,14 +24,16 @@ class SQLText:
     constants are part of the text: the server then knows their types and plans with them.
     """
 
-    def __init__(self, sql: str, params: Sequence[Any], token: re.Pattern[str], items: Sequence[str]) -> None:
-        """*items* are what stands for one value of a list, by the numbers of the groups."""
+    def __init__(
+        self, sql: str, params: Sequence[Any], token: re.Pattern[str], forms: Mapping[int, ListForm]
+    ) -> None:
+        """*forms* are how the lists of groups are written, by the numbers of the groups."""
         #: Texts and, at odd places, the numbers of the groups whose lists go there.
         self._pieces = token.split(sql)
         self._constants = [each.value if type(each) is Const else _DYNAMIC for each in params]
         #: The groups whose lists of values are in the text, in its order.
         self.lists = [int(number) for number in self._pieces[1::2]]
-        self._items = [items[number] for number in self.lists]
+        self._forms = [forms[number] for number in self.lists]
         placeholders = sum(piece.replace("%%", "").count("%s") for piece in self._pieces[::2])
         if placeholders + len(self.lists) != len(params):
             raise Unsupported("its placeholders do not match its parameters")
@@ -40,14 +42,12 @@ class SQLText:
         """Return the SQL as Django's compiler returns it, for lists of these lengths."""
         if lengths is None:
             return self._pieces[0]
-        lists = zip(self._items, lengths, strict=True)
-        return "".join(
-            piece if index % 2 == 0 else _list(*next(lists)) for index, piece in enumerate(self._pieces)
-        )
+        lists = (form.of(length) for form, length in zip(self._forms, lengths, strict=True))
+        return "".join(piece if index % 2 == 0 else next(lists) for index, piece in enumerate(self._pieces))
 
     def statement(self, lengths: Sequence[int] | None, limits: str) -> Statement:
         """Return the statement for lists of these lengths, *limits* appended."""
-        lists = zip(self._items, lengths or (), strict=True)
+        lists = (form.of(length) for form, length in zip(self._forms, lengths or (), strict=True))
         constants = iter(self._constants)
         number = 0
 
@@ -68,12 +68,8 @@ class SQLText:
                 parts.append(_PLACEHOLDER.sub(placeholder, piece))
             else:
                 next(constants)
-                parts.append(_PLACEHOLDER.sub(lambda _: dynamic(), _list(*next(lists))))
+                parts.append(_PLACEHOLDER.sub(lambda _: dynamic(), next(lists)))
         return Statement(("".join(parts) + limits).encode(), self.as_django(lengths) + limits, number)
 
 
 _DYNAMIC = object()
-
-
-def _list(item: str, length: int) -> str:
-    return f"({', '.join([item] * length)})"

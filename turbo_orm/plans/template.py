@@ -11,6 +11,7 @@ from typing import Any
 
 from django.db.models.sql import Query, UpdateQuery
 
+from turbo_orm.plans.arrays import elements_of
 from turbo_orm.plans.recording import Slot, stands_for_several
 
 __all__ = ["Param", "TemplateQuery"]
@@ -74,11 +75,12 @@ class _TakesParams(Query):
         lookup: Any = super().build_lookup(lookups, lhs, rhs)
         if param is None or lookup is None:
             return lookup
-        param.bad = param.bad or _why_not(lookup)
+        elements = elements_of(lookup)
+        param.bad = param.bad or (_why_not(lookup) if elements is None else None)
         if param.bad is None:
             param.found.append((type(lookup), lookup.lhs))
             param.is_negated = param.is_negated or self._is_negated
-            param.prepared = lookup.rhs
+            param.prepared = lookup.rhs if elements is None else elements
             lookup.rhs = Slot(param.index)
             # Expressions remember what they were made of; values must not live as long as templates.
             lookup._constructor_args = ((lookup.lhs, lookup.rhs), {})
