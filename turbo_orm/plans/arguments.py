@@ -9,31 +9,29 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator, Sequence
-from copy import deepcopy
 from decimal import Decimal
 from typing import Any
 
-from django.db.models import Model, Q, QuerySet, Value, When
-from django.utils import timezone
+from django.db.models import Model, Q, QuerySet, Value
 from django.utils.functional import SimpleLazyObject
 
-from turbo_orm.plans.expressions import CONSTANTS, identity, within
+from turbo_orm.plans.constructed import VALUES, without_parts
+from turbo_orm.plans.expressions import CONSTANTS, identity
 from turbo_orm.plans.inner import Inner, inner_of, made_of
 from turbo_orm.plans.recording import Slot, TemplateValue
 from turbo_orm.plans.template import Param
-from turbo_orm.plans.values import SCALARS, Bail
+from turbo_orm.plans.values import SCALARS, Bail, is_scalar
 
-__all__ = ["Argument", "Arguments", "Kind", "has_lazy", "made", "made_by_name", "made_condition"]
-
-#: Single objects that expressions refer to, and their copies must too: what `Trunc` takes for *is_dst* if
-#: nothing is given, before Django 5.0.
-_ALONE: dict[int, Any] = {id(each): each for each in (getattr(timezone, "NOT_PASSED", None),)}
-
-#: Types of a `Value` that is part of the shape. The type of a text depends on what is around it.
-_IN_SHAPES = CONSTANTS - {int}
-
-#: Types of a `Value` that is a parameter, of the type its literal has in PostgreSQL.
-_VALUES = SCALARS - {str, bytes}
+__all__ = [
+    "Argument",
+    "Arguments",
+    "Kind",
+    "OrderArguments",
+    "has_lazy",
+    "made",
+    "made_by_name",
+    "made_condition",
+]
 
 #: What of an argument is in a shape: ``None`` or a boolean; the type of a value, which is left out;
 #: or an `Argument`.
@@ -81,36 +79,24 @@ class Argument:
 class _Expression(Argument):
     """An expression, with the parts of it that have values, and their shapes."""
 
-    __slots__ = ("_expression", "_parts")
+    __slots__ = ("_expression", "_parts", "_shapes")
 
     def __init__(self, identity: Any, expression: Any, parts: list[tuple[Any, Any]]) -> None:
         super().__init__(identity)
         self._expression = expression
-        self._parts = parts
+        self._parts: list[Any] | None = [part for part, _ in parts]
+        self._shapes = [shape for _, shape in parts]
 
     def keep(self) -> None:
         """Keep an expression of its own, without values: whose it was may change it, or drop it."""
-        blank = [(Q(), shape) for _, shape in self._parts]
-        # What a constructor was given is compared where expressions are.
-        given = [each for each in within(self._expression) if type(each) is When]
-        self._expression = deepcopy(
-            self._expression,
-            {
-                **_ALONE,
-                **{id(part): new for (part, _), (new, _) in zip(self._parts, blank, strict=True)},
-                **{id(each._constructor_args): ((), {}) for each in given},  # type: ignore[attr-defined]
-            },
-        )
-        for each in within(self._expression):
-            if type(each) is When:
-                each._constructor_args = (each.condition, each.result), {}  # type: ignore[attr-defined]
-        self._parts = blank
+        if self._parts is not None:
+            self._expression, self._parts = without_parts(self._expression, self._parts), None
 
     def make(self, values: Iterator[Any], query_class: type) -> Any:
-        if not self._parts:
-            return self._expression
-        parts = {id(part): made_condition(shape, values, query_class) for part, shape in self._parts}
-        return deepcopy(self._expression, {**_ALONE, **parts})
+        self.keep()
+        if not self._shapes:
+            return self._expression.expression
+        return self._expression.filled([made_condition(shape, values, query_class) for shape in self._shapes])
 
 
 class _QuerySet(Argument):
@@ -165,6 +151,9 @@ class Arguments:
 
     __slots__ = ("_expressions", "values")
 
+    #: Types of a `Value` that is part of the shape. The type of a text depends on what is around it.
+    in_shapes = CONSTANTS - {int}
+
     def __init__(self) -> None:
         #: All values there were, in the order in which `Argument.make()` wants them.
         self.values: list[Any] = []
@@ -211,7 +200,7 @@ class Arguments:
         parts: list[tuple[Any, Any]] = []
 
         def take_part(part: Any) -> Any:
-            if type(part) is Value and type(part.value) in _IN_SHAPES:
+            if type(part) is Value and type(part.value) in self.in_shapes:
                 return type(part.value), part.value
             shape = self._take_part(part)
             parts.append((part, shape))
@@ -231,7 +220,7 @@ class Arguments:
                 raise Bail
             return _Subquery(type(part), self._take_inner(made_of(part)), options)
         # Of a naive datetime Django warns, each time.
-        if type(part.value) not in _VALUES or (type(part.value) is dt.datetime and part.value.tzinfo is None):
+        if type(part.value) not in VALUES or (type(part.value) is dt.datetime and part.value.tzinfo is None):
             raise Bail
         return _Value(self.take(part.value), options)
 
@@ -240,6 +229,25 @@ class Arguments:
             raise Bail
         self.values.extend(inner.values)
         return _QuerySet((inner.node, inner.limits, inner.alias))
+
+
+class OrderArguments(Arguments):
+    """Takes the arguments of `order_by()`, which Django resolves where it compiles them."""
+
+    __slots__ = ()
+
+    #: Django leaves out what it is ordered by already, with the same values.
+    in_shapes = CONSTANTS
+
+    def take(self, value: Any) -> Kind:
+        """Take an argument, as `Arguments.take()`; raises `Bail` for what may be another one later."""
+        kind = super().take(value)
+        if isinstance(kind, type) and not is_scalar(kind):
+            raise Bail
+        return kind
+
+    def _take_inner(self, inner: Inner | None) -> Argument:
+        raise Bail
 
 
 def made(kind: Kind, values: Iterator[Any], query_class: type) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from copy import deepcopy
 from functools import partial
 from typing import Any
 
@@ -12,7 +11,6 @@ from django.db.models import Model, Prefetch
 from django.utils.functional import Promise
 from typing_extensions import Self
 
-from turbo_orm.plans.expressions import identity_of_order
 from turbo_orm.plans.planned import Planned
 from turbo_orm.plans.state import ALWAYS_CLONES, PlanMode, djangos
 from turbo_orm.plans.steps import (
@@ -25,6 +23,7 @@ from turbo_orm.plans.steps import (
     take_annotations,
     take_combination,
     take_filter,
+    take_order,
     take_selection,
     take_union,
 )
@@ -304,8 +303,7 @@ class Chaining(PlanMode):
         taken = None
         if self._notes():
             with suppress(Bail):
-                key = ("order_by", *map(identity_of_order, expressions))
-                taken = Taken(key, lambda: Call("order_by", deepcopy(expressions)))
+                taken = take_order(expressions)
         return self._take(taken, lambda queryset: djangos(queryset, "order_by")(*expressions))
 
     def select_for_update(

@@ -25,9 +25,19 @@ from turbo_orm.plans.capture import capture_terminal
 from turbo_orm.plans.connections import compiling_connection, take_for_update
 from turbo_orm.plans.loaders import row_loader
 from turbo_orm.plans.plan import Plan, Terminal, returning_of
-from turbo_orm.plans.prepare import Binding, PrepareAll, at_bind, prepare_all
+from turbo_orm.plans.prepare import Binding, PrepareAll, at_bind, at_filter, prepare_all
 from turbo_orm.plans.python_functions import make_function
-from turbo_orm.plans.recording import TOKEN, Const, Group, Marker, Recording, Slot, TemplateValue, instrument
+from turbo_orm.plans.recording import (
+    TOKEN,
+    Const,
+    Group,
+    LateSlot,
+    Marker,
+    Recording,
+    Slot,
+    TemplateValue,
+    instrument,
+)
 from turbo_orm.plans.saving import fitting
 from turbo_orm.plans.shapes import Node
 from turbo_orm.plans.sqltext import SQLText
@@ -202,6 +212,8 @@ def _forget_values(groups: Iterable[Group]) -> None:
     for group in groups:
         if group.lookup is not None:
             group.lookup.rhs = None
+        if isinstance(group.slot, LateSlot):
+            group.slot.given = group.slot.prepared = None
 
 
 def _orderings_of(queries: Iterable[Any], *, named: bool) -> tuple[tuple[Any, Any], ...]:
@@ -348,6 +360,10 @@ def _written(number: int, group: Group, binding: Binding, namespace: dict[str, A
 
 def _binding(group: Group, compiler: Any) -> Binding:
     value = group.value
+    if isinstance(group.slot, LateSlot):
+        lookup = group.lookup
+        prepare = at_filter(type(lookup), lookup.lhs, group.slot.given, negated=False)
+        return at_bind(group, compiler).after(prepare)
     if value is None:
         return at_bind(group, compiler)
     if isinstance(value, TemplateValue):

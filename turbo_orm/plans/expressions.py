@@ -47,7 +47,7 @@ from django.utils import timezone
 from turbo_orm.plans.declared import check_instance, django_base
 from turbo_orm.plans.values import Bail
 
-__all__ = ["CONSTANTS", "KEYS_OF_JSON", "OF_DATETIMES", "TellPart", "identity", "identity_of_order", "within"]
+__all__ = ["CONSTANTS", "KEYS_OF_JSON", "OF_DATETIMES", "TellPart", "identity", "within"]
 
 #: Returns what tells a `Q`, `Value`, `Exists` or `Subquery` from others.
 TellPart = Callable[[Any], Any]
@@ -81,26 +81,12 @@ def identity(expression: Any, tell_part: TellPart) -> Any:
     return (kind, *told, _identity_of_type(own["output_field"])) if "output_field" in own else (kind, *told)
 
 
-def identity_of_order(given: Any) -> Any:
-    """Return what tells *given*, an argument of `order_by()`, from others, as `identity()` does.
-
-    Django leaves out what it is ordered by already, with the same values: they are part of it.
-    """
-    return given if type(given) is str else identity(given, _tell_constant)
-
-
 def within(expression: Any) -> Iterator[Any]:
     """*expression* and all expressions in it; conditions as they are."""
     yield expression
     for each in getattr(expression, "get_source_expressions", tuple)():
         if each is not None:
             yield from within(each)
-
-
-def _tell_constant(part: Any) -> Any:
-    if type(part) is not Value or type(part.value) not in CONSTANTS:
-        raise Bail
-    return type(part.value), part.value
 
 
 def _identity_of_type(field: Any) -> Any:

@@ -243,8 +243,15 @@ class Binding(NamedTuple):
     many: bool = False
     #: For which values `prepare` is meant: an expression with ``{0}`` for the value. None for all.
     condition: str | None = None
-    #: What prepares the others.
+    #: What prepares all values.
     otherwise: Prepare | None = None
+
+    def after(self, prepare: Prepare | None) -> Binding:
+        """Return the same for values as they are before *prepare*, which None is nothing for."""
+        bind = self.otherwise or self.prepare
+        if prepare is None:
+            return self
+        return Binding(prepare if bind is None else lambda value: bind(prepare(value)), many=self.many)
 
 
 def at_bind(group: Group, compiler: Any) -> Binding:

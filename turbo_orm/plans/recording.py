@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from django.core.exceptions import EmptyResultSet, FullResultSet
+from django.db import DatabaseError
 from django.db.models import Count, lookups
 from django.db.models.expressions import Col, CombinedExpression, Exists, OrderBy, Star, Subquery, Value
 from django.db.models.fields import related_lookups
@@ -40,6 +41,7 @@ __all__ = [
     "Assigned",
     "Const",
     "Group",
+    "LateSlot",
     "ListForm",
     "Marker",
     "Recording",
@@ -61,6 +63,17 @@ class Slot:
 
     def __repr__(self) -> str:
         return f"<slot {self.index}>"
+
+
+class LateSlot(Slot):
+    """A slot whose value is stored as it was given, and not as the lookup prepares it."""
+
+    __slots__ = ("given", "prepared")
+
+    def __init__(self, index: int, given: Any, prepared: Any) -> None:
+        super().__init__(index)
+        #: The sample, and what the lookup made of it.
+        self.given, self.prepared = given, prepared
 
 
 class Marker:
@@ -281,7 +294,7 @@ class _Instrumented(SQLCompiler):
             in_tuples = type(node) is TupleIn and type(node.rhs) is Slot and len(node.lhs) == 1
             if stands_for_several(node.lhs) and not in_tuples:
                 raise Unsupported("it compares several columns at once")
-            if type(node.rhs) is Slot:
+            if isinstance(node.rhs, Slot):
                 return _compile_slot(recording, self, node, super().compile)
         sql: Any
         params: Sequence[Any]
@@ -304,13 +317,19 @@ class _Instrumented(SQLCompiler):
         return found
 
     def get_order_by(self) -> Any:
-        found: Any = super().get_order_by()
+        try:
+            found: Any = super().get_order_by()
+        except DatabaseError:
+            raise Unsupported("what a union is ordered by is not in its rows, but for some values") from None
         parts: Any = self.ordering_parts
         compiled = [(parts.search(sql)[1], params) for _, (sql, params, is_ref) in found if not is_ref]
         texts = [sql for sql, _ in compiled]
         with_values = [sql for sql, params in compiled if _has_markers(params)]
         if with_values and (self.query.distinct or any(texts.count(sql) > 1 for sql in with_values)):
             raise Unsupported("what it is ordered by may be the same with some values")
+        for _, (sql, params), _ in self.select or ():  # of these it would have the position
+            if sql in with_values or (_has_markers(params) and sql in texts):
+                raise Unsupported("what it is ordered by may be selected with some values")
         return found
 
     def instrumented(self) -> type[SQLCompiler]:
@@ -327,7 +346,7 @@ def instrument(compiler_class: Any) -> Any:
 
 def _slots_in(expression: Any) -> frozenset[int]:
     slots = [getattr(each, "slot", getattr(each, "rhs", None)) for each in within(expression)]
-    return frozenset(slot.index for slot in slots if type(slot) is Slot)
+    return frozenset(slot.index for slot in slots if isinstance(slot, Slot))
 
 
 def _has_markers(params: Sequence[Any]) -> bool:
@@ -381,7 +400,8 @@ def _compile_slot(
     compile_plainly: Callable[[Any], tuple[str, Sequence[Any]]],
 ) -> tuple[str, list[Any]]:
     slot: Slot = node.rhs
-    lookup = _with_sample(node, recording.samples[slot.index])
+    sample = slot.prepared if isinstance(slot, LateSlot) else recording.samples[slot.index]
+    lookup = _with_sample(node, sample)
     try:
         sql, params = compile_plainly(lookup)
     except (EmptyResultSet, FullResultSet):

@@ -19,8 +19,8 @@ from django.db.models.query_utils import RegisterLookupMixin
 
 from turbo_orm.conf import get_config
 from turbo_orm.plans.prepare import prepare_all
-from turbo_orm.plans.steps import NoneType, Slice, Step, kinds_and_values
-from turbo_orm.plans.template import Param, TemplateQuery
+from turbo_orm.plans.steps import NoneType, Order, Slice, Step, kinds_and_values
+from turbo_orm.plans.template import LateParam, Param, TemplateQuery
 from turbo_orm.plans.unsupported import Unsupported
 from turbo_orm.plans.values import CONTAINERS, check_container, is_plannable
 
@@ -169,7 +169,8 @@ class Node:
             if type(value) in CONTAINERS:
                 check_container(value)
         before = self.parent.slots
-        params = [Param(before + index, value) for index, value in enumerate(values)]
+        make_param = LateParam if isinstance(self.step, Order) else Param
+        params = [make_param(before + index, value) for index, value in enumerate(values)]
         template = self.step.apply(self.parent.template, iter(params))
         try:
             self.prepare, stored = prepare_all(params)

@@ -15,6 +15,7 @@ from turbo_orm.plans.arguments import (
     Argument,
     Arguments,
     Kind,
+    OrderArguments,
     has_lazy,
     made,
     made_by_name,
@@ -30,6 +31,7 @@ __all__ = [
     "Extra",
     "Filter",
     "NoneType",
+    "Order",
     "PrefetchFilter",
     "PrefetchFilterOne",
     "Select",
@@ -41,6 +43,7 @@ __all__ = [
     "take_annotations",
     "take_combination",
     "take_filter",
+    "take_order",
     "take_selection",
     "take_union",
 ]
@@ -124,6 +127,18 @@ class Select(NamedTuple):
         return getattr(QuerySet, self.method)(queryset, *args, **named, **dict(self.options))
 
 
+class Order(NamedTuple):
+    """``order_by()`` with expressions. Nothing resolves them before the query is compiled."""
+
+    #: Expressions, and names among them.
+    args: tuple[str | Argument, ...]
+
+    def apply(self, queryset: Any, values: Iterator[Any]) -> Any:
+        query_class = type(queryset.query)
+        args = [each if isinstance(each, str) else each.make(values, query_class) for each in self.args]
+        return QuerySet.order_by(queryset, *args)
+
+
 class Combine(NamedTuple):
     """One of the operators ``&``, ``|`` and ``^`` with another queryset of the model."""
 
@@ -180,7 +195,17 @@ class PrefetchFilterOne(NamedTuple):
 
 
 Step = (
-    Filter | Call | Slice | Extra | Annotate | Select | Combine | Unite | PrefetchFilter | PrefetchFilterOne
+    Filter
+    | Call
+    | Slice
+    | Extra
+    | Annotate
+    | Select
+    | Order
+    | Combine
+    | Unite
+    | PrefetchFilter
+    | PrefetchFilterOne
 )
 
 
@@ -253,6 +278,21 @@ def take_selection(
         return Select(method, args, names, taken, options)
 
     return Taken((method, options, *args, *names, *taken), make_step, tuple(arguments.values))
+
+
+def take_order(args: tuple[Any, ...]) -> Taken:
+    """Return the step ``order_by(*args)``.
+
+    Raises `Bail` for expressions that can't be told from others.
+    """
+    arguments = OrderArguments()
+    taken = tuple([each if type(each) is str else arguments.take_expression(each) for each in args])
+
+    def make_step() -> Order:
+        arguments.keep()
+        return Order(taken)
+
+    return Taken(("order_by", *taken), make_step, tuple(arguments.values))
 
 
 def take_combination(operator: str, other: Any) -> Taken:

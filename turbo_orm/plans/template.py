@@ -12,9 +12,10 @@ from typing import Any
 from django.db.models.sql import Query, UpdateQuery
 
 from turbo_orm.plans.arrays import elements_of
-from turbo_orm.plans.recording import Slot, stands_for_several
+from turbo_orm.plans.recording import LateSlot, Recording, Slot, stands_for_several
+from turbo_orm.plans.unsupported import Unsupported
 
-__all__ = ["Param", "TemplateQuery"]
+__all__ = ["LateParam", "Param", "TemplateQuery"]
 
 
 class Param:
@@ -36,6 +37,43 @@ class Param:
         #: It is no lookup's, which would have prepared it.
         self.is_stored_as_given = False
 
+    @property
+    def sample(self) -> Any:
+        """A value that it stands for."""
+        return self.value
+
+    def take_place(self, lookup: Any, *, is_negated: bool) -> None:
+        """Stand for what *lookup* compares with."""
+        elements = elements_of(lookup)
+        self.bad = self.bad or (_why_not(lookup) if elements is None else None)
+        if self.bad is None:
+            self.found.append((type(lookup), lookup.lhs))
+            self.is_negated = self.is_negated or is_negated
+            self.prepared = lookup.rhs if elements is None else elements
+            _put(Slot(self.index), lookup)
+
+
+class LateParam(Param):
+    """A value in what is resolved where the template is compiled, anew each time: `order_by()`."""
+
+    __slots__ = ()
+
+    def __init__(self, index: int, value: Any) -> None:
+        super().__init__(index, value)
+        self.is_stored_as_given = True
+
+    @property
+    def sample(self) -> Any:
+        if Recording.current is None:
+            raise Unsupported("it is resolved where nothing is compiled")
+        return Recording.current.samples[self.index]
+
+    def take_place(self, lookup: Any, *, is_negated: bool) -> None:
+        bad = _why_not(lookup)
+        if bad is not None:
+            raise Unsupported(bad)
+        _put(LateSlot(self.index, self.sample, lookup.rhs), lookup)
+
 
 class _TakesParams(Query):
     """A `Query` that takes `Param` objects for values."""
@@ -50,7 +88,7 @@ class _TakesParams(Query):
         self._param = None
         if not isinstance(value, Param):
             return super().resolve_lookup_value(value, *args, **kwargs)
-        resolved = super().resolve_lookup_value(value.value, *args, **kwargs)
+        resolved = super().resolve_lookup_value(value.sample, *args, **kwargs)
         self._param = value
         return resolved
 
@@ -73,17 +111,8 @@ class _TakesParams(Query):
     def build_lookup(self, lookups: Sequence[str], lhs: Any, rhs: Any) -> Any:
         param, self._param = self._param, None
         lookup: Any = super().build_lookup(lookups, lhs, rhs)
-        if param is None or lookup is None:
-            return lookup
-        elements = elements_of(lookup)
-        param.bad = param.bad or (_why_not(lookup) if elements is None else None)
-        if param.bad is None:
-            param.found.append((type(lookup), lookup.lhs))
-            param.is_negated = param.is_negated or self._is_negated
-            param.prepared = lookup.rhs if elements is None else elements
-            lookup.rhs = Slot(param.index)
-            # Expressions remember what they were made of; values must not live as long as templates.
-            lookup._constructor_args = ((lookup.lhs, lookup.rhs), {})
+        if param is not None and lookup is not None:
+            param.take_place(lookup, is_negated=self._is_negated)
         return lookup
 
 
@@ -93,6 +122,12 @@ class TemplateQuery(_TakesParams):
 
 class _TemplateUpdateQuery(_TakesParams, UpdateQuery):
     """What ``update()`` makes of one: there may be conditions in what is assigned."""
+
+
+def _put(slot: Slot, lookup: Any) -> None:
+    lookup.rhs = slot
+    # Expressions remember what they were made of; values must not live as long as templates.
+    lookup._constructor_args = ((lookup.lhs, slot), {})
 
 
 def _why_not(lookup: Any) -> str | None:

@@ -21,6 +21,7 @@ __all__ = [
     "as_it_is_now",
     "check_container",
     "is_plannable",
+    "is_scalar",
 ]
 
 
@@ -63,15 +64,14 @@ def is_plannable(kind: type) -> bool:
     try:
         return _plannable[kind]
     except KeyError:
-        found = (
-            kind in SCALARS
-            or kind in CONTAINERS
-            or kind is dict
-            or issubclass(kind, Model)
-            or _is_choice(kind)
-        )
+        found = kind in CONTAINERS or kind is dict or issubclass(kind, Model) or is_scalar(kind)
         _plannable[kind] = found
         return found
+
+
+def is_scalar(kind: type) -> bool:
+    """Whether values of exactly this type are one datum."""
+    return kind in SCALARS or _is_choice(kind)
 
 
 def _is_choice(kind: type) -> bool:
@@ -89,7 +89,7 @@ def check_container(values: Collection[Any]) -> None:
     if not kinds or not (
         kinds <= SCALARS
         or (len(kinds) == 1 and issubclass(next(iter(kinds)), Model))
-        or all(kind in SCALARS or _is_choice(kind) for kind in kinds)
+        or all(map(is_scalar, kinds))
     ):
         raise Bail
 

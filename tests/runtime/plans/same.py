@@ -15,8 +15,17 @@ from django.test import override_settings
 from tests.runtime.parity.data import Snapshot
 from tests.runtime.support import assert_pool_is_clean
 from turbo_orm import atomic, many_to_many, related_keys
+from turbo_orm.plans.verify import Verified
 
-__all__ = ["POOL", "as_django", "djangos_set", "outcome", "outcome_in_block", "seen"]
+__all__ = [
+    "POOL",
+    "as_django",
+    "djangos_set",
+    "outcome",
+    "outcome_in_block",
+    "planned_as_django",
+    "seen",
+]
 
 POOL = {"min_size": 1, "max_size": 5}
 
@@ -40,6 +49,27 @@ async def outcome(call: Callable[[], Awaitable[Any]]) -> Any:
         return seen(await call())
     except Exception as error:
         return type(error), str(error)
+
+
+async def planned_as_django(*calls: Callable[[], Awaitable[Any]]) -> int:
+    """Demand the same `outcome()` of *calls* with plans and without; return how many statements had one.
+
+    Those of the first may have the plans of the others. Each statement is compared with Django's, and
+    then sent on the wire.
+    """
+    from tests.project.library.models import Tag
+
+    with override_settings(TURBO_ORM={"PLANS": False, "POOL": POOL}):
+        expected = [await outcome(call) for call in calls]
+    with override_settings(TURBO_ORM={"VERIFY_PLANS": True, "POOL": POOL}):
+        await Tag.objects.acount()  # then the server's version is known
+        before = Verified.same
+        assert [await outcome(call) for call in calls] == expected
+        planned = Verified.same - before
+    with override_settings(TURBO_ORM={"POOL": POOL}):
+        for _ in range(2):
+            assert [await outcome(call) for call in calls] == expected
+    return planned
 
 
 async def outcome_in_block(call: Callable[[], Awaitable[Any]], *, in_block: bool) -> tuple[Any, Any]:

@@ -6,21 +6,18 @@ import datetime as dt
 import uuid
 from collections.abc import Callable, Iterator
 from decimal import Decimal
-from functools import partial
 from typing import Any
 
 import pytest
 from django.contrib.postgres.fields import ArrayField
 from django.db import connection, connections, models
 from django.db.models import Case, Count, Q, QuerySet, Value, When
-from django.test import override_settings
 from django.test.utils import isolate_apps
 
 from tests.project.library.models import Author, Book, Tag
 from tests.runtime.parity.data import Snapshot
-from tests.runtime.plans.same import POOL, outcome
+from tests.runtime.plans.same import planned_as_django
 from turbo_orm.manager import AsyncManager
-from turbo_orm.plans.verify import Verified
 
 pytestmark = pytest.mark.usefixtures("at_once", "verifying")
 
@@ -139,16 +136,7 @@ async def test_rows_and_errors_are_djangos(name: str, lookup: str, lists: Any):
     def rows() -> Any:
         return lists.objects.filter(**{f"{column}__{lookup}": values}).order_by("pk")
 
-    with override_settings(TURBO_ORM={"PLANS": False, "POOL": POOL}):
-        expected = await outcome(lambda: rows().alist())
-    with override_settings(TURBO_ORM={"VERIFY_PLANS": True, "POOL": POOL}):
-        await Tag.objects.acount()  # then the server's version is known
-        before = Verified.same
-        assert await outcome(lambda: rows().alist()) == expected
-        assert (Verified.same > before) is has_plan
-    with override_settings(TURBO_ORM={"POOL": POOL}):
-        for _ in range(2):  # on the wire
-            assert await outcome(lambda: rows().alist()) == expected
+    assert await planned_as_django(lambda: rows().alist()) == has_plan
 
 
 USES: dict[str, Callable[[list[int]], Any]] = {
@@ -172,24 +160,11 @@ def _looked_at(rows: Any) -> Any:
     return rows
 
 
-async def _found(use: str, marks: list[int]) -> Any:
-    return await USES[use](marks).alist()
-
-
 @pytest.mark.parametrize("use", USES)
 async def test_wherever_they_stand(use: str):
     lists = ([1], [1, 2], [3], [2, 1, 3], [7])
-
-    async def found() -> list[Any]:
-        return [await outcome(partial(_found, use, marks)) for marks in lists]
-
-    with override_settings(TURBO_ORM={"PLANS": False, "POOL": POOL}):
-        expected = await found()
-    with override_settings(TURBO_ORM={"VERIFY_PLANS": True, "POOL": POOL}):
-        await Tag.objects.acount()  # then the server's version is known
-        before = Verified.same
-        assert await found() == expected
-        assert Verified.same - before == (0 if use == "after it was looked at" else len(lists))
+    planned = await planned_as_django(*[lambda marks=marks: USES[use](marks).alist() for marks in lists])
+    assert planned == (0 if use == "after it was looked at" else len(lists))
 
 
 async def test_one_plan_for_all_lengths(shapes: Any):

@@ -407,7 +407,9 @@ DJANGOS: dict[str, Make] = {
         .annotate(n=Count("pk"))
         .order_by("a")
     ),
-    "ordered by values": lambda rows, n: rows(Author).order_by(Case(When(age=n, then=1), default=0), "pk"),
+    "ordered by the same values": lambda rows, n: rows(Author).order_by(
+        Case(When(age=n, then=1), default=0), Case(When(age=36, then=1), default=0), "pk"
+    ),
     "an instance without a hash": lambda rows, n: rows(Author).annotate(
         n=Count("books", filter=Q(name__gt=Author(age=n))), x=F("pk")
     ),

@@ -240,6 +240,7 @@ _ARITHMETIC: dict[str, Callable[[str, Any], Any]] = {
     "+": lambda path, value: F(path) + value,
     "-": lambda path, value: models.Value(value) - F(path),
     "Coalesce with": lambda path, value: Coalesce(path, models.Value(value)),
+    "Coalesce given": lambda path, value: Coalesce(path, value, path),
     "*": lambda path, value: F(path) * value,
     "value": lambda path, value: models.Value(value),
     "lag": lambda path, value: Window(Lag(path, 2, default=models.Value(value)), order_by="pk"),
@@ -392,7 +393,14 @@ _ORDERS: tuple[Callable[[str], Any], ...] = (
 
 def _order(draw: Callable[[Any], Any], model: type[Model]) -> tuple[Any, ...]:
     names = draw(st.lists(st.sampled_from((*_PATHS[model], "?")), max_size=2))
-    return tuple(name if name == "?" else draw(st.sampled_from(_ORDERS))(name) for name in names)
+    order = [name if name == "?" else draw(st.sampled_from(_ORDERS))(name) for name in names]
+    if draw(st.integers(0, 2)) == 0:
+        order.insert(0, _expression(draw, model, draw(st.sampled_from(_ORDERING)), 1))
+    return tuple(order)
+
+
+#: Expressions with values that are ordered by.
+_ORDERING = ("Case", "Case", "Case, of lookups", "Case of fields", "+", "Coalesce given", "Exists")
 
 
 _SLICES = (
@@ -511,13 +519,19 @@ _OF_ANNOTATIONS = (
 )
 
 
+def _ordered_by_the_same(steps: Sequence[Step]) -> list[Step]:
+    """Orders by what is annotated in *steps*, by its expression."""
+    expressions = [each for step in steps for _, each in step.kwargs if isinstance(each, Expression)]
+    return [Step("order_by", (each, "pk")) for each in expressions]
+
+
 @st.composite
 def chains(draw: Any) -> Chain:
     """Chains of which Django takes most."""
     model = draw(st.sampled_from((Kit, Kit, Book, Book, *MODELS)))
     steps = [_step(draw, model) for _ in range(draw(st.integers(1, 4)))]
     if any(step.method in ("annotate", "alias") or dict(step.kwargs).keys() == {"x0"} for step in steps):
-        steps.append(draw(st.sampled_from(_OF_ANNOTATIONS)))
+        steps.append(draw(st.sampled_from((*_OF_ANNOTATIONS, *_ordered_by_the_same(steps)))))
     if draw(st.booleans()):
         steps.append(_step(draw, model, _LAST_METHODS))
     if draw(st.integers(0, 7)) == 0:
