@@ -143,7 +143,9 @@ class _Value(Argument):
         if not isinstance(value, Param):
             return Value(value, **self._options)
         value.is_stored_as_given = True
-        return TemplateValue(Slot(value.index), value.value, **self._options)
+        # A user's text must not live as long as the template.
+        sample = "text" if type(value.value) is str else value.value
+        return TemplateValue(Slot(value.index), sample, **self._options)
 
 
 class Arguments:
@@ -199,10 +201,11 @@ class Arguments:
         """Take an expression. Raises `Bail`, as `take()`."""
         parts: list[tuple[Any, Any]] = []
 
-        def take_part(part: Any) -> Any:
-            if type(part) is Value and type(part.value) in self.in_shapes:
+        def take_part(part: Any, *, typed: bool = False) -> Any:
+            is_text = typed and type(part.value) is str
+            if not is_text and type(part) is Value and type(part.value) in self.in_shapes:
                 return type(part.value), part.value
-            shape = self._take_part(part)
+            shape = _Value(self.take(part.value), {}) if is_text else self._take_part(part)
             parts.append((part, shape))
             return shape
 

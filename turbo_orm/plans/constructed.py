@@ -104,15 +104,15 @@ def _parts_made_of(
     In the order of *arguments*; none where that is not known. A value of which Django's own classes make
     no part is none of it.
     """
-    values = [value for value in arguments if type(value) in VALUES]
+    values = [value for value in arguments if type(value) in SCALARS]
     found: dict[int, Iterator[Any]] = {}
     if values:
         own_class = not type(expression).__module__.startswith("django.")
-        direct = _parts_among(expression.get_source_expressions(), numbers)
+        direct = _parts_among(getattr(expression, "get_source_expressions", tuple)(), numbers)
         inside = _parts_among(within(expression), numbers)
         for value in values:
             alike = [[part for part in parts if part.value is value] for parts in (direct, inside)]
-            if own_class or alike[1]:
+            if alike[1] or (own_class and type(value) in VALUES):
                 count = sum(each is value for each in values)
                 found[id(value)] = iter(next((parts for parts in alike if len(parts) == count), ()))
     return found

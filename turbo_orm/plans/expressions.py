@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
 from django.db.models import (
@@ -49,8 +49,15 @@ from turbo_orm.plans.values import Bail
 
 __all__ = ["CONSTANTS", "KEYS_OF_JSON", "OF_DATETIMES", "TellPart", "identity", "within"]
 
-#: Returns what tells a `Q`, `Value`, `Exists` or `Subquery` from others.
-TellPart = Callable[[Any], Any]
+
+class TellPart(Protocol):
+    """Returns what tells a `Q`, `Value`, `Exists` or `Subquery` from others.
+
+    *typed* says that a text is one in SQL, too: whatever is around it, the server takes it for one.
+    """
+
+    def __call__(self, part: Any, *, typed: bool = False) -> Any: ...
+
 
 #: Since Django 6.0 a condition of an aggregate is in an expression of its own.
 _AggregateFilter: Any = getattr(aggregates, "AggregateFilter", None)
@@ -185,6 +192,48 @@ def _order(expression: Any, tell_part: TellPart) -> tuple[Any, ...]:
     return (expression.descending, *nulls, identity(expression.expression, tell_part))
 
 
+def _with_text(expression: Any, tell_part: TellPart) -> tuple[Any, ...]:
+    """Tell a function of which all that is no column is a text for the server."""
+    if expression.extra:
+        raise Bail
+    return tuple([_text(each, tell_part) for each in expression.source_expressions])
+
+
+def _text(expression: Any, tell_part: TellPart) -> Any:
+    if type(expression) is Value and "output_field" not in vars(expression):
+        return (Value, tell_part(expression, typed=True))
+    return identity(expression, tell_part)
+
+
+def _search_query(expression: Any, tell_part: TellPart) -> tuple[Any, ...]:
+    # The kind of search is the name of the function in SQL.
+    return (expression.function, bool(expression.invert), *_with_text(expression, tell_part))
+
+
+def _search_vector(expression: Any, tell_part: TellPart) -> tuple[Any, ...]:
+    options = [_optional(each, tell_part) for each in (expression.config, expression.weight)]
+    return (*options, *_function(expression, tell_part))
+
+
+def _search_config(expression: Any, tell_part: TellPart) -> tuple[Any, ...]:
+    return (identity(expression.config, tell_part),)
+
+
+def _search_combined(expression: Any, tell_part: TellPart) -> tuple[Any, ...]:
+    # What a vector is compared with is searched for by its configuration.
+    return (_optional(expression.config, tell_part), *_combined(expression, tell_part))
+
+
+def _search_rank(expression: Any, tell_part: TellPart) -> tuple[Any, ...]:
+    return (expression.function, *_function(expression, tell_part))
+
+
+def _search_headline(expression: Any, tell_part: TellPart) -> tuple[Any, ...]:
+    if expression.options:  # they become SQL with a connection
+        raise Bail
+    return _function(expression, tell_part)
+
+
 def _optional(expression: Any, tell_part: TellPart) -> Any:
     return None if expression is None else identity(expression, tell_part)
 
@@ -254,7 +303,7 @@ KEYS_OF_JSON = frozenset({KeyTransform, KeyTextTransform})
 Tell = Callable[[Any, TellPart], tuple[Any, ...]]
 
 #: Tellers which know what an instance has of its own.
-_TELL_OWN: frozenset[Tell] = frozenset({_part, _sampled})
+_TELL_OWN: frozenset[Tell] = frozenset({_part, _sampled, _search_query, _search_rank})
 
 
 def _there_is(module: Any, *names: str) -> list[Any]:
@@ -382,4 +431,22 @@ _TOLD_BY_NAME: dict[str, Tell] = {
         for name in ("ArrayAgg", "BitAnd", "BitOr", "BitXor", "BoolAnd", "BoolOr", "JSONBAgg", "StringAgg")
     },
     **{f"{_POSTGRES}.functions.{name}": _function for name in ("RandomUUID", "TransactionNow")},
+    **{
+        f"{_POSTGRES}.search.{name}": tell
+        for name, tell in {
+            "CombinedSearchQuery": _search_combined,
+            "CombinedSearchVector": _search_combined,
+            "SearchConfig": _search_config,
+            "SearchHeadline": _search_headline,
+            "SearchQuery": _search_query,
+            "SearchRank": _search_rank,
+            "SearchVector": _search_vector,
+            "TrigramDistance": _with_text,
+            "TrigramSimilarity": _with_text,
+            "TrigramStrictWordDistance": _with_text,
+            "TrigramStrictWordSimilarity": _with_text,
+            "TrigramWordDistance": _with_text,
+            "TrigramWordSimilarity": _with_text,
+        }.items()
+    },
 }

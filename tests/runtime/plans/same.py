@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from types import CoroutineType, FrameType
 from typing import Any
 from weakref import ref
 
@@ -21,6 +23,7 @@ __all__ = [
     "POOL",
     "as_django",
     "djangos_set",
+    "kept_by",
     "outcome",
     "outcome_in_block",
     "planned_as_django",
@@ -70,6 +73,12 @@ async def planned_as_django(*calls: Callable[[], Awaitable[Any]]) -> int:
         for _ in range(2):
             assert [await outcome(call) for call in calls] == expected
     return planned
+
+
+def kept_by(text: str) -> list[Any]:
+    """Return what refers to *text* but for the code that runs."""
+    gc.collect()
+    return [each for each in gc.get_referrers(text) if not isinstance(each, FrameType | CoroutineType)]
 
 
 async def outcome_in_block(call: Callable[[], Awaitable[Any]], *, in_block: bool) -> tuple[Any, Any]:
