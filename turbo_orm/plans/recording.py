@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from django.core.exceptions import EmptyResultSet, FullResultSet
 from django.db import DatabaseError
-from django.db.models import Count, lookups
+from django.db.models import Aggregate, Count, lookups
 from django.db.models.expressions import Col, CombinedExpression, Exists, OrderBy, Star, Subquery, Value
 from django.db.models.fields import related_lookups
 from django.db.models.sql import Query
@@ -38,6 +38,7 @@ except ImportError:  # before Django 5.2
 
 __all__ = [
     "TOKEN",
+    "ArraySlot",
     "Assigned",
     "Const",
     "Group",
@@ -63,6 +64,12 @@ class Slot:
 
     def __repr__(self) -> str:
         return f"<slot {self.index}>"
+
+
+class ArraySlot(Slot):
+    """Stands for the ``ARRAY[...]`` that Django makes of a list."""
+
+    __slots__ = ()
 
 
 class LateSlot(Slot):
@@ -307,6 +314,12 @@ class _Instrumented(SQLCompiler):
 
     def get_group_by(self, select: Any, order_by: Any) -> Any:
         found = super().get_group_by(select, order_by)
+        if self.query.group_by is not None:
+            # Of what is not in WHERE, Django may group by all that is in an array.
+            conditions = getattr(self, "having", None)
+            grouped = [*(each for each, *_ in (*select, *order_by)), *filter(None, [conditions])]
+            if any(map(_compares_array, grouped)):
+                raise Unsupported("it may group by what is in an array")
         if found:
             grouped = [expression for expression, _, _ in select if not expression.contains_aggregate]
             if isinstance(self.query.group_by, tuple):
@@ -347,6 +360,16 @@ def instrument(compiler_class: Any) -> Any:
 def _slots_in(expression: Any) -> frozenset[int]:
     slots = [getattr(each, "slot", getattr(each, "rhs", None)) for each in within(expression)]
     return frozenset(slot.index for slot in slots if isinstance(slot, Slot))
+
+
+def _compares_array(expression: Any) -> bool:
+    """Whether *expression* compares with an array, but for what is in aggregates."""
+    if isinstance(expression, Aggregate):
+        return False
+    if type(getattr(expression, "rhs", None)) is ArraySlot:
+        return True
+    inside: Any = getattr(expression, "get_source_expressions", tuple)()
+    return any(_compares_array(each) for each in inside if each is not None)
 
 
 def _has_markers(params: Sequence[Any]) -> bool:

@@ -171,8 +171,8 @@ class Node:
         before = self.parent.slots
         make_param = LateParam if isinstance(self.step, Order) else Param
         params = [make_param(before + index, value) for index, value in enumerate(values)]
-        template = self.step.apply(self.parent.template, iter(params))
         try:
+            template = self.step.apply(self.parent.template, iter(params))
             self.prepare, stored = prepare_all(params)
         except Unsupported as exc:
             self.refused = str(exc)

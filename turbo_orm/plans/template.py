@@ -12,7 +12,7 @@ from typing import Any
 from django.db.models.sql import Query, UpdateQuery
 
 from turbo_orm.plans.arrays import elements_of
-from turbo_orm.plans.recording import LateSlot, Recording, Slot, stands_for_several
+from turbo_orm.plans.recording import ArraySlot, LateSlot, Recording, Slot, stands_for_several
 from turbo_orm.plans.unsupported import Unsupported
 
 __all__ = ["LateParam", "Param", "TemplateQuery"]
@@ -50,7 +50,7 @@ class Param:
             self.found.append((type(lookup), lookup.lhs))
             self.is_negated = self.is_negated or is_negated
             self.prepared = lookup.rhs if elements is None else elements
-            _put(Slot(self.index), lookup)
+            _put(Slot(self.index) if elements is None else ArraySlot(self.index), lookup)
 
 
 class LateParam(Param):
