@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import random
+from contextlib import suppress
 from typing import Any
 
 import psycopg
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
-from django.db import transaction
+from django.db import DatabaseError, transaction
 from django.db.models import Func, TextField, Value
 
 from tests.project.library.models import Author
@@ -21,6 +22,7 @@ from tests.runtime.support import (
     query,
     sleep,
     until,
+    watched,
 )
 from turbo_orm import atomic, run_sync
 from turbo_orm.bridge.turns import Turns
@@ -89,6 +91,50 @@ async def test_at_commit():
         await assert_pool_is_clean()
     finally:
         await run_sync(_remove_slow_commit)
+
+
+async def test_twice_at_commit_in_sync_code_that_goes_on_after_errors():
+    """Of the database, that is: the cancellation is none, whatever Django does last in the block."""
+
+    def work() -> None:
+        with suppress(DatabaseError), transaction.atomic():
+            query(_SLOW_COMMIT)
+
+    await run_sync(_install_slow_commit)
+    try:
+        task = asyncio.create_task(run_sync(work))
+        await until_active("COMMIT")
+        task.cancel()
+        await asyncio.sleep(0)
+        await cancelled(task)
+        await assert_pool_is_clean()
+    finally:
+        await run_sync(_remove_slow_commit)
+
+
+async def test_between_a_begin_and_its_statement(observer: psycopg.Connection[Any]):
+    """And once more, as the server has the statement: who closes the connection sees to its end."""
+    waited: list[Any] = []
+
+    def waits(future: Any) -> bool:
+        if not waited:
+            future.add_done_callback(lambda _: task.cancel())
+        waited.append(future)
+        return False
+
+    def work() -> None:
+        with transaction.atomic():
+            sleep(30)
+
+    async def run() -> None:
+        await watched(run_sync(work), waits)
+
+    await Author.objects.acount()
+    task = asyncio.create_task(run())
+    await until(lambda: asleep(observer))
+    await cancelled(task)
+    await until(lambda: not asleep(observer), 5)
+    await assert_pool_is_clean()
 
 
 _SLOW_COMMIT = "INSERT INTO slow_commit VALUES (1) RETURNING 1"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import sys
 from collections import deque
 from collections.abc import Awaitable, Callable
 from functools import cache
@@ -12,7 +13,7 @@ from weakref import ref
 
 import psycopg
 from asgiref.sync import async_to_sync
-from django.db import ProgrammingError, connections, transaction
+from django.db import Error, ProgrammingError, connections, transaction
 from django.db.backends.base.base import NO_DB_ALIAS, BaseDatabaseWrapper
 from django.db.backends.postgresql.base import Cursor
 from django.db.backends.utils import CursorWrapper
@@ -263,8 +264,17 @@ class BridgedWrapper(_Base):
     def _set_autocommit(self, autocommit: bool) -> None:
         conn: Any = self.connection
         is_so = isinstance(conn, BridgedConnection) and conn.autocommit == autocommit
-        if self._adopted is None and not is_so:
+        if self._adopted is not None or is_so:
+            return
+        interrupted = autocommit and is_interruption(sys.exc_info()[1])
+        try:
             super()._set_autocommit(autocommit)  # type: ignore[misc]
+        except Error:
+            if not interrupted:
+                raise
+            # The last step of a block whose end was interrupted. In the place of the interruption, the error
+            # would be caught by sync code that goes on after errors of the database.
+            self.close()
 
     def _lease(self, scope: Scope, params: dict[str, Any]) -> BridgedConnection:
         if self._root is not None and self._root is not scope.root:
