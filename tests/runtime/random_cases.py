@@ -15,6 +15,9 @@ __all__ = ["PROFILE", "SECONDS", "seeds"]
 #: so that a change fails for what it does.
 SECONDS = float(os.environ.get("TURBO_FUZZ_SECONDS", "0")) or None
 
+#: Of the only case to try, if there is one.
+SEED = os.environ.get("TURBO_FUZZ_SEED")
+
 #: To be given its ``max_examples``.
 PROFILE = settings(
     derandomize=True,
@@ -28,6 +31,9 @@ PROFILE = settings(
 
 def seeds(count: int, *, runs: int) -> Iterator[int]:
     """Yield the seeds of a slow test that runs so many times: *count*, or as many as there is time for."""
+    if SEED is not None:
+        yield int(SEED)
+        return
     if SECONDS is None:
         yield from range(count)
         return
