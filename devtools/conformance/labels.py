@@ -70,6 +70,7 @@ VERB_LABELS = (
     "one_to_one",
     "ordering",
     "or_lookups",
+    "postgres_tests",
     "prefetch_related",
     "proxy_models",
     "queries",

@@ -34,10 +34,12 @@ class Refusing:
         settings = connections.settings["default"]
         self._upstream = (settings["HOST"], int(settings["PORT"]))
         server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        async with reached_by(monkeypatch, server.sockets[0].getsockname()[1]):
-            yield
-        server.close()
-        await asyncio.gather(*self._serving)
+        try:
+            async with reached_by(monkeypatch, server.sockets[0].getsockname()[1]):
+                yield
+        finally:
+            server.close()
+            await asyncio.gather(*self._serving)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
