@@ -17,6 +17,7 @@ from typing_extensions import Self
 from devtools.errors import SetupError
 from devtools.postgres.binaries import Binaries, find_binaries, server_environment
 from devtools.postgres.process import ServerProcess
+from devtools.postgres.scram import cheap_verifier
 from devtools.postgres.workspace import Workspace
 from devtools.signals import uninterrupted
 
@@ -131,7 +132,7 @@ class Postgres:
         )
 
     def _initialise(self, workspace: Workspace) -> None:
-        password_file = workspace.write_private("password", self._password + "\n")
+        password_file = workspace.write_private("password", cheap_verifier(self._password) + "\n")
         command = [
             str(workspace.binaries.initdb),
             "--pgdata", str(workspace.data), "--username", "postgres", "--encoding", "UTF8",
@@ -169,12 +170,10 @@ class Postgres:
 
 def _version_options(major: int) -> list[str]:
     """Options of `initdb` which not every version has."""
-    # One iteration: the password is random, and 4096 cost milliseconds for each of many connections.
-    cheap_logins = ["--set", "scram_iterations=1"] if major >= 16 else []
     # The builtin C.UTF-8 is the same everywhere; before it, only glibc's upper-cases letters beyond ASCII.
     if major >= 17:
-        return [*cheap_logins, "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"]
-    return [*cheap_logins, "--locale=C.UTF-8" if sys.platform == "linux" else "--locale=C"]
+        return ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"]
+    return ["--locale=C.UTF-8" if sys.platform == "linux" else "--locale=C"]
 
 
 def _free_port() -> int:
