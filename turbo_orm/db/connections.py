@@ -109,16 +109,15 @@ class TurboConnection(AsyncConnection[Any]):
                 except (TimeoutError, _WaitTimeout):
                     if time.monotonic() > deadline:
                         raise
-        except BaseException as failure:
-            if isinstance(failure, psycopg.Error) and self.pgconn.transaction_status in _AT_REST:
-                return  # the error is the statement's
-            try:
-                if isinstance(failure, asyncio.CancelledError):
+                except asyncio.CancelledError:
                     # After a BEGIN that was interrupted, psycopg has sent the statement that it was for.
                     with suppress(psycopg.Error):
                         await self.cancel_safe(timeout=_STOP_TIMEOUT)
-            finally:
-                close_now(self)
+                    raise
+        except BaseException as failure:
+            if isinstance(failure, psycopg.Error) and self.pgconn.transaction_status in _AT_REST:
+                return  # the error is the statement's
+            close_now(self)
             logger.warning("Closing %r, which does not answer to a cancellation: %r", self, failure)
             if not isinstance(failure, Exception):
                 raise

@@ -78,7 +78,11 @@ async def planned_as_django(*calls: Callable[[], Awaitable[Any]]) -> int:
 def kept_by(text: str) -> list[Any]:
     """Return what refers to *text* but for the code that runs."""
     gc.collect()
-    return [each for each in gc.get_referrers(text) if not isinstance(each, FrameType | CoroutineType)]
+    gc.unfreeze()  # see conftest.py: what there was before the tests may refer to it too
+    try:
+        return [each for each in gc.get_referrers(text) if not isinstance(each, FrameType | CoroutineType)]
+    finally:
+        gc.freeze()
 
 
 async def outcome_in_block(call: Callable[[], Awaitable[Any]], *, in_block: bool) -> tuple[Any, Any]:
