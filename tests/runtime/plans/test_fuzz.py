@@ -26,7 +26,7 @@ _LANGUAGES = ("en", "en", "de", "ar")
 _PROFILE = settings(PROFILE, max_examples=25)
 _ROUNDS = 8
 #: Seeds of the slow test.
-_SEEDS = 6
+_SEEDS = 3
 
 
 @pytest.fixture(scope="module")

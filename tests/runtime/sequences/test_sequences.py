@@ -22,7 +22,7 @@ from tests.runtime.sequences.twins import Rows, tables
 from turbo_orm import close_pools
 
 #: Seeds of the slow test.
-_SEEDS = 2
+_SEEDS = 1
 
 
 @pytest.fixture(scope="module")
