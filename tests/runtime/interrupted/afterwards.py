@@ -47,9 +47,9 @@ class Complaints:
             sys.unraisablehook = hook
 
     def _unraisable(self, found: Any) -> None:
-        # Django's own generator, whose last step is to close its cursor: what ended the session is known.
+        # Those generators close a cursor in the end, as Django's: what ended the session is known.
         lost = isinstance(found.exc_value, AdminShutdown)
-        if lost and getattr(found.object, "__name__", "") == "chunks_from_cursor":
+        if lost and getattr(found.object, "__name__", "") in ("chunks_from_cursor", "cursor_iter"):
             return
         self._texts.append(f"ignored: {found.exc_value!r} in {found.object!r}")
 
@@ -73,6 +73,7 @@ async def found_after(run: Run, server: Server, complaints: Complaints) -> list[
         await until(lambda: not server.busy(), 10)
     except AssertionError:
         found.append(f"sessions are busy: {server.busy()}")
+    await until(server.all_is_told, 10)
     found += await _of_connections()
     found += complaints.taken()
     rows = server.take_tags()

@@ -28,6 +28,10 @@ class Refusing:
         """Refuse the transaction that is the *which*-th from now on; or none."""
         self._left = which or 0
 
+    def count(self) -> int:
+        """Return how many connections there are."""
+        return len(self._serving)
+
     @asynccontextmanager
     async def between(self, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
         """Have the default database reached through it."""
@@ -39,7 +43,9 @@ class Refusing:
                 yield
         finally:
             server.close()
-            await asyncio.gather(*self._serving)
+            for task in self._serving:
+                task.cancel()  # of a test that has failed a connection may be left
+            await asyncio.gather(*self._serving, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -47,7 +53,11 @@ class Refusing:
         self._serving.add(task)
         task.add_done_callback(self._serving.discard)
         server_reader, server_writer = await asyncio.open_connection(*self._upstream)
-        await asyncio.gather(self._ask(reader, server_writer), _answer(server_reader, writer))
+        try:
+            await asyncio.gather(self._ask(reader, server_writer), _answer(server_reader, writer))
+        finally:
+            server_writer.close()
+            writer.close()
 
     async def _ask(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         # What the other side does when one is gone is up to it.

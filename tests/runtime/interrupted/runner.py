@@ -211,8 +211,12 @@ class Run:
 
     async def _terminate_here(self, step: Terminate, seen: Seen) -> None:
         self._terminate(step, seen)
-        if step.noticed:
-            await asyncio.sleep(0.002)
+        try:
+            if step.noticed:
+                await asyncio.sleep(0.002)
+        finally:
+            while not self._server.all_is_told():
+                await asyncio.sleep(0.002)
 
     async def _terminate_asleep(self, step: TerminateAsleep, seen: Seen) -> None:
         async def terminate() -> None:

@@ -61,6 +61,10 @@ class Server:
         """Return the sessions that are in a transaction, or at a statement."""
         return self._sessions("state <> 'idle'")
 
+    def all_is_told(self) -> bool:
+        """Whether programs may know by now which sessions are left."""
+        return self._refusing is None or self._refusing.count() == len(self._sessions("true"))
+
     def terminate_in_transaction(self) -> int:
         return self._terminate("state LIKE 'idle in transaction%%'")
 

@@ -25,11 +25,11 @@ from tests.runtime.random_cases import SECONDS, seeds
 from tests.runtime.sql.proxy import reached_by
 from turbo_orm import atomic, close_pools, run_sync
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600 + (SECONDS or 0) * 2)]
-
 #: How many tests there are, and the programs of each.
 _TESTS = 8
 _PROGRAMS = 100
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180 + (SECONDS or 0) / _TESTS)]
 
 #: Enough for the streams a program keeps, its block, and what looks from outside; as many may be shared.
 _POOLS = {"min_size": 0, "max_size": 8, "timeout": 10}
@@ -60,9 +60,11 @@ async def _run(
         await _become_known()
         with complaints.heard(asyncio.get_running_loop()):
             for seed in seeds(_PROGRAMS, runs=_TESTS):
+                capsys.readouterr()
+                print(f"program {seed}")  # is told if a clock ends the test
                 run = Run(program_of(seed, refuses=server.refuses), server)
                 await run.go()
-                found = await found_after(run, server, complaints)
+                found = await asyncio.wait_for(found_after(run, server, complaints), 60)
                 assert not found, "\n".join([*found, str(run)])
                 counts["programs"] += 1
                 counts["cancelled"] += bool(run.cancelled)

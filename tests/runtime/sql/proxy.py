@@ -32,10 +32,12 @@ async def pooler(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
             writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    async with reached_by(monkeypatch, server.sockets[0].getsockname()[1]):
-        yield
-    server.close()
-    await asyncio.gather(*serving, return_exceptions=True)
+    try:
+        async with reached_by(monkeypatch, server.sockets[0].getsockname()[1]):
+            yield
+    finally:
+        server.close()
+        await asyncio.gather(*serving, return_exceptions=True)
 
 
 @asynccontextmanager
@@ -49,8 +51,10 @@ async def reached_by(monkeypatch: pytest.MonkeyPatch, port: int) -> AsyncIterato
         patch.setitem(
             settings, "OPTIONS", {**settings["OPTIONS"], "sslmode": "disable", "gssencmode": "disable"}
         )
-        yield
-        await close_pools()
+        try:
+            yield
+        finally:
+            await close_pools()
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
