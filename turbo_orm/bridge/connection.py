@@ -103,6 +103,8 @@ class BridgedConnection(psycopg.Connection[Any]):
             note_error(aconn, exc)
             wrapper = self._wrapper()
             if wrapper is not None:
+                if wrapper.is_cut and getattr(gen, "gi_code", None) is _CLOSING_CURSOR:
+                    return None  # it goes with the block, which is only rolled back
                 wrapper.validate_not_cut()  # it is a cursor that was open before
             raise
 

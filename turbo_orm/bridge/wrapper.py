@@ -150,6 +150,11 @@ class BridgedWrapper(_Base):
             if is_interruption(exc):
                 self.cut_by = exc
 
+    @property
+    def is_cut(self) -> bool:
+        """Whether it is in a block which a statement was cut short in, and which can only be rolled back."""
+        return self.needs_rollback and self.cut_by is not None
+
     def validate_not_cut(self) -> None:
         """Raise Django's error for statements in a block which a statement was cut short in."""
         if self.cut_by is not None:

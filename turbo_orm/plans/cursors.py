@@ -35,7 +35,10 @@ def chunks_from_cursor(bound: Bound, size: int) -> Iterator[list[tuple[Any, ...]
         for rows in chunks:
             yield rows
             if len(rows) < size:
-                return  # without asking for more
+                # Without asking for more: what ended the session is told as that would have been.
+                with connection.wrap_database_errors:
+                    chunks.close()
+                return
     finally:
         chunks.close()
 

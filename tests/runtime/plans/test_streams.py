@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import gc
+from asyncio import CancelledError
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
 
+import psycopg
 import pytest
-from django.db import DataError, connections, transaction
+from django.db import DataError, OperationalError, connections, transaction
 from django.db.models import Count, F, Model, Value
 from django.db.models.query import ModelIterable
 from django.test import override_settings
 from psycopg import ServerCursor
 
 from tests.project.library.models import Author, Book
+from tests.runtime.conftest import terminate
 from tests.runtime.plans.same import seen
-from tests.runtime.support import assert_pool_is_clean, query
+from tests.runtime.support import assert_pool_is_clean, backend_pid, query
 from turbo_orm import AsyncQuerySet, atomic, run_sync
 from turbo_orm import rows as rows_module
 from turbo_orm.fetch_modes import FETCH_PEERS
@@ -139,6 +143,45 @@ async def test_iterator_of_sync_code_that_stops_early():
             return found, cursor.fetchone()
 
     assert await run_sync(first) == (1, (0,))
+
+
+@pytest.mark.parametrize("plans", [False, True])
+async def test_iterator_of_sync_code_whose_session_is_lost_before_it_ends(
+    plans: bool, observer: psycopg.Connection[Any]
+):
+    def work() -> None:
+        with transaction.atomic():
+            rows = Book.objects.order_by("pk").iterator(chunk_size=1000)
+            for _ in range(Book.objects.count()):
+                next(rows)
+            terminate(observer, backend_pid())
+            with pytest.raises(OperationalError, match="terminating connection"):
+                next(rows)
+
+    with override_settings(TURBO_ORM={"PLANS": plans, "POOL": POOL}):
+        with pytest.raises(OperationalError):
+            await run_sync(work)
+        await assert_pool_is_clean()
+
+
+@pytest.mark.parametrize("plans", [False, True])
+async def test_iterator_of_sync_code_that_is_dropped_in_a_block_that_was_cut(plans: bool):
+    """Its cursor went with a savepoint: pytest fails what Python ignores as it drops it."""
+
+    def work() -> None:
+        rows = Book.objects.order_by("pk").iterator(chunk_size=1)
+        next(rows)
+        with connections["default"].cursor() as cursor:
+            cursor.execute("CLOSE ALL")  # as a rollback to a savepoint does it
+        connections["default"].break_block(CancelledError())
+        del rows
+        gc.collect()
+
+    with override_settings(TURBO_ORM={"PLANS": plans, "POOL": POOL}):
+        with pytest.raises(transaction.TransactionManagementError, match="was cancelled"):
+            async with atomic():
+                await run_sync(work)
+        await assert_pool_is_clean()
 
 
 @pytest.mark.parametrize("plans", [False, True])
