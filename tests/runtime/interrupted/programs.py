@@ -304,6 +304,13 @@ class _Maker:
         block = Block(steps, savepoint=not place.in_block or self._maybe(0.7))
         return Timeout(self._seconds(), (*before, InSync((block,)) if inner.in_sync else block))
 
+    def lost_in_time(self, place: _Place) -> Step:
+        """A block that only its end may tell of what was lost with a nested one."""
+        inner = place.below(in_block=True, timed=True)
+        lost = (*self.steps(inner, 0, 1), Terminate(everything=False, noticed=self._maybe(0.5)), Pause())
+        timeout = Timeout(self._seconds(), (Block((self.write(inner), *lost)),))
+        return Block((self.write(inner), Caught(timeout)))
+
     def _endless(self, place: _Place) -> Step:
         return Pause() if not place.in_sync and self._maybe(0.4) else Sleep()
 
@@ -317,8 +324,12 @@ class _Maker:
         return Below(self.steps(place.below(in_sync=False), 1, 2))
 
     def block(self, place: _Place) -> Step:
+        inner = place.below(in_block=True)
+        steps = self.steps(inner, 1, 3)
+        if self._maybe(0.2):  # what is left open at the end has its own way out
+            steps = (*steps, self.stream(inner))
         return Block(
-            self.steps(place.below(in_block=True), 1, 3),
+            steps,
             savepoint=not place.in_block or self._maybe(0.75),
             durable=not place.in_block and self._maybe(0.2),
             serializable=not place.in_block and not place.in_sync and self._maybe(0.1),
@@ -347,6 +358,10 @@ def _is_async(place: _Place) -> bool:
     return not place.in_sync
 
 
+def _is_outside(place: _Place) -> bool:
+    return not place.in_block and not place.timed
+
+
 def _all(*conditions: Callable[[_Place], bool]) -> Callable[[_Place], bool]:
     return lambda place: all(each(place) for each in conditions)
 
@@ -363,6 +378,7 @@ _KINDS = [
     _Kind(_Maker.terminate_asleep, 0.3, True, _all(_is_async, _is_alone, lambda place: place.in_block)),
     _Kind(_Maker.gather, 1.5, True, _all(_is_async, _is_alone, _may_nest)),
     _Kind(_Maker.timeout, 2, True, _all(_is_async, _is_alone, _may_nest, lambda place: not place.timed)),
+    _Kind(_Maker.lost_in_time, 1, True, _all(_is_async, _is_alone, _may_nest, _is_outside)),
     _Kind(_Maker.in_sync, 1.5, True, _all(_is_async, _may_nest)),
     _Kind(_Maker.below, 1, True, _all(lambda place: place.in_sync, _may_nest)),
     _Kind(_Maker.block, 5, True, _may_nest),

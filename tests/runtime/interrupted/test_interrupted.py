@@ -27,7 +27,7 @@ from turbo_orm import atomic, close_pools, run_sync
 
 #: How many tests there are, and the programs of each.
 _TESTS = 8
-_PROGRAMS = 100
+_PROGRAMS = 60
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180 + (SECONDS or 0) / _TESTS)]
 
