@@ -12,6 +12,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from asgiref.sync import async_to_sync
 from django.db import DataError, connections, transaction
 
 from tests.project.library.models import Author, Book, Tag
@@ -293,10 +294,20 @@ async def _leave_early_and_close(rows: AsyncQuerySet) -> None:
     await run_sync(work)
 
 
+async def _leave_early_and_call(rows: AsyncQuerySet) -> None:
+    def work() -> None:
+        for _ in rows.iterator(chunk_size=3):
+            break
+        async_to_sync(asyncio.sleep)(0)
+
+    await run_sync(work)
+
+
 @pytest.mark.parametrize("in_block", [False, True])
 @pytest.mark.parametrize("planned", [False, True])
 @pytest.mark.parametrize(
-    "read", [_read_to_the_end, _leave_early, _leave_early_and_go_on, _leave_early_and_close]
+    "read",
+    [_read_to_the_end, _leave_early, _leave_early_and_go_on, _leave_early_and_close, _leave_early_and_call],
 )
 async def test_cancelled_while_it_closes_its_cursor(
     in_block: bool, planned: bool, read: Any, monkeypatch: pytest.MonkeyPatch
@@ -321,6 +332,8 @@ async def test_cancelled_while_it_closes_its_cursor(
     task = asyncio.create_task(run())
     await asyncio.wait({task}, timeout=5)
     assert task.cancelled()
+    del task  # and the frames that its exception keeps
+    gc.collect()
     assert ignored == []
     monkeypatch.undo()
     await assert_given_back()

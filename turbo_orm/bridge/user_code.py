@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from asgiref.sync import AsyncToSync, SyncToAsync
 
-from turbo_orm.bridge.greenlets import await_only, running_bridge
+from turbo_orm.bridge.greenlets import await_only, check_awaiting, running_bridge
 from turbo_orm.bridge.run import run_in
 from turbo_orm.bridge.scopes import Entered, Scope, active_scope
 from turbo_orm.bridge.sync_blocks import taking_part
@@ -91,6 +91,7 @@ def _call_in_bridge(self: AsyncToSync[..., Any], *args: Any, **kwargs: Any) -> A
     if getattr(self, "force_new_loop", False):
         # Asks for a loop of its own in a thread of its own, and gets them.
         return await_only(asyncio.to_thread(_call_outside, self, *args, **kwargs))
+    check_awaiting()  # first: nobody would await it
     awaitable = self.awaitable(*args, **kwargs)
     if (handled := sys.exc_info()[1]) is not None:
         awaitable = _while_handling(handled, awaitable)
