@@ -211,12 +211,15 @@ class Run:
 
     async def _terminate_here(self, step: Terminate, seen: Seen) -> None:
         self._terminate(step, seen)
-        try:
-            if step.noticed:
+        if step.noticed:
+            try:
                 await asyncio.sleep(0.002)
-        finally:
-            while not self._server.all_is_told():
+            except asyncio.CancelledError:  # it may have come before the event loop could notice
                 await asyncio.sleep(0.002)
+                raise
+            finally:
+                while not self._server.all_is_told():
+                    await asyncio.sleep(0.002)
 
     async def _terminate_asleep(self, step: TerminateAsleep, seen: Seen) -> None:
         async def terminate() -> None:
