@@ -319,7 +319,9 @@ async def test_cancelled_while_it_closes_its_cursor(
 
     async def cancel(channel: Any, gen: Any) -> Any:
         if gen.__name__ == "_close_gen":
-            task.cancel()
+            current = asyncio.current_task()
+            assert current is not None
+            current.cancel()
         return await serve(channel, gen)
 
     async def run() -> None:

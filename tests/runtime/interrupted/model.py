@@ -158,7 +158,10 @@ class _Judge:
 
     def _asked(self, asked: Asked, level: Level) -> None:
         session = level.session
-        refused = not asked.outside and (level.may_refuse or (self._refused and session is not None))
+        begins = session is not None or (
+            not _BULK_IS_BARE and getattr(asked.step, "by", "").endswith("bulk_create")
+        )
+        refused = not asked.outside and (level.may_refuse or (self._refused and begins))
         violated = asked.fails and isinstance(asked.error, IntegrityError)
         # The error of a cursor that can't be closed either is psycopg's in Django too.
         errors = (Error, AdminShutdown) if isinstance(asked.step, Stream) else Error
