@@ -250,11 +250,14 @@ def _leave(block: transaction.Atomic, replaced: Mapping[str, Any], exc_info: Any
     connection: Any = transaction.get_connection(block.using)
     leased, broken = connection.connection, connection.needs_rollback
     cut_by: BaseException | None = getattr(connection, "cut_by", None) if broken else None
+    has_savepoint = any(connection.savepoint_ids[-1:])
     try:
         block.__exit__(*exc_info)
     finally:
-        if block.savepoint and is_interruption(exc_info[1]) and connection.needs_rollback and not broken:
-            connection.cut_by = exc_info[1]  # it could not be rolled back alone: the block around is lost
+        # It could not be rolled back alone: the block around is lost.
+        spoils = connection.needs_rollback and (has_savepoint or not (broken or block.savepoint))
+        if spoils and is_interruption(exc_info[1]):
+            connection.cut_by = exc_info[1]
         if connection.connection is leased and leased is not None and not leased.closed:
             for name, value in replaced.items():
                 setattr(leased, name, value)

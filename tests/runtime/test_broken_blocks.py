@@ -130,9 +130,22 @@ async def test_a_timeout_between_statements_of_a_block_without_a_savepoint(begin
             await asyncio.Event().wait()
 
     waiting = asyncio.Event()
+    with pytest.raises(transaction.TransactionManagementError, match="a statement in it was cancelled"):
+        async with atomic():
+            await begin()
+            await cancelled_when(waiting.is_set, part())
+            with pytest.raises(transaction.TransactionManagementError, match="An error occurred in"):
+                await Author.objects.acount()
+    assert await author_names() == []
+    await assert_pool_is_clean()
+
+
+async def test_an_error_in_a_block_without_a_savepoint_is_djangos_matter(begin: Any):
     async with atomic():
         await begin()
-        await cancelled_when(waiting.is_set, part())
+        with suppress(LookupError):
+            async with atomic(savepoint=False):
+                raise LookupError
         with pytest.raises(transaction.TransactionManagementError, match="An error occurred in"):
             await Author.objects.acount()
     assert await author_names() == []
@@ -163,16 +176,18 @@ async def test_a_timeout_of_a_nested_block_is_no_matter(begin: Any, timed_out: A
     await assert_pool_is_clean()
 
 
+@pytest.mark.parametrize("part", [nullcontext, partial(atomic, savepoint=False)])
 async def test_a_timeout_of_a_nested_block_whose_session_is_lost(
-    begin: Any, observer: psycopg.Connection[Any]
+    begin: Any, part: Any, observer: psycopg.Connection[Any]
 ):
     """What the block around it has written is lost as well, and nothing there says so."""
 
     async def nested() -> None:
-        await Author.objects.acreate(name="nested")
-        terminate(observer, *(pid for pid, *_ in sessions(observer)))
-        waiting.set()
-        await asyncio.Event().wait()
+        async with part():
+            await Author.objects.acreate(name="nested")
+            terminate(observer, *(pid for pid, *_ in sessions(observer)))
+            waiting.set()
+            await asyncio.Event().wait()
 
     waiting = asyncio.Event()
     with pytest.raises(transaction.TransactionManagementError, match="a statement in it was cancelled"):

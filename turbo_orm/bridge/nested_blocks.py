@@ -72,7 +72,10 @@ class PartOfBlock(NestedBlock):
         around.nested.remove(self)
         if exc is not None:
             # There is only the block around it to roll back.
-            around.declare().needs_rollback = True
+            wrapper = around.declare()
+            if is_interruption(exc) and not wrapper.needs_rollback:
+                wrapper.break_block(exc)
+            wrapper.needs_rollback = True
 
 
 class Savepoint(NestedBlock):

@@ -238,9 +238,7 @@ class _Judge:
                 around.kept.doubtful.append(_not_all_hooks(level.kept))
         if session.unnoted and ran.error is None:
             around.kept.doubtful_hooks |= level.kept.all_hooks()
-        # A block without a savepoint has the one around it rolled back without a word.
-        told = session.failed or level.spoiled
-        if ran.entered and ran.error is None and session.lost and not told:
+        if ran.entered and ran.error is None and session.lost and not session.failed:
             self._fault(ran, "ends without an error, but its session is lost")
 
     def _savepoint(self, ran: Ran, level: Level, around: Level) -> None:
