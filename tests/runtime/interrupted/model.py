@@ -9,10 +9,10 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+import psycopg
 from django.db import Error, IntegrityError
 from django.db.models import QuerySet
 from django.db.transaction import TransactionManagementError
-from psycopg.errors import AdminShutdown
 
 from tests.runtime.interrupted.programs import Fail, Stream
 from tests.runtime.interrupted.seen import Asked, Event, Given, Passed, Ran, Seen, Terminated, is_cut
@@ -164,7 +164,7 @@ class _Judge:
         refused = not asked.outside and (level.may_refuse or (self._refused and begins))
         violated = asked.fails and isinstance(asked.error, IntegrityError)
         # The error of a cursor that can't be closed either is psycopg's in Django too.
-        errors = (Error, AdminShutdown) if isinstance(asked.step, Stream) else Error
+        errors = (Error, psycopg.Error) if isinstance(asked.step, Stream) else Error
         self._expect(asked, asked.error, violated or (refused and isinstance(asked.error, errors)))
         if asked.outside:
             if session is not None and asked.found and (seen := asked.found & session.written):

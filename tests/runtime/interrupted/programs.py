@@ -274,7 +274,9 @@ class _Maker:
         return CloseKept()
 
     def batch(self, place: _Place) -> Step:
-        return Batch(tuple(self._name() for _ in range(self._chance.randint(1, 3))), self._maybe(0.15))
+        tags = tuple(self._name() for _ in range(self._chance.randint(1, 3)))
+        # Of several tasks, another one may know first that the transaction has failed.
+        return Batch(tags, self._maybe(0.15) and not place.in_gather)
 
     def hook(self, place: _Place) -> Step:
         return Hook(self._name(), not place.in_sync and self._maybe(0.5))
